@@ -1,0 +1,217 @@
+"""The loops of topic recording: contender → function that makes that many calls.
+
+Plain code on purpose. A loop that took the call as an argument would add a Python call,
+as long as the thing to be measured, to every contender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle, islice, repeat
+from typing import Any
+
+import aioprometheus
+import prometheus_client
+from opentelemetry.sdk import metrics as sdk
+
+import otel_aioprom
+from benchmarks.data import BUCKETS, SCOPE, label_rows, observations
+from benchmarks.measure import AIOPROMETHEUS, OURS, PROMETHEUS, SDK
+from benchmarks.subjects import COUNTER, HISTOGRAM, LABELS, DroppingReader
+
+Loop = Callable[[int], None]
+
+GAUGE = ("bench_queue_depth", "Jobs that wait.")
+SUMMARY = ("bench_latency_seconds", "Time to answer a request.")
+_ROWS = label_rows(100)
+_VALUES = observations(1000)
+_ONE = dict(zip(LABELS, _ROWS[0], strict=True))
+_TWO = dict(zip(LABELS[:2], _ROWS[0][:2], strict=True))
+
+
+def _meter() -> Any:
+    provider = sdk.MeterProvider(metric_readers=[DroppingReader()], shutdown_on_exit=False)
+    return provider.get_meter(*SCOPE)
+
+
+def _prometheus(
+    kind: Callable[..., Any], words: tuple[str, str], labels: int, **options: object
+) -> Any:
+    registry = prometheus_client.CollectorRegistry()
+    return kind(*words, LABELS[:labels], registry=registry, **options)
+
+
+def _aioprometheus(kind: Callable[..., Any], words: tuple[str, str], **options: object) -> Any:
+    return kind(*words, registry=aioprometheus.Registry(), **options)
+
+
+def bound_inc() -> dict[str, Loop]:
+    """Make the loops of ``child.inc()``; aioprometheus and the SDK have no child."""
+
+    def loop_over(child: Any) -> Loop:
+        def loop(calls: int) -> None:
+            for _ in repeat(None, calls):
+                child.inc()
+
+        return loop
+
+    return {
+        OURS: loop_over(otel_aioprom.Counter(*COUNTER).labels(_ONE)),
+        PROMETHEUS: loop_over(_prometheus(prometheus_client.Counter, COUNTER, 3).labels(**_ONE)),
+    }
+
+
+def labelled_inc() -> dict[str, Loop]:
+    """Make the loops of ``inc`` with the label values at hand."""
+
+    def dict_loop(counter: Any) -> Loop:
+        def loop(calls: int) -> None:
+            for method, path, code in islice(cycle(_ROWS), calls):
+                counter.inc({"method": method, "path": path, "code": code})
+
+        return loop
+
+    keyword = _prometheus(prometheus_client.Counter, COUNTER, 3)
+    attribute = _meter().create_counter("bench.requests")
+
+    def keyword_loop(calls: int) -> None:
+        for method, path, code in islice(cycle(_ROWS), calls):
+            keyword.labels(method=method, path=path, code=code).inc()
+
+    def attribute_loop(calls: int) -> None:
+        for method, path, code in islice(cycle(_ROWS), calls):
+            attribute.add(1, {"method": method, "path": path, "code": code})
+
+    return {
+        OURS: dict_loop(otel_aioprom.Counter(*COUNTER)),
+        PROMETHEUS: keyword_loop,
+        AIOPROMETHEUS: dict_loop(_aioprometheus(aioprometheus.Counter, COUNTER)),
+        SDK: attribute_loop,
+    }
+
+
+def bound_set() -> dict[str, Loop]:
+    """Make the loops of ``child.set(value)``."""
+
+    def loop_over(child: Any) -> Loop:
+        def loop(calls: int) -> None:
+            for value in islice(cycle(_VALUES), calls):
+                child.set(value)
+
+        return loop
+
+    return {
+        OURS: loop_over(otel_aioprom.Gauge(*GAUGE).labels(_ONE)),
+        PROMETHEUS: loop_over(_prometheus(prometheus_client.Gauge, GAUGE, 3).labels(**_ONE)),
+    }
+
+
+def labelled_set() -> dict[str, Loop]:
+    """Make the loops of ``set`` with the label values at hand."""
+
+    def dict_loop(gauge: Any) -> Loop:
+        def loop(calls: int) -> None:
+            for method, path, code in islice(cycle(_ROWS), calls):
+                gauge.set({"method": method, "path": path, "code": code}, 2.5)
+
+        return loop
+
+    keyword = _prometheus(prometheus_client.Gauge, GAUGE, 3)
+    attribute = _meter().create_gauge("bench.depth")
+
+    def keyword_loop(calls: int) -> None:
+        for method, path, code in islice(cycle(_ROWS), calls):
+            keyword.labels(method=method, path=path, code=code).set(2.5)
+
+    def attribute_loop(calls: int) -> None:
+        for method, path, code in islice(cycle(_ROWS), calls):
+            attribute.set(2.5, {"method": method, "path": path, "code": code})
+
+    return {
+        OURS: dict_loop(otel_aioprom.Gauge(*GAUGE)),
+        PROMETHEUS: keyword_loop,
+        AIOPROMETHEUS: dict_loop(_aioprometheus(aioprometheus.Gauge, GAUGE)),
+        SDK: attribute_loop,
+    }
+
+
+def _observe_child(child: Any) -> Loop:
+    def loop(calls: int) -> None:
+        for value in islice(cycle(_VALUES), calls):
+            child.observe(value)
+
+    return loop
+
+
+def _observe_dict(collector: Any) -> Loop:
+    def loop(calls: int) -> None:
+        for value, (method, path, _) in islice(
+            zip(cycle(_VALUES), cycle(_ROWS), strict=False), calls
+        ):
+            collector.observe({"method": method, "path": path}, value)
+
+    return loop
+
+
+def _observe_keyword(collector: Any) -> Loop:
+    def loop(calls: int) -> None:
+        for value, (method, path, _) in islice(
+            zip(cycle(_VALUES), cycle(_ROWS), strict=False), calls
+        ):
+            collector.labels(method=method, path=path).observe(value)
+
+    return loop
+
+
+def bound_observe() -> dict[str, Loop]:
+    """Make the loops of a histogram's ``child.observe(value)``."""
+    theirs = _prometheus(prometheus_client.Histogram, HISTOGRAM, 2, buckets=BUCKETS)
+    return {
+        OURS: _observe_child(
+            otel_aioprom.Histogram(*HISTOGRAM, buckets=list(BUCKETS)).labels(_TWO)
+        ),
+        PROMETHEUS: _observe_child(theirs.labels(**_TWO)),
+    }
+
+
+def labelled_observe() -> dict[str, Loop]:
+    """Make the loops of a histogram's ``observe`` with the label values at hand."""
+    bounds = [*BUCKETS, float("inf")]
+    attribute = _meter().create_histogram(
+        "bench.duration", explicit_bucket_boundaries_advisory=BUCKETS
+    )
+
+    def attribute_loop(calls: int) -> None:
+        for value, (method, path, _) in islice(
+            zip(cycle(_VALUES), cycle(_ROWS), strict=False), calls
+        ):
+            attribute.record(value, {"method": method, "path": path})
+
+    return {
+        OURS: _observe_dict(otel_aioprom.Histogram(*HISTOGRAM, buckets=list(BUCKETS))),
+        PROMETHEUS: _observe_keyword(
+            _prometheus(prometheus_client.Histogram, HISTOGRAM, 2, buckets=BUCKETS)
+        ),
+        AIOPROMETHEUS: _observe_dict(
+            _aioprometheus(aioprometheus.Histogram, HISTOGRAM, buckets=bounds)
+        ),
+        SDK: attribute_loop,
+    }
+
+
+def bound_summary() -> dict[str, Loop]:
+    """Make the loops of a summary's ``child.observe``; prometheus_client has no quantiles."""
+    theirs = _prometheus(prometheus_client.Summary, SUMMARY, 2)
+    return {
+        OURS: _observe_child(otel_aioprom.Summary(*SUMMARY).labels(_TWO)),
+        PROMETHEUS: _observe_child(theirs.labels(**_TWO)),
+    }
+
+
+def labelled_summary() -> dict[str, Loop]:
+    """Make the loops of a summary's ``observe`` with the label values at hand."""
+    return {
+        OURS: _observe_dict(otel_aioprom.Summary(*SUMMARY)),
+        PROMETHEUS: _observe_keyword(_prometheus(prometheus_client.Summary, SUMMARY, 2)),
+        AIOPROMETHEUS: _observe_dict(_aioprometheus(aioprometheus.Summary, SUMMARY)),
+    }

@@ -1,0 +1,69 @@
+"""Metrics of asyncio services, from OpenTelemetry and from native collectors, for Prometheus.
+
+Each name is loaded when it is first asked for, so that recording needs neither aiohttp nor the
+OpenTelemetry SDK.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_aioprom import formats as formats
+    from otel_aioprom.collectors import Collector as Collector
+    from otel_aioprom.collectors import Counter as Counter
+    from otel_aioprom.collectors import Gauge as Gauge
+    from otel_aioprom.collectors import Histogram as Histogram
+    from otel_aioprom.collectors import MetricsTypes as MetricsTypes
+    from otel_aioprom.collectors import Summary as Summary
+    from otel_aioprom.decorators import count_exceptions as count_exceptions
+    from otel_aioprom.decorators import inprogress as inprogress
+    from otel_aioprom.decorators import timer as timer
+    from otel_aioprom.negotiator import negotiate as negotiate
+    from otel_aioprom.otel.reader import PrometheusMetricReader as PrometheusMetricReader
+    from otel_aioprom.registry import REGISTRY as REGISTRY
+    from otel_aioprom.registry import CollectorRegistry as CollectorRegistry
+    from otel_aioprom.registry import Registry as Registry
+    from otel_aioprom.renderer import async_render as async_render
+    from otel_aioprom.renderer import render as render
+    from otel_aioprom.service import Service as Service
+
+_HOMES = {
+    "REGISTRY": "registry",
+    "Collector": "collectors",
+    "CollectorRegistry": "registry",
+    "Counter": "collectors",
+    "Gauge": "collectors",
+    "Histogram": "collectors",
+    "MetricsTypes": "collectors",
+    "PrometheusMetricReader": "otel.reader",
+    "Registry": "registry",
+    "Service": "service",
+    "Summary": "collectors",
+    "async_render": "renderer",
+    "count_exceptions": "decorators",
+    "inprogress": "decorators",
+    "negotiate": "negotiator",
+    "render": "renderer",
+    "timer": "decorators",
+}
+
+__all__ = [  # noqa: PLE0604 - sorted, and the same as the table that loads them
+    *_HOMES,
+    "formats",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "formats":
+        return import_module("otel_aioprom.formats")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,218 @@
+"""What all native collectors share: a name, a description, and the store of their series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from otel_aioprom.labels import check_labels, labels_text, wire_pairs
+from otel_aioprom.metricdict import FilledDict, MetricDict
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.names import check_metric_name
+from otel_aioprom.series import NumberSeries
+
+Labels = Mapping[str, object]
+S = TypeVar("S", bound=Series)
+
+
+class SupportsRegister(Protocol):
+    """What takes collectors: a registry."""
+
+    def register(self, collector: Any, /) -> None:
+        """Expose a collector from now on."""
+
+
+class MetricsTypes(Enum):
+    """Kinds of collectors, with the numbers that the protobuf format gives them.
+
+    Spec:
+        N2, E64.
+    """
+
+    counter = 0
+    gauge = 1
+    summary = 2
+    untyped = 3
+    histogram = 4
+
+
+class Collector(Generic[S]):
+    """Base of all collectors; used by itself, an untyped metric.
+
+    Nothing registers itself. All methods may be called from any thread; recording never waits.
+
+    Args:
+        name: Metric name, ``[a-zA-Z_:][a-zA-Z0-9_:]*``; counters end in ``_total`` by custom.
+        doc: What is measured, in a sentence; becomes the HELP text.
+        const_labels: Labels that every series of this collector has.
+        registry: Registers the collector there on creation.
+
+    Raises:
+        InvalidNameError: The name is malformed.
+        InvalidLabelsError: A constant label's name is not allowed.
+        DuplicateCollectorError: The registry has this name already.
+        TypeError: ``doc`` is no text, or ``const_labels`` no mapping.
+
+    Attributes:
+        name: As given.
+        doc: As given.
+        const_labels: As given, values as text.
+        kind: What the metric is exposed as.
+
+    Spec:
+        N1, N3, N4.
+    """
+
+    kind: ClassVar[MetricsTypes] = MetricsTypes.untyped
+    _reserved: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        const_labels: Mapping[str, object] | None = None,
+        *,
+        registry: SupportsRegister | None = None,
+    ) -> None:
+        self.name = check_metric_name(name)
+        if not isinstance(doc, str):
+            raise TypeError(f"doc must be a str that says what is measured, not {doc!r}")
+        self.doc = doc
+        check_labels({} if const_labels is None else const_labels, self._reserved)
+        self.const_labels = dict(wire_pairs(const_labels or {}, {}))
+        self._store: MetricDict[S] = MetricDict(self.const_labels)
+        self._find = self._store.find
+        if registry is not None:
+            registry.register(self)
+
+    def labels(self, labels: Labels | None = None) -> S:
+        """Bind a label set: find its series, or make it.
+
+        Args:
+            labels: Names and values in any order, values of any type; ``None`` and ``{}`` stand for no labels.
+
+        Returns:
+            The series, on which hot code records without a look-up.
+
+        Raises:
+            TypeError: ``labels`` is no mapping.
+            InvalidLabelsError: A name is not allowed; nothing is stored.
+
+        Spec:
+            N3.
+        """
+        child = self._find(labels)
+        return self._create(labels or {}) if child is None else child
+
+    def _create(self, labels: Labels) -> S:
+        check_labels(labels, self._reserved)
+        wire = wire_pairs(labels, self.const_labels)
+
+        def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
+            if len(wire) != len(names):  # constant labels, or one with an empty value
+                names, values = (
+                    tuple([name for name, _ in wire]),
+                    tuple([value for _, value in wire]),
+                )
+            made: S = self._make(names, values, labels_text(wire))
+            return made
+
+        return self._store.add(labels, make)
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Any:
+        """Make a series; the base keeps plain numbers."""
+        return NumberSeries(names, values, text)
+
+    def _known(self, labels: Labels | None) -> S:
+        child = self._find(labels)
+        if child is None:
+            raise KeyError(f"{self.name} has no series with the labels {dict(labels or {})!r}")
+        return child
+
+    def set_value(self, labels: Labels | None, value: Any) -> None:
+        """Replace what is stored for a label set.
+
+        Args:
+            labels: Names and values; ``None`` and ``{}`` stand for none.
+            value: A number; a ``histogram.Histogram`` on histograms, an estimator on summaries.
+
+        Raises:
+            TypeError: ``value`` is of another kind.
+            InvalidLabelsError: A label name is not allowed; nothing is stored.
+        """
+        self._set_value(self.labels(labels), value)
+
+    def _set_value(self, child: Any, value: Any) -> None:
+        child.set(value)
+
+    def get_value(self, labels: Labels | None = None) -> Any:
+        """Return what is stored for a label set.
+
+        Raises:
+            KeyError: There is no such series; none is made.
+        """
+        return self._get_value(self._known(labels))
+
+    def _get_value(self, child: Any) -> Any:
+        return child.get()
+
+    def get(self, labels: Labels | None = None) -> Any:
+        """Return the value of a label set: a number, or a dict for histograms and summaries.
+
+        Raises:
+            KeyError: There is no such series; none is made.
+        """
+        child: Any = self._known(labels)
+        return child.get()
+
+    def get_all(self) -> list[tuple[dict[str, str], Any]]:
+        """Return all label sets (without the constant labels), each with what ``get`` gives for it."""
+        children: list[tuple[dict[str, str], Any]] = self._store.entries()
+        return [(labels, child.get()) for labels, child in children]
+
+    def remove(self, labels: Labels | None) -> None:
+        """Forget a series; the next response does not show it.
+
+        Raises:
+            KeyError: There is no such series.
+        """
+        self._known(labels)
+        del self._store[labels]
+
+    def clear(self) -> None:
+        """Forget all series."""
+        self._store.clear()
+
+    def family(self) -> MetricFamily:
+        """Return the metric family as it stands now, its series live.
+
+        Overridden ``get_all`` methods are asked by the registry instead, see ``CollectorRegistry.register``.
+        """
+        return MetricFamily(self.name, self.kind.name, self.doc, "", self._store.snapshot())
+
+    def fill(self, series: Sequence[S]) -> None:
+        """Replace all series at once by those of a collection from elsewhere.
+
+        Args:
+            series: Of the kind that this collector makes, no two with the same labels.
+        """
+        self._store = FilledDict(series)
+        self._find = self._store.find
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, Collector)  # noqa: S101 - tells the type checker what the line above did
+        return (self.name, self.doc) == (
+            other.name,
+            other.doc,
+        ) and self._contents() == other._contents()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _contents(self) -> dict[tuple[tuple[str, str], ...], Any]:
+        return {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self._store)} series>"

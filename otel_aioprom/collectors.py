@@ -1,0 +1,258 @@
+"""The native collectors: Counter, Gauge, Histogram and Summary.
+
+Labels come first in every call and may be left out where nothing follows them. Code that records often binds
+its series once, ``child = counter.labels({"path": "/"})``, and calls ``child.inc()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quantile import Estimator
+
+from otel_aioprom.collector import Collector, Labels, MetricsTypes, SupportsRegister
+from otel_aioprom.histogram import POS_INF, HistogramSeries, check_bounds
+from otel_aioprom.histogram import Histogram as HistogramStore
+from otel_aioprom.series import CounterSeries, GaugeSeries
+from otel_aioprom.summary import SummarySeries, check_invariants
+
+__all__ = [
+    "DEFAULT_BUCKETS",
+    "DEFAULT_INVARIANTS",
+    "POS_INF",
+    "Collector",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "MetricsTypes",
+    "Summary",
+]
+
+DEFAULT_BUCKETS: tuple[float, ...] = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    POS_INF,
+)
+DEFAULT_INVARIANTS: tuple[tuple[float, float], ...] = ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001))
+
+
+class Counter(Collector[CounterSeries]):
+    """A value that only rises, such as requests served.
+
+    Arguments, attributes and errors are those of ``Collector``.
+
+    Spec:
+        N5.
+
+    Examples:
+        >>> requests = Counter("requests_total", "Requests served.")
+        >>> requests.inc({"code": 200})
+        >>> requests.add({"code": 200}, 2)
+        >>> requests.get({"code": "200"})
+        3
+    """
+
+    kind = MetricsTypes.counter
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> CounterSeries:
+        return CounterSeries(names, values, text)
+
+    def inc(self, labels: Labels | None = None) -> None:
+        """Add one; the first use of a label set starts from 0."""
+        child = self._find(labels)
+        (self._create(labels or {}) if child is None else child).inc()
+
+    def add(self, labels: Labels | None, value: float) -> None:
+        """Add an amount of zero or more.
+
+        Raises:
+            ValueError: The amount is negative; nothing changes.
+            TypeError: The amount is no number.
+        """
+        child = self._find(labels)
+        (self._create_with(labels or {}, value) if child is None else child).add(value)
+
+    def _create_with(self, labels: Labels, value: float) -> CounterSeries:
+        """Make a series for an amount; one that is refused must leave nothing behind."""
+        CounterSeries().add(value)
+        return self._create(labels)
+
+    def set(self, labels: Labels | None, value: float) -> None:
+        """Replace the value, as when it is taken over from elsewhere; a smaller one is a reset."""
+        self.labels(labels).set(value)
+
+
+class Gauge(Collector[GaugeSeries]):
+    """A value that goes up and down, such as jobs in a queue.
+
+    Arguments, attributes and errors are those of ``Collector``.
+
+    Spec:
+        N6.
+
+    Examples:
+        >>> queue = Gauge("queue_jobs", "Jobs that wait.")
+        >>> queue.set({}, 5)
+        >>> queue.dec()
+        >>> queue.get({})
+        4
+    """
+
+    kind = MetricsTypes.gauge
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> GaugeSeries:
+        return GaugeSeries(names, values, text)
+
+    def set(self, labels: Labels | None, value: float) -> None:
+        """Replace the value."""
+        self.labels(labels).set(value)
+
+    def inc(self, labels: Labels | None = None) -> None:
+        """Add one; the first use of a label set starts from 0."""
+        self.labels(labels).inc()
+
+    def dec(self, labels: Labels | None = None) -> None:
+        """Take one away; the first use of a label set starts from 0."""
+        self.labels(labels).dec()
+
+    def add(self, labels: Labels | None, value: float) -> None:
+        """Add an amount, which may be negative."""
+        self.labels(labels).add(value)
+
+    def sub(self, labels: Labels | None, value: float) -> None:
+        """Take an amount away, which may be negative."""
+        self.labels(labels).sub(value)
+
+
+class Histogram(Collector[HistogramSeries]):
+    """Observations counted by upper bound, such as seconds that requests took.
+
+    Args:
+        name: Metric name; ``_bucket``, ``_sum`` and ``_count`` are added to it.
+        doc: What is measured, in a sentence.
+        const_labels: Labels that every series has; ``le`` is not allowed.
+        buckets: Upper bounds, strictly ascending; ``inf`` is added when absent.
+        registry: Registers the collector there on creation.
+
+    Raises:
+        ValueError: The bounds are empty, do not ascend, or hold NaN; or as for ``Collector``.
+
+    Spec:
+        N7.
+
+    Examples:
+        >>> seconds = Histogram("request_seconds", "Time to answer.", buckets=[0.1, 1])
+        >>> seconds.observe({}, 0.25)
+        >>> seconds.get({})
+        {0.1: 0, 1.0: 1, inf: 1, 'count': 1, 'sum': 0.25}
+    """
+
+    kind = MetricsTypes.histogram
+    _reserved = "le"
+    REPR_STR = "histogram"
+    SUM_KEY = "sum"
+    COUNT_KEY = "count"
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        const_labels: Mapping[str, object] | None = None,
+        buckets: Iterable[float] = DEFAULT_BUCKETS,
+        *,
+        registry: SupportsRegister | None = None,
+    ) -> None:
+        self.upper_bounds = check_bounds(buckets)
+        super().__init__(name, doc, const_labels, registry=registry)
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
+        return HistogramSeries(names, values, text, self.upper_bounds)
+
+    def observe(self, labels: Labels | None, value: float) -> None:
+        """Count a value; NaN counts above every bound.
+
+        Raises:
+            TypeError: The value is no number.
+        """
+        self.labels(labels).observe(value)
+
+    add = observe
+
+    def _set_value(self, child: Any, value: Any) -> None:
+        if not isinstance(value, HistogramStore) or value.bounds != self.upper_bounds:
+            raise TypeError(
+                f"{self.name} stores histogram.Histogram objects with the bounds {self.upper_bounds}"
+            )
+        *counts, total = value.snapshot()
+        child.load(counts, total)
+
+    def _get_value(self, child: Any) -> HistogramStore:
+        store: HistogramStore = child
+        return store
+
+
+class Summary(Collector[SummarySeries]):
+    """Observations as quantiles over time, such as the seconds within which 99 % of requests were answered.
+
+    Args:
+        name: Metric name; ``_sum`` and ``_count`` are added to it.
+        doc: What is measured, in a sentence.
+        const_labels: Labels that every series has; ``quantile`` is not allowed.
+        invariants: Pairs of quantile and allowed rank error, both between 0 and 1.
+        registry: Registers the collector there on creation.
+
+    Raises:
+        ValueError: An invariant is out of range; or as for ``Collector``.
+
+    Spec:
+        N8.
+    """
+
+    kind = MetricsTypes.summary
+    _reserved = "quantile"
+    REPR_STR = "summary"
+    SUM_KEY = "sum"
+    COUNT_KEY = "count"
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        const_labels: Mapping[str, object] | None = None,
+        invariants: Iterable[tuple[float, float]] = DEFAULT_INVARIANTS,
+        *,
+        registry: SupportsRegister | None = None,
+    ) -> None:
+        self.invariants = check_invariants(invariants)
+        super().__init__(name, doc, const_labels, registry=registry)
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
+        return SummarySeries(names, values, text, self.invariants)
+
+    def observe(self, labels: Labels | None, value: float) -> None:
+        """Take a value into count, sum and quantiles.
+
+        Raises:
+            TypeError: The value is no number, or a ``bool``.
+        """
+        self.labels(labels).observe(value)
+
+    add = observe
+
+    def _set_value(self, child: Any, value: Any) -> None:
+        if not isinstance(value, Estimator):
+            raise TypeError(f"{self.name} stores quantile.Estimator objects, not {value!r}")
+        child.load(value)
+
+    def _get_value(self, child: Any) -> Any:
+        return child.estimator

@@ -1,0 +1,94 @@
+"""Collectors of users' own classes: what their ``get_all`` returns is exposed as their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from otel_aioprom.collector import Collector
+from otel_aioprom.faults import Fault
+from otel_aioprom.histogram import HistogramSeries, check_bounds
+from otel_aioprom.labels import check_labels, labels_text, wire_pairs
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.numbers import coerce_number
+from otel_aioprom.series import NumberSeries
+from otel_aioprom.summary import SummaryPoint
+
+_RESERVED = {"histogram": "le", "summary": "quantile"}
+
+
+def is_custom(collector: Collector[Any]) -> bool:
+    """Tell whether a collector's class has its own ``get_all``, so that its code must be asked."""
+    return type(collector).get_all is not Collector.get_all
+
+
+class CustomCollector:
+    """A source that asks one collector for its values.
+
+    Args:
+        collector: One whose ``get_all`` returns pairs of label dict and value: numbers, or the dicts
+            that ``get`` of histograms and summaries gives.
+
+    Spec:
+        N13.
+    """
+
+    def __init__(self, collector: Collector[Any]) -> None:
+        self.name = collector.name
+        self._collector = collector
+
+    def collect(self) -> Iterator[MetricFamily | Fault]:
+        """Ask for all values; one that makes no sense is left out alone."""
+        kind = self._collector.kind.name
+        found: dict[str, Series] = {}
+        for labels, value in self._collector.get_all():
+            try:
+                series = self._series(kind, labels, value)
+            except (TypeError, ValueError, KeyError) as error:
+                message = f"a value of get_all() is left out: {labels!r}: {value!r}: {error!r}"
+                yield Fault("untranslatable", self.name, message)
+            else:
+                found.setdefault(series.text, series)
+        yield MetricFamily(self.name, kind, self._collector.doc, "", list(found.values()))
+
+    def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> Series:
+        check_labels(labels, _RESERVED.get(kind))
+        pairs = wire_pairs(labels, self._collector.const_labels)
+        names, values = tuple([name for name, _ in pairs]), tuple([text for _, text in pairs])
+        make = _MAKERS.get(kind, _number)
+        return make(names, values, labels_text(pairs), value)
+
+
+def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
+    return NumberSeries(names, values, text, coerce_number(value))
+
+
+def _histogram(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
+    total, count = coerce_number(value["sum"]), int(value["count"])
+    upto = sorted(
+        [(bound, int(upto)) for bound, upto in value.items() if not isinstance(bound, str)]
+    )
+    series = HistogramSeries(names, values, text, check_bounds([bound for bound, _ in upto]))
+    cumulative = [0, *[upto for _, upto in upto]]
+    if len(upto) < len(series.bounds):
+        cumulative.append(count)
+    counts = [after - before for before, after in pairwise(cumulative)]
+    if min(counts) < 0 or cumulative[-1] != count:
+        raise ValueError("bucket counts must not fall, and the last one must equal the count")
+    series.load(counts, total)
+    return series
+
+
+def _summary(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
+    quantiles = [
+        (float(key), coerce_number(item)) for key, item in value.items() if not isinstance(key, str)
+    ]
+    total, count = coerce_number(value["sum"]), int(value["count"])
+    return SummaryPoint(names, values, text, count, total, sorted(quantiles))
+
+
+_MAKERS: dict[str, Callable[[tuple[str, ...], tuple[str, ...], str, Any], Series]] = {
+    "histogram": _histogram,
+    "summary": _summary,
+}

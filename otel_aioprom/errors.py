@@ -1,0 +1,136 @@
+"""Every exception class of the library.
+
+```
+MetricsError
+├── InvalidNameError (ValueError)         .name .reason
+├── InvalidLabelsError (ValueError)       .labels .reason
+├── DuplicateCollectorError (ValueError)  .name .existing
+├── TranslationError (ValueError)         .metric .reason
+├── GatherError (RuntimeError)            .faults
+└── ServiceError (RuntimeError)
+    ├── ServiceNotRunningError
+    └── ServiceStartError (OSError)       .address
+```
+
+Look-ups of what is not there raise ``KeyError``, arguments of the wrong kind ``TypeError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class MetricsError(Exception):
+    """Base of every error that the library raises on its own account."""
+
+
+class InvalidNameError(MetricsError, ValueError):
+    """A metric name that no Prometheus format can carry.
+
+    Attributes:
+        name: The name as given.
+        reason: What would have been right.
+    """
+
+    def __init__(self, name: object, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"invalid metric name {self.name!r}: {self.reason}"
+
+
+class InvalidLabelsError(MetricsError, ValueError):
+    """A label set with a name that is not allowed.
+
+    Attributes:
+        labels: The label set as given.
+        reason: Which name is wrong, and what would have been right.
+    """
+
+    def __init__(self, labels: Mapping[str, object], reason: str) -> None:
+        super().__init__(labels, reason)
+        self.labels = labels
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"invalid labels {self.labels!r}: {self.reason}"
+
+
+class DuplicateCollectorError(MetricsError, ValueError):
+    """A registry already exposes samples of this name.
+
+    Attributes:
+        name: The name that is wanted twice.
+        existing: Name of the collector that has it.
+    """
+
+    def __init__(self, name: str, existing: str) -> None:
+        super().__init__(name, existing)
+        self.name = name
+        self.existing = existing
+
+    def __str__(self) -> str:
+        owner = (
+            "another collector"
+            if self.name == self.existing
+            else f"the collector {self.existing!r}"
+        )
+        return f"the name {self.name!r} is taken by {owner}: choose another name, or deregister that one first"
+
+
+class TranslationError(MetricsError, ValueError):
+    """An OpenTelemetry metric that has no Prometheus form. Caught, counted and logged by the reader.
+
+    Attributes:
+        metric: Name of the OpenTelemetry metric.
+        reason: Why it is left out.
+    """
+
+    def __init__(self, metric: str, reason: str) -> None:
+        super().__init__(metric, reason)
+        self.metric = metric
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.metric!r} cannot be translated: {self.reason}"
+
+
+class GatherError(MetricsError, RuntimeError):
+    """Something had to be left out of a response, and ``on_error="fail"`` forbids that.
+
+    Attributes:
+        faults: One sentence for each thing left out.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(tuple(faults))
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "metrics would be missing from the response: " + "; ".join(self.faults)
+
+
+class ServiceError(MetricsError, RuntimeError):
+    """Base of the service's errors."""
+
+
+class ServiceNotRunningError(ServiceError):
+    """An address was asked for before ``start`` or after ``stop``."""
+
+
+class ServiceStartError(ServiceError, OSError):
+    """The service could not listen; nothing is left open. The system's error is the cause.
+
+    Attributes:
+        address: Host and port that were asked for, as ``host:port``.
+    """
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.address}: {self.reason}"

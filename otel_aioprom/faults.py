@@ -1,0 +1,55 @@
+"""What had to be left out of a response: counted, logged once, and never a reason to lose the rest."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from otel_aioprom.collectors import Counter
+from otel_aioprom.model import MetricFamily
+
+_logger = logging.getLogger(__name__)
+
+_REMEMBERED = 10_000
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a collection.
+
+    Attributes:
+        cause: One of a small closed set of words, the label of the self-metric: ``late``,
+            ``raised``, ``untranslatable``, ``type_conflict``, ``name_conflict``, ``resource_conflict``,
+            ``help_conflict``, ``duplicate_series``.
+        subject: What it is about: the name of a metric or of a source.
+        message: A sentence for the log.
+        lost: Something is missing from the response because of it.
+    """
+
+    cause: str
+    subject: str
+    message: str
+    lost: bool = True
+
+
+class FaultLog:
+    """Counts what was lost and logs each fault once for its cause and subject."""
+
+    def __init__(self) -> None:
+        self._dropped = Counter(
+            "otel_aioprom_dropped_total", "Metrics and sources left out of responses, by cause."
+        )
+        self._logged: set[tuple[str, str]] = set()
+
+    def record(self, fault: Fault) -> None:
+        """Count a fault if it lost something; log it unless it was logged before."""
+        if fault.lost:
+            self._dropped.inc({"cause": fault.cause})
+        key = (fault.cause, fault.subject)
+        # The bound keeps names that strangers can make up from filling the memory, or the log.
+        if key not in self._logged and len(self._logged) < _REMEMBERED:
+            self._logged.add(key)
+            _logger.warning("%s: %s (logged once)", fault.subject, fault.message)
+
+    def family(self) -> MetricFamily:
+        """The self-metric; without series as long as nothing was lost."""
+        return self._dropped.family()

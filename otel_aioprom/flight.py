@@ -1,0 +1,64 @@
+"""Single flight: whoever asks while a job runs shares the next run with all others who ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Runs a job in a thread of its own, one run at a time.
+
+    A run that has begun may have passed by what its caller is about to see, so that a request
+    never joins it but the one after it: each caller gets a result of a run that started after its
+    call, and any number of callers cost two runs at most.
+
+    The thread is a daemon: a job that hangs keeps neither the next caller's thread nor the
+    interpreter's exit waiting.
+
+    Args:
+        job: What to run. What it raises, the callers get.
+        name: Name of the thread.
+    """
+
+    def __init__(self, job: Callable[[], T], name: str) -> None:
+        self._job = job
+        self._name = name
+        self._lock = threading.Lock()
+        self._waiting: Future[T] | None = None
+        self._running = False
+
+    def join(self) -> Future[T]:
+        """Ask for a run.
+
+        Returns:
+            The result of the next run; cancelling it has no effect.
+        """
+        with self._lock:
+            if self._waiting is None:
+                self._waiting = Future()
+                self._waiting.set_running_or_notify_cancel()  # shared, so nobody may cancel it
+            waiting = self._waiting
+            if not self._running:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._running = True
+        return waiting
+
+    def _run(self) -> None:
+        while (future := self._next()) is not None:
+            try:
+                result = self._job()
+            except BaseException as error:  # noqa: BLE001 - handed to the callers
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _next(self) -> Future[T] | None:
+        with self._lock:
+            future, self._waiting = self._waiting, None
+            self._running = future is not None
+            return future

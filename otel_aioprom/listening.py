@@ -1,0 +1,69 @@
+"""Listening sockets: one port, whatever addresses a name stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+_UNAVAILABLE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+async def open_sockets(addr: str, port: int) -> list[socket.socket]:
+    """Bind every address of a host to one port.
+
+    Args:
+        addr: Host name or address; empty for all interfaces.
+        port: The port; 0 takes a free one, the same for all addresses.
+
+    Returns:
+        Bound sockets, which belong to the caller.
+
+    Raises:
+        OSError: The name is unknown, or an address cannot be bound; nothing is left open.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        addr or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, protocol, _, address in sorted(set(found)):  # IPv4 first: it names the port
+            bound = _bind(family, protocol, (address[0], port or _port(sockets), *address[2:]))
+            sockets += [] if bound is None else [bound]
+    except OSError:
+        close_all(sockets)
+        raise
+    if not sockets:
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return sockets
+
+
+def close_all(sockets: list[socket.socket]) -> None:
+    """Close sockets."""
+    for opened in sockets:
+        opened.close()
+
+
+def _port(sockets: list[socket.socket]) -> int:
+    return int(sockets[0].getsockname()[1]) if sockets else 0
+
+
+def _bind(family: int, protocol: int, address: tuple[object, ...]) -> socket.socket | None:
+    """Bind one address; none where this machine has no such address family or address."""
+    try:
+        opened = socket.socket(family, socket.SOCK_STREAM, protocol)
+    except OSError:
+        return None
+    try:
+        if os.name == "posix":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+    except OSError as error:
+        opened.close()
+        if error.errno in _UNAVAILABLE and family == socket.AF_INET6:
+            return None
+        raise
+    return opened

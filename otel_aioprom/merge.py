@@ -1,0 +1,124 @@
+"""Families of one name become one: the rules for names, types and series that meet.
+
+Pure: families in, families and faults out. What is remembered between two collections is the
+caller's: who was first to use a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from otel_aioprom.faults import Fault
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.series import CounterSeries, NumberSeries, UpDownSeries
+
+Owners = dict[str, MetricFamily]
+"""Name → the family that was first to use it, kept without its series."""
+
+
+def merge_families(
+    families: Iterable[MetricFamily], owners: Owners
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Put all series of a name under one type, one help and one unit.
+
+    Args:
+        families: In the order in which they came; first come, first served.
+        owners: Who used a name first, in earlier collections too. Names seen for the first time
+            are added.
+
+    Returns:
+        One family a name, in the order of first appearance, and what was wrong.
+
+    Spec:
+        M54 to M58, M51.
+    """
+    groups: dict[str, list[MetricFamily]] = {}
+    faults: list[Fault] = []
+    for family in families:
+        owner = owners.setdefault(family.name, replace(family, series=()))
+        if family.type != owner.type:
+            message = (
+                f"a {family.type} of this name is left out: the name belongs to a {owner.type}"
+            )
+            faults.append(Fault("type_conflict", family.name, message))
+            continue
+        if family.doc != owner.doc:
+            message = f"two descriptions; {owner.doc!r} is kept, {family.doc!r} is not"
+            faults.append(Fault("help_conflict", family.name, message, lost=False))
+        groups.setdefault(family.name, []).append(family)
+    return [_merge_group(members, owners[name], faults) for name, members in groups.items()], faults
+
+
+def _merge_group(
+    members: list[MetricFamily], owner: MetricFamily, faults: list[Fault]
+) -> MetricFamily:
+    if len(members) == 1:
+        family = members[0]
+        same = family.doc == owner.doc and family.unit == owner.unit
+        return family if same else replace(owner, series=family.series)
+    if owner.type == "info":
+        return replace(owner, series=_first_info(members, faults))
+    every = [series for family in members for series in family.series]
+    return replace(owner, series=merge_series(owner.name, every, faults))
+
+
+def _first_info(members: list[MetricFamily], faults: list[Fault]) -> Sequence[Series]:
+    first = members[0].series
+    texts = [[series.text for series in family.series] for family in members]
+    if any(text != texts[0] for text in texts):
+        message = "two resources in one registry; the first is kept"
+        faults.append(Fault("resource_conflict", members[0].name, message))
+    return first
+
+
+def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Sequence[Series]:
+    """Make series with equal labels one: sums add up, of gauges the last one counts.
+
+    Args:
+        name: The family's name, for the report.
+        every: All series of the family, in the order in which they came.
+        faults: Gets a line if there were equal ones.
+
+    Returns:
+        ``every`` itself if all are different.
+
+    Spec:
+        M58.
+    """
+    found: dict[str, Series] = {}
+    for series in every:
+        first = found.setdefault(series.text, series)
+        if first is not series:
+            found[series.text] = merge_pair(first, series)
+    if len(found) == len(every):
+        return every
+    message = "several points have the same labels and are exposed as one series"
+    faults.append(Fault("duplicate_series", name, message, lost=False))
+    return list(found.values())
+
+
+def merge_pair(first: Series, second: Series) -> Series:
+    """Make one series of two that have the same labels; neither is changed.
+
+    Counters and up-down counters add up, histograms with equal bounds too; of gauges the second
+    counts, of all others the first.
+    """
+    if isinstance(first, (CounterSeries, UpDownSeries)) and isinstance(second, NumberSeries):
+        total = first.value + second.value
+        return type(first)(first.names, first.values, first.text, total)
+    if isinstance(first, HistogramSeries) and isinstance(second, HistogramSeries):
+        return _merge_histograms(first, second)
+    return second if isinstance(second, NumberSeries) else first
+
+
+def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
+    if first.bounds != second.bounds:
+        return first
+    *counts, total = first.snapshot()
+    *more, other = second.snapshot()
+    merged = HistogramSeries(first.names, first.values, first.text, first.bounds)
+    sums = [int(a or 0) + int(b or 0) for a, b in zip(counts, more)]
+    merged.load(sums, None if total is None or other is None else total + other)
+    return merged

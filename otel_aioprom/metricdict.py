@@ -1,0 +1,226 @@
+"""The store of a collector: label set → series, found without looking at every label.
+
+Most callers use the same label names each time. So the names of the last miss are remembered as
+a ready getter: a look-up is one call that fetches all values and one in a dict.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from otel_aioprom.labels import Pairs, canonical_pairs
+from otel_aioprom.model import Series
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Series)
+Labels = Mapping[str, object]
+
+
+class _Group(NamedTuple, Generic[T]):
+    """All entries that have the same label names."""
+
+    width: int
+    key: Callable[[Labels], Any]
+    children: dict[Any, T]
+    names: tuple[str, ...]
+
+    def key_of(self, values: tuple[str, ...]) -> Any:
+        return values[0] if self.width == 1 else values
+
+    def labels(self, key: Any) -> dict[str, str]:
+        return dict(zip(self.names, (key,) if self.width == 1 else key))
+
+
+def _no_key(_: Labels) -> tuple[()]:
+    return ()
+
+
+def _make_group(names: tuple[str, ...]) -> _Group[Any]:
+    # itemgetter gives a bare value for one name and a tuple for more: keys follow it.
+    key = itemgetter(*names) if names else _no_key
+    return _Group(len(names), key, {}, names)
+
+
+class MetricDict(MutableMapping[Labels, T]):
+    """A mapping whose keys are label sets, whatever the order of their names.
+
+    Values of labels are compared as the text that is exposed, so ``{"code": 1}`` and
+    ``{"code": "1"}`` are one key; ``None`` and ``{}`` are the key without labels, and a label with
+    an empty value counts as absent. Iteration gives new dicts of ``str`` to ``str``: groups of equal label
+    names in the order of their first use, and within them the order of first use.
+
+    Safe to use from many threads: every change is one dict operation.
+
+    Args:
+        const_labels: Labels that each key has without naming them.
+
+    Examples:
+        >>> store = MetricDict()
+        >>> store[{"b": 2, "a": 1}] = "x"
+        >>> store[{"a": "1", "b": "2"}], list(store)
+        ('x', [{'a': '1', 'b': '2'}])
+    """
+
+    def __init__(self, const_labels: Mapping[str, str] | None = None) -> None:
+        self._const_labels = dict(const_labels or {})
+        self._bare: _Group[T] = _make_group(())
+        self._usual: _Group[T] = self._bare
+        self._groups: dict[tuple[str, ...], _Group[T]] = {(): self._bare}
+        self._layouts: dict[tuple[str, ...], _Group[T]] = {}
+
+    def find(self, labels: Labels | None) -> T | None:
+        """Look a label set up.
+
+        Args:
+            labels: Names and values; ``None`` stands for none.
+
+        Returns:
+            The value, or ``None`` if there is none for these labels.
+
+        Raises:
+            TypeError: ``labels`` is no mapping.
+        """
+        if labels is None:
+            return self._bare.children.get(())
+        width, key, children, _ = self._usual
+        try:
+            if len(labels) == width:
+                return children[key(labels)]
+        except (KeyError, TypeError):
+            pass
+        return self._find_elsewhere(labels)
+
+    def _find_elsewhere(self, labels: Labels) -> T | None:
+        """Look up what is not in the usual group, from the cheap way to the thorough one."""
+        if not isinstance(labels, Mapping):
+            raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+        group = self._layouts.get(tuple(labels))
+        if group is not None:
+            try:
+                child = group.children[group.key(labels)]
+            except (KeyError, TypeError):
+                pass
+            else:
+                self._usual = group
+                return child
+        return self._find_canonical(labels)
+
+    def _find_canonical(self, labels: Labels) -> T | None:
+        pairs = canonical_pairs(labels, self._const_labels)
+        group = self._groups.get(tuple([name for name, _ in pairs]))
+        return None if group is None else group.children.get(group.key(dict(pairs)))
+
+    def add(
+        self, labels: Labels | None, make: Callable[[tuple[str, ...], tuple[str, ...]], T]
+    ) -> T:
+        """Store a new value unless there is one already; of many threads, one wins and all get its value.
+
+        Args:
+            labels: Names and values; ``None`` stands for none.
+            make: Given the names and the values that make the key, returns the value to store. Both tuples are
+                the store's own, so that keeping them costs nothing.
+
+        Returns:
+            What is stored for these labels from now on.
+        """
+        pairs = canonical_pairs(labels or {}, self._const_labels)
+        group = self._group_for(pairs)
+        if labels and len(labels) == group.width:
+            self._layouts[tuple(labels)] = group
+            self._usual = group
+        values = tuple([value for _, value in pairs])
+        return group.children.setdefault(group.key_of(values), make(group.names, values))
+
+    def setdefault(self, labels: Labels | None, default: T) -> T:
+        """Return the value for these labels, stored now if there was none."""
+        return self.add(labels, lambda _names, _values: default)
+
+    def _group_for(self, pairs: Pairs) -> _Group[T]:
+        names = tuple([name for name, _ in pairs])
+        group = self._groups.get(names)
+        return group if group is not None else self._groups.setdefault(names, _make_group(names))
+
+    def __getitem__(self, labels: Labels | None) -> T:
+        value = self.find(labels)
+        if value is None:
+            raise KeyError(labels)
+        return value
+
+    def __setitem__(self, labels: Labels | None, value: T) -> None:
+        pairs = canonical_pairs(labels or {}, self._const_labels)
+        group = self._group_for(pairs)
+        group.children[group.key(dict(pairs))] = value
+
+    def __delitem__(self, labels: Labels | None) -> None:
+        pairs = canonical_pairs(labels or {}, self._const_labels)
+        group = self._groups.get(tuple([name for name, _ in pairs]))
+        if group is None or group.children.pop(group.key(dict(pairs)), None) is None:
+            raise KeyError(labels)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return (labels for labels, _ in self.entries())
+
+    def __len__(self) -> int:
+        return sum([len(group.children) for group in list(self._groups.values())])
+
+    def entries(self) -> list[tuple[dict[str, str], T]]:
+        """All label sets with their values, as they stand at this moment."""
+        groups = list(self._groups.values())
+        return [
+            (group.labels(key), value)
+            for group in groups
+            for key, value in list(group.children.items())
+        ]
+
+    def snapshot(self) -> list[T]:
+        """All values, in the order of iteration, as they stand at this moment."""
+        children: list[T] = []
+        for group in list(self._groups.values()):
+            children += list(group.children.values())
+        return children
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        for group in list(self._groups.values()):
+            group.children.clear()
+
+
+class FilledDict(MetricDict[S]):
+    """A store that is handed its series whole, and sorts them by label set when first asked.
+
+    A collection from elsewhere changes all series of a family at once, and hardly anybody looks
+    one up: the order by label set is made for those who do.
+
+    Args:
+        series: All series, no two with the same labels.
+    """
+
+    def __init__(self, series: Sequence[S]) -> None:
+        super().__init__()
+        self._series: Sequence[S] | None = series
+        self._sorting = threading.Lock()
+
+    def _sort(self) -> None:
+        with self._sorting:
+            for series in self._series or ():
+                self[dict(series.pairs)] = series
+            self._series = None
+
+    def find(self, labels: Labels | None) -> S | None:
+        """Look a label set up, as in ``MetricDict.find``."""
+        if self._series is not None:
+            self._sort()
+        return super().find(labels)
+
+    def entries(self) -> list[tuple[dict[str, str], S]]:
+        """All label sets with their series."""
+        if self._series is not None:
+            self._sort()
+        return super().entries()
+
+    def __len__(self) -> int:
+        series = self._series
+        return super().__len__() if series is None else len(series)

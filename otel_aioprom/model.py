@@ -1,0 +1,71 @@
+"""The one model between recording and encoding: families of series.
+
+A native collector is a family that can be written to; an OpenTelemetry stream becomes one.
+Formats know nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Series:
+    """One label set of a family and, in the subclasses, its current value.
+
+    A series is read live while a response is encoded. What belongs together (a histogram's
+    buckets and sum) is read at once.
+
+    Attributes:
+        names: Label names as exposed, sorted, ``le`` and ``quantile`` not among them; one tuple
+            for all series of a family that have the same names.
+        values: Their values, in the same order.
+        text: Both as exposition text, written once: ``{a="1"}`` and a blank, or the blank alone.
+    """
+
+    __slots__ = ()
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    text: str
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Label names with their values."""
+        return tuple(zip(self.names, self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFamily:
+    """Name, type, help, unit, and all series under them.
+
+    Attributes:
+        name: The name that samples carry in the text format, without ``_bucket``, ``_sum`` and
+            ``_count``: a counter's ``_total`` and an info's ``_info`` belong to it.
+        type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped`` or ``info``.
+        doc: The description, not escaped; empty if there is none.
+        unit: The unit's words as in the name (``seconds``), or empty.
+        series: Series of the class that the type asks for, no two with the same labels, in the
+            order in which they are exposed.
+    """
+
+    name: str
+    type: str
+    doc: str
+    unit: str
+    series: Sequence[Series]
+
+    def sample_names(self) -> tuple[str, ...]:
+        """Names of the samples that this family produces.
+
+        Spec:
+            E22, E23, E24.
+        """
+        if self.type == "histogram":
+            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        if self.type == "summary":
+            return (self.name, f"{self.name}_sum", f"{self.name}_count")
+        return (self.name,)
+
+    def taken_names(self) -> frozenset[str]:
+        """Names that no other family may use: its own and those of its samples."""
+        return frozenset((self.name, *self.sample_names()))

@@ -1,0 +1,125 @@
+"""Numbers: what is recorded, and how a float is written.
+
+Values are ``int`` or ``float`` and nothing else from the moment they are recorded, so that no
+later step has to ask.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import SupportsFloat, SupportsIndex
+
+Number = int | float
+"""What a series stores; the exact types, nothing derived from them."""
+
+INT_LIMIT = 2**256
+"""Larger integers are kept as floats: sums of what lies below can never leave the range of a double."""
+
+_SCIENTIFIC_FROM = 6
+_SCIENTIFIC_BELOW = -4
+
+
+def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
+    """Turn any real number into a plain ``int`` or ``float``.
+
+    Integers of every kind (``bool``, ``IntEnum``, NumPy's) become ``int``, everything else that
+    is a number (``Decimal``, ``Fraction``, NumPy's floats) becomes ``float``.
+
+    Args:
+        value: The number as the caller has it.
+
+    Returns:
+        An object whose type is exactly ``int`` or ``float``.
+
+    Raises:
+        TypeError: ``value`` is no real number; text is none.
+        ValueError: ``value`` is beyond the range of a double.
+
+    Spec:
+        E8.
+
+    Examples:
+        >>> coerce_number(True), coerce_number(10**3)
+        (1, 1000)
+    """
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, SupportsIndex):
+        number = operator.index(value)
+        return int(number) if -INT_LIMIT <= number <= INT_LIMIT else _to_double(number)
+    if isinstance(value, SupportsFloat):
+        return _to_double(value)
+    raise TypeError(f"a value must be a number, not {value!r} ({type(value).__name__})")
+
+
+def _to_double(value: SupportsFloat) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("a value must lie within the range of a double, ±1.797e308") from None
+
+
+def float_text(value: float) -> str:
+    """Write a value as Prometheus spells it, shortest form that reads back equal.
+
+    Spec:
+        E8.
+
+    Examples:
+        >>> [float_text(value) for value in (3, 0.1, float("inf"), float("nan"))]
+        ['3', '0.1', '+Inf', 'NaN']
+    """
+    if isinstance(value, int) or math.isfinite(value):
+        return repr(value)
+    if math.isnan(value):
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
+
+
+def canonical_float(value: float) -> str:
+    """Write a bound or quantile in the one spelling that every format uses for it.
+
+    Label values are opaque to a server, so that two spellings of one bound are two series. This
+    is Go's shortest form with ``.0`` behind whole numbers, the form that OpenMetrics demands.
+
+    Args:
+        value: Upper bound of a bucket, or a quantile; ints are taken as floats.
+
+    Returns:
+        The text for ``le`` or ``quantile``.
+
+    Spec:
+        E9, E10.
+
+    Examples:
+        >>> [canonical_float(bound) for bound in (1, 0.005, 100000, 1e6, 1e-05, float("inf"))]
+        ['1.0', '0.005', '100000.0', '1e+06', '1e-05', '+Inf']
+    """
+    value = float(value)
+    if not math.isfinite(value):
+        return float_text(value)
+    if value == 0:
+        return "0.0"
+    sign = "-" if value < 0 else ""
+    digits, exponent = _shortest_digits(abs(value))
+    if _SCIENTIFIC_BELOW <= exponent < _SCIENTIFIC_FROM:
+        return sign + _plain(digits, exponent)
+    mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+    return f"{sign}{mantissa}e{exponent:+03d}"
+
+
+def _shortest_digits(value: float) -> tuple[str, int]:
+    """Digits d₁d₂… and the exponent x of d₁.d₂…·10^x, as few digits as read back equal."""
+    mantissa, _, exponent = repr(value).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    leading = len(whole) - 1 if whole != "0" else len(digits) - len(fraction) - 1
+    return digits.rstrip("0"), leading + int(exponent or 0)
+
+
+def _plain(digits: str, exponent: int) -> str:
+    if exponent < 0:
+        return "0." + "0" * (-exponent - 1) + digits
+    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
+    return f"{whole}.{digits[exponent + 1 :] or '0'}"

@@ -1,0 +1,1 @@
+"""OpenTelemetry as a source of the registry."""

@@ -1,0 +1,235 @@
+"""Attributes: from what instruments, scopes and resources carry to labels.
+
+Until names are settled, a label travels as a pair of its *original* key and its text: only the
+original keys tell in which order the values of colliding keys are joined.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite, isnan
+from operator import itemgetter
+from typing import Protocol
+
+from otel_aioprom.labels import Pairs
+from otel_aioprom.otel.names import label_name
+
+SCOPE_LABELS = frozenset({"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
+"""The labels that every point of a scope has, even where they are empty."""
+
+_NON_FINITE = {inf: "Infinity", -inf: "-Infinity"}
+
+
+class SupportsScope(Protocol):
+    """What is asked of an instrumentation scope; ``attributes`` came later and may be missing."""
+
+    @property
+    def name(self) -> str | None:
+        """Name of the instrumented library."""
+
+    @property
+    def version(self) -> str | None:
+        """Its version."""
+
+    @property
+    def schema_url(self) -> str | None:
+        """Where its semantic conventions are written down."""
+
+
+def attribute_text(value: object) -> str:
+    r"""Write an attribute's value as the value of a label.
+
+    Args:
+        value: Any value that the SDK lets through. Lone surrogates in it stay.
+
+    Returns:
+        The text, empty for ``None``; lists and maps as JSON without blanks, characters beyond
+        ASCII as they are.
+
+    Spec:
+        M41.
+
+    Examples:
+        >>> attribute_text(True), attribute_text(b"\x00\xff"), attribute_text([1, None, b"hi"])
+        ('true', 'AP8=', '[1,null,"aGk="]')
+    """
+    plain = _plain(value)
+    if isinstance(plain, str):
+        return plain
+    return "" if plain is None else json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    """Reduce a value to what JSON knows, members of enumerations to their values."""
+    if value is None or isinstance(value, bool):  # before int, of which bool is a kind
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _plain_float(value)
+    return _plain_object(value)
+
+
+def _plain_float(value: float) -> float | str:
+    """JSON has no numbers that are not finite: they are texts, inside lists in quotes."""
+    if isfinite(value):
+        return float(value)
+    return "NaN" if isnan(value) else _NON_FINITE[value]
+
+
+def _plain_object(value: object) -> object:
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {attribute_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def scope_pairs(scope: SupportsScope) -> list[tuple[str, str]]:
+    """List the labels that every point of an instrumentation scope gets.
+
+    Attributes of the scope that would take the place of its name, version or schema URL are
+    left out.
+
+    Args:
+        scope: The SDK's scope, or anything with the same attributes.
+
+    Returns:
+        Original key and text, the three labels of ``SCOPE_LABELS`` first, empty where unset.
+
+    Spec:
+        M45, M46.
+    """
+    attributes: Mapping[str, object] = getattr(scope, "attributes", None) or {}
+    extra = ((f"otel_scope_{key}", attribute_text(value)) for key, value in attributes.items())
+    return [
+        ("otel_scope_name", scope.name or ""),
+        ("otel_scope_version", scope.version or ""),
+        ("otel_scope_schema_url", scope.schema_url or ""),
+        *((key, text) for key, text in extra if label_name(key) not in SCOPE_LABELS),
+    ]
+
+
+def join_labels(
+    pairs: Iterable[tuple[str, str]],
+    *,
+    reserved: frozenset[str] = frozenset(),
+    keep_empty: frozenset[str] = frozenset(),
+) -> Pairs:
+    """Turn attributes into labels of which no two have one name.
+
+    Keys that give one name have their values joined with ``;``, in the order of the keys by code
+    point; a key given twice keeps the given order.
+
+    Args:
+        pairs: Original keys and texts, in any order.
+        reserved: Label names that the family's own samples use (``le``, ``quantile``); attributes
+            of these names get ``exported_`` in front.
+        keep_empty: Label names to keep although their value is empty: ``SCOPE_LABELS`` if scope
+            labels are among the pairs. All others are left out, for an empty label equals an
+            absent one.
+
+    Returns:
+        Valid label names and values, sorted by name.
+
+    Spec:
+        M39, M40, M42, M43.
+
+    Examples:
+        >>> join_labels([("k/x", "1"), ("k.x", "2"), ("none", "")])
+        (('k_x', '2;1'),)
+    """
+    joined: dict[str, str] = {}
+    for key, text in sorted(pairs, key=itemgetter(0)):  # stable
+        name = _free_name(label_name(key), reserved)
+        joined[name] = f"{joined[name]};{text}" if name in joined else text
+    return tuple(
+        sorted((name, text) for name, text in joined.items() if text or name in keep_empty)
+    )
+
+
+def _free_name(name: str, reserved: frozenset[str]) -> str:
+    return f"exported_{name}" if name in reserved else name
+
+
+class KeyPatterns:
+    """Which attribute keys an option selects, by lists of patterns.
+
+    In a pattern ``*`` stands for any characters, also none, and ``?`` for exactly one; everything
+    else, brackets included, for itself. Case matters.
+
+    Args:
+        included: Keys that match one of these are selected; ``None`` selects all.
+        excluded: Keys that match one of these are not selected after all.
+
+    Raises:
+        TypeError: A list is no list of texts.
+        ValueError: A list is empty.
+
+    Spec:
+        M77.
+
+    Examples:
+        >>> patterns = KeyPatterns(["service*"], ["service.attr?"])
+        >>> [key for key in ("service.name", "service.attr1", "Service.x") if patterns.matches(key)]
+        ['service.name']
+    """
+
+    __slots__ = ("_excluded", "_included")
+
+    def __init__(
+        self, included: Sequence[str] | None = None, excluded: Sequence[str] | None = None
+    ) -> None:
+        self._included = _compiled("included", included)
+        self._excluded = _compiled("excluded", excluded)
+
+    @classmethod
+    def from_option(cls, option: Mapping[str, Sequence[str] | None]) -> KeyPatterns:
+        """Read the option as it stands in a declarative configuration.
+
+        Args:
+            option: ``included`` and ``excluded``, both optional, ``None`` counting as absent.
+
+        Returns:
+            The patterns.
+
+        Raises:
+            TypeError: The option is no mapping, or a list is no list of texts.
+            ValueError: The option has other keys, or a list is empty.
+        """
+        if not isinstance(option, Mapping):
+            raise TypeError(f"expected a mapping with 'included' and 'excluded', not {option!r}")
+        unknown = [key for key in option if key not in ("included", "excluded")]
+        if unknown:
+            raise ValueError(f"unknown {unknown!r}: only 'included' and 'excluded' are known")
+        return cls(option.get("included"), option.get("excluded"))
+
+    def matches(self, key: str) -> bool:
+        """Tell whether a key is selected."""
+        if self._excluded is not None and self._excluded.fullmatch(key):
+            return False
+        return self._included is None or self._included.fullmatch(key) is not None
+
+
+def _compiled(option: str, patterns: Sequence[str] | None) -> re.Pattern[str] | None:
+    if patterns is None:
+        return None
+    # A text is a sequence of texts too, and each of its letters would become a pattern.
+    if not isinstance(patterns, (list, tuple)) or not all(
+        isinstance(pattern, str) for pattern in patterns
+    ):
+        raise TypeError(f"{option!r} must be a list of patterns, each a str, not {patterns!r}")
+    if not patterns:
+        raise ValueError(f"{option!r} must have at least one pattern; leave it out instead")
+    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")

@@ -1,0 +1,180 @@
+"""Streams: the points of one metric, and the series that they become, from collection to collection.
+
+The SDK gives a point the same attribute dict in each collection. So a stream remembers which
+series belongs to which dict: as long as the dicts are the same objects in the same order, a
+collection is one pass that copies values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter, is_
+from typing import Any
+
+from otel_aioprom.faults import Fault
+from otel_aioprom.histogram import HistogramSeries, check_bounds
+from otel_aioprom.merge import merge_series
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.numbers import INT_LIMIT, coerce_number
+from otel_aioprom.series import NumberSeries
+
+Labels = tuple[tuple[str, ...], tuple[str, ...], str]
+"""Names, values and text of a series."""
+
+_AT_ONCE = 512
+_NO_RECORDED_VALUE = 1
+_attributes_of = attrgetter("attributes")
+_value_of = attrgetter("value")
+_PLAIN = frozenset({int, float})
+
+
+class Stream:
+    """Turns the points of one metric into series, the same series for the same attributes each time.
+
+    Args:
+        head: The family without series.
+        labels: Works out the labels of a point from its attributes.
+        series_type: What a number becomes.
+    """
+
+    def __init__(
+        self,
+        head: MetricFamily,
+        labels: Callable[[Mapping[str, object] | None], Labels],
+        series_type: type[NumberSeries],
+    ) -> None:
+        self._head = head
+        self._labels = labels
+        self._series_type = series_type
+        self._attributes: list[Any] = []
+        self._targets: list[Any] = []
+        self._distinct = True
+        self.faults: list[Fault] = []
+
+    def family(self, series: Sequence[Series]) -> MetricFamily:
+        """Return the metric's family with these series."""
+        return replace(self._head, series=series)
+
+    def update(self, points: Sequence[Any]) -> Sequence[Series]:
+        """Take the points of a collection in.
+
+        Args:
+            points: The SDK's points; a list is emptied, for the memory's sake.
+
+        Returns:
+            The series that these points make, no two with the same labels.
+        """
+        self.faults = []
+        usable = self._usable(points)
+        attributes = list(map(_attributes_of, usable))
+        if len(attributes) != len(self._attributes) or not all(
+            map(is_, attributes, self._attributes)
+        ):
+            self._plan(attributes, usable)
+        self._load(usable)
+        _release(points)
+        if self._distinct:
+            return self._targets
+        return merge_series(self._head.name, self._targets, self.faults)
+
+    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+        return points
+
+    def _plan(self, attributes: list[Any], points: Sequence[Any]) -> None:
+        """Match points with series anew: those whose attribute dict is known keep theirs."""
+        known = {id(old): series for old, series in zip(self._attributes, self._targets)}
+        targets = [
+            known.get(id(new)) or self._make(self._labels(new), point)
+            for new, point in zip(attributes, points)
+        ]
+        # Kept together: the dicts must live as long as their ids mean something.
+        self._attributes, self._targets = attributes, targets
+        self._distinct = len({series.text for series in targets}) == len(targets)
+
+    def _make(self, labels: Labels, point: Any) -> Series:
+        raise NotImplementedError
+
+    def _load(self, points: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+
+class NumberStream(Stream):
+    """Sums and gauges."""
+
+    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+        values = list(map(_value_of, points))
+        kinds = set(map(type, values))
+        if kinds <= _PLAIN and (int not in kinds or _within_limits(values)):
+            return points
+        return [point for point in points if self._is_number(point)]
+
+    def _is_number(self, point: Any) -> bool:
+        try:
+            coerce_number(point.value)
+        except (TypeError, ValueError) as error:
+            self.faults.append(
+                Fault("untranslatable", self._head.name, f"a point is left out: {error}")
+            )
+            return False
+        return True
+
+    def _make(self, labels: Labels, point: Any) -> NumberSeries:
+        return self._series_type(*labels)
+
+    def _load(self, points: Sequence[Any]) -> None:
+        for series, point in zip(self._targets, points):
+            value = point.value
+            series.value = value if type(value) is float else coerce_number(value)
+
+
+class HistogramStream(Stream):
+    """Histograms with explicit bounds."""
+
+    def _make(self, labels: Labels, point: Any) -> HistogramSeries:
+        bounds = tuple(point.explicit_bounds)
+        # Series of one stream share their bounds, in memory and when they are written.
+        shared = next(
+            (other.bounds for other in self._targets[:1] if other.bounds[:-1] == bounds), None
+        )
+        return HistogramSeries(*labels, shared or check_bounds((*bounds, math.inf)))
+
+    def _load(self, points: Sequence[Any]) -> None:
+        for series, point in zip(self._targets, points):
+            total = point.sum
+            # Without buckets the count stands for the last one (M31).
+            series.load(
+                point.bucket_counts or (point.count,),
+                total if type(total) is float else _sum(total),
+            )
+
+
+class ExponentialStream(Stream):
+    """Exponential histograms as classic ones, with the last bucket only (M37)."""
+
+    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+        # A flag says that the series has ended (M71).
+        return [point for point in points if not getattr(point, "flags", 0) & _NO_RECORDED_VALUE]
+
+    def _make(self, labels: Labels, point: Any) -> HistogramSeries:
+        return HistogramSeries(*labels, (math.inf,))
+
+    def _load(self, points: Sequence[Any]) -> None:
+        for series, point in zip(self._targets, points):
+            series.load((point.count,), _sum(point.sum))
+
+
+def _sum(total: Any) -> float | None:
+    return None if total is None else coerce_number(total)
+
+
+def _within_limits(values: list[Any]) -> bool:
+    return bool(min(values) >= -INT_LIMIT and max(values) <= INT_LIMIT)
+
+
+def _release(points: Sequence[Any]) -> None:
+    """Let points go in pieces: freeing tens of thousands in one go stops every thread for milliseconds."""
+    if isinstance(points, list):
+        while points:
+            del points[-_AT_ONCE:]

@@ -1,0 +1,222 @@
+"""The registry: all that is measured, hand-made or from elsewhere, in one place and one order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from otel_aioprom.collector import Collector
+from otel_aioprom.custom import CustomCollector, is_custom
+from otel_aioprom.errors import DuplicateCollectorError, GatherError
+from otel_aioprom.faults import Fault, FaultLog
+from otel_aioprom.merge import Owners, merge_families
+from otel_aioprom.mirror import Mirror
+from otel_aioprom.model import MetricFamily
+from otel_aioprom.sources import Collected, Feed, SupportsCollect
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """One collection of a registry: what a response is made of.
+
+    Attributes:
+        families: Sorted by name, each with one series or more, no sample name in two of them.
+        faults: What was wrong, the lost and the merely odd.
+    """
+
+    families: Sequence[MetricFamily]
+    faults: Sequence[Fault]
+
+    def insist(self) -> None:
+        """Raise if anything is missing.
+
+        Raises:
+            GatherError: Something was lost.
+        """
+        lost = [f"{fault.subject}: {fault.message}" for fault in self.faults if fault.lost]
+        if lost:
+            raise GatherError(lost)
+
+
+class CollectorRegistry:
+    """Collectors and sources whose families leave the process together.
+
+    All methods may be called from any thread.
+
+    Spec:
+        N13, E109.
+
+    Examples:
+        >>> from otel_aioprom.collectors import Gauge
+        >>> registry = CollectorRegistry()
+        >>> queue = Gauge("queue_jobs", "Jobs that wait.", registry=registry)
+        >>> registry.get("queue_jobs") is queue
+        True
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults = FaultLog()
+        self._collectors: dict[str, Collector[Any]] = {}
+        self._samples: dict[str, str] = {
+            name: name for name in self._faults.family().sample_names()
+        }
+        self._own: dict[str, Feed] = {}
+        self._feeds: dict[int, Feed] = {}
+        self._owners: Owners = {}
+        self._mirror = Mirror()
+
+    def register(self, collector: Collector[Any]) -> None:
+        """Expose a collector from now on.
+
+        A collector of a class with its own ``get_all`` is asked for its values at each scrape, in a worker
+        thread when a service asks. A name that only a source (OpenTelemetry) has gives way.
+
+        Args:
+            collector: Any collector, also of a user's own subclass. One may be in several registries.
+
+        Raises:
+            TypeError: It is no collector.
+            DuplicateCollectorError: Its name, or a sample name that it would produce, is taken.
+        """
+        if not isinstance(collector, Collector):
+            raise TypeError(f"only collectors can be registered, and {collector!r} is none")
+        names = MetricFamily(collector.name, collector.kind.name, "", "", ()).taken_names()
+        with self._lock:
+            for name in names:
+                if name in self._samples:
+                    raise DuplicateCollectorError(name, self._samples[name])
+            self._samples.update(dict.fromkeys(names, collector.name))
+            self._collectors[collector.name] = collector
+            if is_custom(collector):
+                self._own[collector.name] = Feed(CustomCollector(collector), {})
+
+    def deregister(self, name: str) -> None:
+        """Expose a collector no longer.
+
+        Raises:
+            KeyError: No collector of this name is registered. What comes from OpenTelemetry goes
+                with its reader, or by a view.
+        """
+        with self._lock:
+            del self._collectors[name]
+            self._own.pop(name, None)
+            self._samples = {
+                sample: owner for sample, owner in self._samples.items() if owner != name
+            }
+
+    def get(self, name: str) -> Collector[Any]:
+        """Return the collector of a name, one that OpenTelemetry filled too.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = self._collectors.get(name)
+        found = self._mirror.get(name) if found is None else found
+        if found is None:
+            raise KeyError(f"no collector is called {name!r}")
+        return found
+
+    def get_all(self) -> list[Collector[Any]]:
+        """Return all collectors: the registered ones, then those of the last collection."""
+        own = dict(self._collectors)
+        return [
+            *own.values(),
+            *[other for other in self._mirror.get_all() if other.name not in own],
+        ]
+
+    def add_source(self, source: SupportsCollect) -> None:
+        """Ask a source for its families in each collection from now on.
+
+        Raises:
+            ValueError: It is a source of this registry already.
+        """
+        with self._lock:
+            if id(source) in self._feeds:
+                raise ValueError(f"{source.name} is a source of this registry already")
+            self._feeds[id(source)] = Feed(source, self._owners)
+
+    def remove_source(self, source: SupportsCollect) -> None:
+        """Ask a source no longer, and free the names that only it has used; twice does no harm."""
+        with self._lock:
+            feed = self._feeds.pop(id(source), None)
+            if feed is None:
+                return
+            alone = feed.names.difference(*[other.names for other in self._feeds.values()])
+            for name in alone:
+                self._owners.pop(name, None)
+            self._mirror.forget(alone)
+
+    def gather(self) -> Gathering:
+        """Collect everything in the calling thread, which waits for every source."""
+        own, feeds = self._asked()
+        return self._assemble([feed.collect() for feed in own], [feed.collect() for feed in feeds])
+
+    async def async_gather(self, timeout: float) -> Gathering:
+        """Collect everything without holding the event loop.
+
+        Each source runs in a thread of its own, shared with all who ask at the same time.
+
+        Args:
+            timeout: Seconds after which sources that have not answered are left out as late.
+        """
+        own, feeds = self._asked()
+        waiting = [asyncio.wrap_future(feed.flight.join()) for feed in (*own, *feeds)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+        results = [
+            future.result() if future.done() else feed.late(timeout)
+            for feed, future in zip((*own, *feeds), waiting)
+        ]
+        return self._assemble(results[: len(own)], results[len(own) :])
+
+    def _asked(self) -> tuple[list[Feed], list[Feed]]:
+        with self._lock:
+            return list(self._own.values()), list(self._feeds.values())
+
+    def _assemble(self, own: Sequence[Collected], sources: Sequence[Collected]) -> Gathering:
+        """Put the parts together; cheap, for it runs on the event loop: series are not looked at."""
+        collectors = list(self._collectors.values())
+        families = [collector.family() for collector in collectors if not is_custom(collector)]
+        families += [family for part in own for family in part.families]
+        faults = [fault for part in (*own, *sources) for fault in part.faults]
+        others, conflicts = merge_families(
+            [family for part in sources for family in part.families if family.series], self._owners
+        )
+        admitted, clashes = _admit(others, self._samples)
+        self._mirror.update(admitted, keep_others=not all(part.complete for part in sources))
+        faults += [*conflicts, *clashes]
+        for fault in faults:
+            self._faults.record(fault)
+        shown = [
+            family for family in (*families, *admitted, self._faults.family()) if family.series
+        ]
+        return Gathering(sorted(shown, key=attrgetter("name")), faults)
+
+
+def _admit(
+    families: Iterable[MetricFamily], taken: dict[str, str]
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Leave out families that would produce a sample name a second time (M54, M59)."""
+    samples = dict(taken)
+    admitted: list[MetricFamily] = []
+    faults: list[Fault] = []
+    for family in families:
+        names = family.taken_names()
+        clash = next((name for name in names if name in samples), None)
+        if clash is None:
+            samples.update(dict.fromkeys(names, family.name))
+            admitted.append(family)
+        else:
+            message = f"left out: samples called {clash!r} belong to {samples[clash]!r}"
+            faults.append(Fault("name_conflict", family.name, message))
+    return admitted, faults
+
+
+Registry = CollectorRegistry
+REGISTRY = CollectorRegistry()
+"""The default registry; nothing is in it that was not put there."""

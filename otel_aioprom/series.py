@@ -1,0 +1,120 @@
+"""Series that hold one number: the bound children of counters and gauges."""
+
+from __future__ import annotations
+
+from otel_aioprom.atomic import one_step
+from otel_aioprom.model import Series
+from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
+
+
+class NumberSeries(Series):
+    """A label set with a number, as a plain collector keeps it.
+
+    Args:
+        names: Label names as exposed, sorted.
+        values: Their values.
+        text: Both as exposition text.
+        value: Where the series starts.
+    """
+
+    __slots__ = ("names", "text", "value", "values")
+
+    def __init__(
+        self,
+        names: tuple[str, ...] = (),
+        values: tuple[str, ...] = (),
+        text: str = " ",
+        value: Number = 0,
+    ) -> None:
+        self.names = names
+        self.values = values
+        self.text = text
+        self.value = value
+
+    def get(self) -> Number:
+        """Return the current value."""
+        return self.value
+
+    def set(self, value: Number) -> None:
+        """Replace the value.
+
+        Raises:
+            TypeError: ``value`` is no number.
+        """
+        self.value = value if type(value) is float else coerce_number(value)
+
+
+@one_step("inc", "add")
+class CounterSeries(NumberSeries):
+    """One series of a counter, bound: recording on it looks no labels up.
+
+    It stays usable when its collector forgets the series, but nothing shows it any more.
+    """
+
+    __slots__ = ()
+
+    def inc(self) -> None:
+        """Add one."""
+        self.value += 1
+
+    def add(self, value: Number) -> None:
+        """Add an amount of zero or more.
+
+        Raises:
+            ValueError: The amount is negative; nothing changes.
+            TypeError: The amount is no number.
+        """
+        kind = type(value)
+        if kind is not float and (kind is not int or value > INT_LIMIT):
+            value = coerce_number(value)
+        if value < 0:
+            raise ValueError(
+                f"a counter only rises: add 0 or more, not {value}; a gauge takes negative amounts"
+            )
+        self.value += value
+
+
+@one_step("inc", "dec", "add", "sub")
+class GaugeSeries(NumberSeries):
+    """One series of a gauge, bound: recording on it looks no labels up.
+
+    It stays usable when its collector forgets the series, but nothing shows it any more.
+    """
+
+    __slots__ = ()
+
+    def inc(self) -> None:
+        """Add one."""
+        self.value += 1
+
+    def dec(self) -> None:
+        """Take one away."""
+        self.value -= 1
+
+    def add(self, value: Number) -> None:
+        """Add an amount, which may be negative.
+
+        Raises:
+            TypeError: The amount is no number.
+        """
+        kind = type(value)
+        if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
+            value = coerce_number(value)
+        self.value += value
+
+    def sub(self, value: Number) -> None:
+        """Take an amount away, which may be negative.
+
+        Raises:
+            TypeError: The amount is no number.
+        """
+        kind = type(value)
+        if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
+            value = coerce_number(value)
+        self.value -= value
+
+
+class UpDownSeries(GaugeSeries):
+    """A gauge that a sum feeds: where two of them have the same labels, they add up."""
+
+    __slots__ = ()
