@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import lru_cache
 from typing import SupportsFloat, SupportsIndex
 
 Number = int | float
@@ -77,6 +78,7 @@ def float_text(value: float) -> str:
     return "+Inf" if value > 0 else "-Inf"
 
 
+@lru_cache(maxsize=1024)
 def canonical_float(value: float) -> str:
     """Write a bound or quantile in the one spelling that every format uses for it.
 

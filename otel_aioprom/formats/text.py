@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 from otel_aioprom.formats.base import IFormatter
 from otel_aioprom.labels import help_text
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.numbers import canonical_float
+from otel_aioprom.numbers import canonical_float, float_text
 
 _FIRST_STEP = 16
 _LAST_STEP = 1024
 _CHUNK = 32_768  # characters aimed at, some 0.1 ms of work
 _TYPES = {"info": "gauge"}
 
-Write = Callable[[str, Sequence[Any], str], str]
+Write = Callable[[Sequence[Any]], str]
+"""Writes some series of one family."""
 
 
 class TextFormatter(IFormatter):
@@ -48,76 +50,79 @@ def _head(family: MetricFamily) -> str:
 
 def _samples(family: MetricFamily, end: str) -> Iterator[bytes]:
     """Write series in steps that grow and shrink with the length of what they give."""
-    write = _WRITERS.get(family.type, _write_numbers)
+    write = _WRITERS.get(family.type, _number_writer)(family.name, end)
     series, start, step = family.series, 0, _FIRST_STEP
     while start < len(series):
-        text = write(family.name, series[start : start + step], end)
-        yield _spell(text, end).encode()
+        text = write(series[start : start + step])
+        yield text.encode()
         start += step
         step = max(1, min(_LAST_STEP, 2 * step, step * _CHUNK // len(text)))
 
 
-def _spell(text: str, end: str) -> str:
-    """Give values that are not finite the spelling of the format.
+def _number_writer(name: str, end: str) -> Write:
+    between = end + name
 
-    A line break stands only at the end of a line, so that what is in front of one is a value.
-    """
-    if f"n{end}" in text or f"f{end}" in text:
-        for python, prometheus in ((" nan", " NaN"), (" inf", " +Inf"), (" -inf", " -Inf")):
-            text = text.replace(python + end, prometheus + end)
-    return text
+    def write(series: Sequence[Any]) -> str:
+        values = [one.value for one in series]
+        # One sum tells whether all values are finite; only if not, each has to be looked at.
+        spelled = values if isfinite(sum(values)) else map(float_text, values)
+        lines = [f"{one.text}{value}" for one, value in zip(series, spelled)]
+        # The join writes the name in front of each line; making it part of each string costs more.
+        return f"{name}{between.join(lines)}{end}"
 
-
-def _write_numbers(name: str, series: Sequence[Any], end: str) -> str:
-    # A join writes the name in front of each line without making it part of a new string each time.
-    lines = [f"{one.text}{one.value}" for one in series]
-    return f"{name}{(end + name).join(lines)}{end}"
+    return write
 
 
-def _write_histograms(name: str, series: Sequence[Any], end: str) -> str:
-    templates: dict[Any, str] = {}
-    return "".join([_write_histogram(name, one, end, templates) for one in series])
+def _histogram_writer(name: str, end: str) -> Write:
+    # Series of a family share their bounds objects, so that the template is found without hashing them.
+    templates: dict[tuple[int, bool], str] = {}
 
+    def write_one(one: Any) -> str:
+        counts = one.snapshot()
+        total = counts.pop()
+        key = (id(one.bounds), total is None)
+        template = templates.get(key)
+        if template is None:
+            template = templates[key] = _histogram_template(
+                name, one.bounds, end, has_sum=total is not None
+            )
+        inner = one.text[1:-2]
+        places: list[Any] = [f"{inner}," if inner else ""] * (2 * len(counts))
+        places[1::2] = accumulate(counts)
+        if total is None:
+            return template % (*places, one.text, places[-1])
+        return template % (*places, one.text, _value(total), one.text, places[-1])
 
-def _write_histogram(name: str, one: Any, end: str, templates: dict[Any, str]) -> str:
-    counts = one.snapshot()
-    total = counts.pop()
-    key = (
-        id(one.bounds),
-        total is None,
-    )  # bounds are shared by a family's series, hashing them is not free
-    template = templates.get(key)
-    if template is None:
-        template = templates[key] = _histogram_template(
-            name, one.bounds, end, has_sum=total is not None
-        )
-    inner = one.text[1:-2]
-    arguments: list[Any] = [f"{inner}," if inner else ""] * (2 * len(counts))
-    arguments[1::2] = accumulate(counts)
-    count = arguments[-1]
-    arguments += (one.text, count) if total is None else (one.text, total, one.text, count)
-    return template % tuple(arguments)
+    return lambda series: "".join([write_one(one) for one in series])
 
 
 def _histogram_template(name: str, bounds: Sequence[float], end: str, *, has_sum: bool) -> str:
-    """Lines of one series with places for label text and count of each bucket, then sum and count."""
-    buckets = [f'{name}_bucket{{%sle="{canonical_float(bound)}"}} %d{end}' for bound in bounds]
+    """Lines of one series, with places for its label text and the count of each bucket, then sum and count."""
+    buckets = [f'{name}_bucket{{%sle="{canonical_float(bound)}"}} %s{end}' for bound in bounds]
     total = f"{name}_sum%s%s{end}" if has_sum else ""
     return f"{''.join(buckets)}{total}{name}_count%s%s{end}"
 
 
-def _write_summaries(name: str, series: Sequence[Any], end: str) -> str:
-    return "".join([_write_summary(name, one, end) for one in series])
+def _summary_writer(name: str, end: str) -> Write:
+    def write_one(one: Any) -> str:
+        inner = one.text[1:-2]
+        before = f"{inner}," if inner else ""
+        quantiles = [
+            f'{name}{{{before}quantile="{canonical_float(quantile)}"}} {_value(estimate)}{end}'
+            for quantile, estimate in one.quantiles()
+        ]
+        total = f"{name}_sum{one.text}{_value(one.total)}{end}"
+        return f"{''.join(quantiles)}{total}{name}_count{one.text}{one.count}{end}"
+
+    return lambda series: "".join([write_one(one) for one in series])
 
 
-def _write_summary(name: str, one: Any, end: str) -> str:
-    inner = one.text[1:-2]
-    before = f"{inner}," if inner else ""
-    quantiles = [
-        f'{name}{{{before}quantile="{canonical_float(quantile)}"}} {estimate}{end}'
-        for quantile, estimate in one.quantiles()
-    ]
-    return f"{''.join(quantiles)}{name}_sum{one.text}{one.total}{end}{name}_count{one.text}{one.count}{end}"
+def _value(value: float) -> float | str:
+    """Leave a finite value to the formatting, spell the others."""
+    return value if value - value == 0 else float_text(value)
 
 
-_WRITERS: dict[str, Write] = {"histogram": _write_histograms, "summary": _write_summaries}
+_WRITERS: dict[str, Callable[[str, str], Write]] = {
+    "histogram": _histogram_writer,
+    "summary": _summary_writer,
+}

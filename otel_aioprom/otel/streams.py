@@ -132,13 +132,16 @@ class NumberStream(Stream):
 class HistogramStream(Stream):
     """Histograms with explicit bounds."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
+
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
-        bounds = tuple(point.explicit_bounds)
-        # Series of one stream share their bounds, in memory and when they are written.
-        shared = next(
-            (other.bounds for other in self._targets[:1] if other.bounds[:-1] == bounds), None
-        )
-        return HistogramSeries(*labels, shared or check_bounds((*bounds, math.inf)))
+        given = tuple(point.explicit_bounds)
+        bounds = self._bounds.get(given)
+        if bounds is None:  # shared by all series that have them, in memory and when they are written
+            bounds = self._bounds[given] = check_bounds((*given, math.inf))
+        return HistogramSeries(*labels, bounds)
 
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):

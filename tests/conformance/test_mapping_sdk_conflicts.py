@@ -134,6 +134,7 @@ def test_m57_one_family_with_the_labels_of_each_point(rigs: Callable[..., Rig]) 
         ({"a": True}, {"a": "true"}, 'c_total{a="true"}'),
         ({"a": ""}, {}, "c_total"),
         ({"a": None}, {"a": ""}, "c_total"),
+        ({"otel_scope_name": ""}, {}, "c_total"),
         ({"a.b": "1"}, {"a_b": "1"}, 'c_total{a_b="1"}'),
     ],
 )

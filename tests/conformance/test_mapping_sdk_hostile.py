@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import Any
@@ -263,3 +264,21 @@ def test_l5_histograms_whose_bounds_change(rig: Rig) -> None:
         assert samples["h_count"] == samples['h_bucket{le="+Inf"}'] == sum(counts)
         assert samples[f'h_bucket{{le="{bounds[0]:g}"}}'] == 1
         assert samples['h_bucket{le="5",other="bounds"}'] == 1
+
+
+def test_p4_a_callback_that_renders_costs_itself(rig: Rig) -> None:
+    """The SDK would wait for itself for ever if a callback collected it: that is refused instead."""
+
+    def callback(_: CallbackOptions) -> list[Observation]:
+        render(rig.registry)
+        return [Observation(1)]
+
+    rig.meter().create_observable_gauge("g", [callback])
+    rig.meter().create_counter("c").add(2)
+    pages: list[dict[str, float]] = []
+    thread = threading.Thread(target=lambda: pages.append(rig.samples()), daemon=True)
+    thread.start()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert pages[0]["c_total"] == 2

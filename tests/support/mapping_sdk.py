@@ -159,10 +159,14 @@ def hand_over(
     reader: PrometheusMetricReader, *metrics: export.Metric, resource: dict[str, Any] | None = None
 ) -> None:
     """Let the reader's next collections yield these metrics, which no instrument can produce."""
-    scope = export.ScopeMetrics(InstrumentationScope("lib"), list(metrics), "")
-    data = export.MetricsData([export.ResourceMetrics(Resource(resource or {}), [scope], "")])
-    # A copy each time, as the SDK gives: whoever receives data may use them up.
-    reader._set_collect_callback(lambda *args, **kwargs: deepcopy(data))
+    scope, origin = InstrumentationScope("lib"), Resource(resource or {})
+
+    def collect(*_: Any, **__: Any) -> export.MetricsData:
+        # New ones each time, as the SDK gives them: whoever receives data may use them up.
+        scopes = [export.ScopeMetrics(scope, deepcopy(list(metrics)), "")]
+        return export.MetricsData([export.ResourceMetrics(origin, scopes, "")])
+
+    reader._set_collect_callback(collect)
 
 
 def histogram_point(**changes: Any) -> export.HistogramDataPoint:
