@@ -15,7 +15,7 @@ import prometheus_client
 from opentelemetry.sdk import metrics as sdk
 
 import otel_aioprom
-from benchmarks.data import BUCKETS, SCOPE, label_rows, observations
+from benchmarks.data import BUCKETS, SCOPE, amounts, label_rows, observations
 from benchmarks.measure import AIOPROMETHEUS, OURS, PROMETHEUS, SDK
 from benchmarks.subjects import COUNTER, HISTOGRAM, LABELS, DroppingReader
 
@@ -25,6 +25,7 @@ GAUGE = ("bench_queue_depth", "Jobs that wait.")
 SUMMARY = ("bench_latency_seconds", "Time to answer a request.")
 _ROWS = label_rows(100)
 _VALUES = observations(1000)
+_LEVELS = amounts(1000)
 _ONE = dict(zip(LABELS, _ROWS[0], strict=True))
 _TWO = dict(zip(LABELS[:2], _ROWS[0][:2], strict=True))
 
@@ -91,11 +92,11 @@ def labelled_inc() -> dict[str, Loop]:
 
 
 def bound_set() -> dict[str, Loop]:
-    """Make the loops of ``child.set(value)``."""
+    """Make the loops of ``child.set(value)``: three integers to one float."""
 
     def loop_over(child: Any) -> Loop:
         def loop(calls: int) -> None:
-            for value in islice(cycle(_VALUES), calls):
+            for value in islice(cycle(_LEVELS), calls):
                 child.set(value)
 
         return loop
@@ -111,8 +112,10 @@ def labelled_set() -> dict[str, Loop]:
 
     def dict_loop(gauge: Any) -> Loop:
         def loop(calls: int) -> None:
-            for method, path, code in islice(cycle(_ROWS), calls):
-                gauge.set({"method": method, "path": path, "code": code}, 2.5)
+            for level, (method, path, code) in islice(
+                zip(cycle(_LEVELS), cycle(_ROWS), strict=False), calls
+            ):
+                gauge.set({"method": method, "path": path, "code": code}, level)
 
         return loop
 
@@ -120,12 +123,16 @@ def labelled_set() -> dict[str, Loop]:
     attribute = _meter().create_gauge("bench.depth")
 
     def keyword_loop(calls: int) -> None:
-        for method, path, code in islice(cycle(_ROWS), calls):
-            keyword.labels(method=method, path=path, code=code).set(2.5)
+        for level, (method, path, code) in islice(
+            zip(cycle(_LEVELS), cycle(_ROWS), strict=False), calls
+        ):
+            keyword.labels(method=method, path=path, code=code).set(level)
 
     def attribute_loop(calls: int) -> None:
-        for method, path, code in islice(cycle(_ROWS), calls):
-            attribute.set(2.5, {"method": method, "path": path, "code": code})
+        for level, (method, path, code) in islice(
+            zip(cycle(_LEVELS), cycle(_ROWS), strict=False), calls
+        ):
+            attribute.set(level, {"method": method, "path": path, "code": code})
 
     return {
         OURS: dict_loop(otel_aioprom.Gauge(*GAUGE)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from otel_aioprom.labels import Pairs, canonical_pairs
 from otel_aioprom.model import Series
@@ -19,12 +19,12 @@ S = TypeVar("S", bound=Series)
 Labels = Mapping[str, object]
 
 
-class _Group(NamedTuple, Generic[T]):
+class _Group(NamedTuple):
     """All entries that have the same label names."""
 
     width: int
     key: Callable[[Labels], Any]
-    children: dict[Any, T]
+    children: dict[Any, Any]
     names: tuple[str, ...]
 
     def key_of(self, values: tuple[str, ...]) -> Any:
@@ -38,7 +38,7 @@ def _no_key(_: Labels) -> tuple[()]:
     return ()
 
 
-def _make_group(names: tuple[str, ...]) -> _Group[Any]:
+def _make_group(names: tuple[str, ...]) -> _Group:
     # itemgetter gives a bare value for one name and a tuple for more: keys follow it.
     key = itemgetter(*names) if names else _no_key
     return _Group(len(names), key, {}, names)
@@ -66,10 +66,10 @@ class MetricDict(MutableMapping[Labels, T]):
 
     def __init__(self, const_labels: Mapping[str, str] | None = None) -> None:
         self._const_labels = dict(const_labels or {})
-        self._bare: _Group[T] = _make_group(())
-        self._usual: _Group[T] = self._bare
-        self._groups: dict[tuple[str, ...], _Group[T]] = {(): self._bare}
-        self._layouts: dict[tuple[str, ...], _Group[T]] = {}
+        self._bare: _Group = _make_group(())
+        self._usual: _Group = self._bare
+        self._groups: dict[tuple[str, ...], _Group] = {(): self._bare}
+        self._layouts: dict[tuple[str, ...], _Group] = {}
 
     def find(self, labels: Labels | None) -> T | None:
         """Look a label set up.
@@ -88,7 +88,8 @@ class MetricDict(MutableMapping[Labels, T]):
         width, key, children, _ = self._usual
         try:
             if len(labels) == width:
-                return children[key(labels)]
+                found: T = children[key(labels)]
+                return found
         except (KeyError, TypeError):
             pass
         return self._find_elsewhere(labels)
@@ -100,7 +101,7 @@ class MetricDict(MutableMapping[Labels, T]):
         group = self._layouts.get(tuple(labels))
         if group is not None:
             try:
-                child = group.children[group.key(labels)]
+                child: T = group.children[group.key(labels)]
             except (KeyError, TypeError):
                 pass
             else:
@@ -111,7 +112,8 @@ class MetricDict(MutableMapping[Labels, T]):
     def _find_canonical(self, labels: Labels) -> T | None:
         pairs = canonical_pairs(labels, self._const_labels)
         group = self._groups.get(tuple([name for name, _ in pairs]))
-        return None if group is None else group.children.get(group.key(dict(pairs)))
+        found: T | None = None if group is None else group.children.get(group.key(dict(pairs)))
+        return found
 
     def add(
         self, labels: Labels | None, make: Callable[[tuple[str, ...], tuple[str, ...]], T]
@@ -132,13 +134,14 @@ class MetricDict(MutableMapping[Labels, T]):
             self._layouts[tuple(labels)] = group
             self._usual = group
         values = tuple([value for _, value in pairs])
-        return group.children.setdefault(group.key_of(values), make(group.names, values))
+        stored: T = group.children.setdefault(group.key_of(values), make(group.names, values))
+        return stored
 
     def setdefault(self, labels: Labels | None, default: T) -> T:
         """Return the value for these labels, stored now if there was none."""
         return self.add(labels, lambda _names, _values: default)
 
-    def _group_for(self, pairs: Pairs) -> _Group[T]:
+    def _group_for(self, pairs: Pairs) -> _Group:
         names = tuple([name for name, _ in pairs])
         group = self._groups.get(names)
         return group if group is not None else self._groups.setdefault(names, _make_group(names))

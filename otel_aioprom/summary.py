@@ -88,6 +88,8 @@ class SummarySeries(Series):
     """
 
     __slots__ = (
+        "_answer",
+        "_answered",
         "_estimator",
         "_lock",
         "_pending",
@@ -111,6 +113,8 @@ class SummarySeries(Series):
         self._estimator = Estimator(*invariants)
         self._pending: list[int | float] = []
         self._lock = threading.Lock()
+        self._answered = -1
+        self._answer: list[tuple[float, float]] = []
 
     def observe(self, value: float) -> None:
         """Take a value into count, sum and quantiles; NaN into count and sum only.
@@ -153,16 +157,25 @@ class SummarySeries(Series):
     def quantiles(self) -> list[tuple[float, float]]:
         """Return each quantile with its estimate, ascending; NaN while nothing was observed."""
         estimator = self.estimator
-        if not estimator._observations:  # noqa: SLF001 - asked while empty, the package's estimator raises
+        observed: int = estimator._observations  # noqa: SLF001 - the package offers no other way to ask
+        if not observed:  # asked while empty, the estimator raises
             return [(quantile, math.nan) for quantile, _ in self.invariants]
         with self._lock:
-            return [(quantile, estimator.query(quantile)) for quantile, _ in self.invariants]
+            # Asking changes the estimator. So its answer is kept until the next observation: two
+            # scrapes with nothing between them must agree.
+            if observed != self._answered:
+                self._answer = [
+                    (quantile, estimator.query(quantile)) for quantile, _ in self.invariants
+                ]
+                self._answered = observed
+            return self._answer
 
     def load(self, estimator: Estimator) -> None:
         """Start over from an estimator that was filled elsewhere."""
         with self._lock:
             self._pending.clear()
             self._estimator = estimator
+            self._answered = -1
             self.count = estimator._observations  # noqa: SLF001 - the package offers no other way to ask
             self.total = estimator._sum  # noqa: SLF001
 

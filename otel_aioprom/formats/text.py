@@ -13,9 +13,10 @@ from otel_aioprom.labels import help_text
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import canonical_float, float_text
 
-_FIRST_STEP = 16
+_FIRST_STEP = 4
 _LAST_STEP = 1024
-_CHUNK = 32_768  # characters aimed at, some 0.1 ms of work
+_CHUNK = 32_768  # characters
+_BUDGET = 0.0005  # seconds
 _TYPES = {"info": "gauge"}
 
 Write = Callable[[Sequence[Any]], str]
@@ -49,14 +50,16 @@ def _head(family: MetricFamily) -> str:
 
 
 def _samples(family: MetricFamily, end: str) -> Iterator[bytes]:
-    """Write series in steps that grow and shrink with the length of what they give."""
+    """Write series in steps that grow, and shrink where a step is long in bytes or in time."""
     write = _WRITERS.get(family.type, _number_writer)(family.name, end)
     series, start, step = family.series, 0, _FIRST_STEP
     while start < len(series):
-        text = write(series[start : start + step])
-        yield text.encode()
+        began = time.perf_counter()
+        chunk = write(series[start : start + step]).encode()
+        share = max(len(chunk) / _CHUNK, (time.perf_counter() - began) / _BUDGET)
+        yield chunk
         start += step
-        step = max(1, min(_LAST_STEP, 2 * step, step * _CHUNK // len(text)))
+        step = max(1, min(_LAST_STEP, 2 * step, int(step / share)))
 
 
 def _number_writer(name: str, end: str) -> Write:

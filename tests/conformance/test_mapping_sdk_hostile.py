@@ -16,7 +16,18 @@ from opentelemetry.sdk.metrics.view import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric, number_point, observing
+from mapping_sdk import (
+    CUMULATIVE,
+    SDK,
+    THOROUGH_SDK,
+    Rig,
+    hand_over,
+    histogram_point,
+    metric,
+    number_point,
+    observing,
+)
+from otel_aioprom.collectors import Counter
 from otel_aioprom.renderer import render
 
 
@@ -78,10 +89,14 @@ def test_l5_nonsense_from_callbacks_costs_itself(rig: Rig, nonsense: Any, kind: 
     getattr(rig.meter(), f"create_observable_{kind}")("bad", [lambda _: nonsense])
     rig.meter().create_observable_gauge("good", [observing([(1, {})])])
     rig.meter().create_counter("c").add(2)
+    Counter("jobs_total", "Jobs.", registry=rig.registry).inc()
 
     for _ in range(2):
         samples = rig.samples()
-        assert (samples["good"], samples["c_total"]) == (1, 2)
+        assert samples["jobs_total"] == 1
+        # In older SDKs some nonsense ends the whole collection.
+        if SDK >= THOROUGH_SDK:
+            assert (samples["good"], samples["c_total"]) == (1, 2)
 
 
 @pytest.mark.parametrize("first", ["counter", "up_down_counter", "histogram", "gauge"])
@@ -105,9 +120,7 @@ def test_l5_one_name_of_all_types(rig: Rig, first: str) -> None:
 
 def test_l5_exponential_histograms_with_odd_values(rigs: Callable[..., Rig]) -> None:
     """Zeros alone, tiny and huge values, and a negative sum through a view on a counter."""
-    aggregation = ExponentialBucketHistogramAggregation(
-        max_size=4, max_scale=2, record_min_max=False
-    )
+    aggregation = ExponentialBucketHistogramAggregation(max_size=4, max_scale=2)
     rig = rigs(views=[View(instrument_name="*", aggregation=aggregation)])
     rig.meter().create_histogram("zeros").record(0)
     for value in (1e-300, 1e300):
@@ -138,6 +151,8 @@ def test_l5_exponential_histograms_with_odd_values(rigs: Callable[..., Rig]) -> 
 )
 def test_l5_any_attribute_value_comes_back(rig: Rig, value: Any, text: str) -> None:
     """What UTF-8 can carry is read back as it was, the rest is replaced."""
+    if isinstance(value, list) and SDK < THOROUGH_SDK:
+        pytest.skip("this SDK takes no lists")
     rig.meter().create_counter("c").add(1, {"v": value})
     rig.meter().create_histogram("h", explicit_bucket_boundaries_advisory=[]).record(
         1, {"v": value}

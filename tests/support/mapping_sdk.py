@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -30,6 +31,9 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
 DEADLINE = 30.0
+SDK = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
+THOROUGH_SDK = (1, 45)
+"""From here on the SDK keeps gauges, takes lists as attribute values and survives nonsense."""
 DROPPED = "otel_aioprom_dropped_total"
 CUMULATIVE = export.AggregationTemporality.CUMULATIVE
 DELTA = export.AggregationTemporality.DELTA

@@ -1,0 +1,71 @@
+"""The documents: their programs run, and what is generated is up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 20.0
+BLOCKS = [
+    (page, block)
+    for page in ("README.md", "docs/index.md")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+]
+
+
+def free_port() -> int:
+    """Return a port that is free on the loopback address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(url: str, program: subprocess.Popen[str]) -> str:
+    """Fetch a page from a program that is starting."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end and program.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+                return str(response.read().decode())
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)  # not a hope but a pause between two tries
+    raise AssertionError(f"no answer from {url}")
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), BLOCKS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(BLOCKS)]
+)
+def test_programs_in_documents_run_as_printed(page: str, block: str) -> None:
+    """A program copied from a document serves metrics; only the port is another one."""
+    port = free_port()
+    code = re.sub(r"port=\d+", f"port={port}", block)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code], stdout=subprocess.DEVNULL, text=True
+    ) as program:
+        try:
+            text = fetch(f"http://127.0.0.1:{port}/metrics", program)
+        finally:
+            program.terminate()
+
+    assert "# TYPE" in text
+
+
+def test_the_conformance_page_is_up_to_date() -> None:
+    """The page lists the tests that are there: `python tools/conformance.py` writes it anew."""
+    spec = importlib.util.spec_from_file_location("conformance", ROOT / "tools" / "conformance.py")
+    assert spec is not None
+    assert spec.loader is not None
+    conformance = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conformance)
+
+    assert conformance.main(["--check"]) == 0

@@ -1,0 +1,65 @@
+"""Write docs/reference/conformance.md: which test proves which rule.
+
+Tests carry the ids of the rules that they prove in their names, ``test_m13_…`` or ``test_e09_e10_…``.
+
+Usage:
+    python tools/conformance.py [--check]
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reference" / "conformance.md"
+SETS = {
+    "M": "OpenTelemetry to Prometheus",
+    "E": "Exposition formats",
+    "N": "Native collectors and their API",
+}
+HEAD = """# Conformance
+
+Which test proves which rule. The rules are numbered after the OpenTelemetry specification's Prometheus compatibility pages
+(M), the Prometheus and OpenMetrics exposition formats (E) and the API that aioprometheus documents (N). A rule stands here
+as soon as a test names it; made by `tools/conformance.py`.
+"""
+_TEST = re.compile(r"^\s*(?:async )?def (test_((?:[a-z]\d+_)+)\w+)", re.MULTILINE)
+
+
+def find_tests() -> dict[str, list[str]]:
+    """Return rule → tests, as ``file::name``."""
+    rules: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name, ids in _TEST.findall(path.read_text(encoding="utf-8")):
+            for rule in re.findall(r"([a-z])(\d+)_", ids):
+                rules[f"{rule[0].upper()}{int(rule[1])}"].append(f"{path.name}::{name}")
+    return rules
+
+
+def page(rules: dict[str, list[str]]) -> str:
+    """Return the page's text."""
+    parts = [HEAD]
+    for letter, title in SETS.items():
+        mine = sorted((rule for rule in rules if rule[0] == letter), key=lambda rule: int(rule[1:]))
+        parts.append(f"\n## {title}\n\n| rule | tests |\n|---|---|\n")
+        parts += [
+            f"| {rule} | {'<br>'.join(f'`{test}`' for test in rules[rule])} |\n" for rule in mine
+        ]
+    return "".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with ``--check`` tell whether it is up to date."""
+    text = page(find_tests())
+    if "--check" in arguments:
+        return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
