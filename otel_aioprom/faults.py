@@ -48,7 +48,8 @@ class FaultLog:
         # The bound keeps names that strangers can make up from filling the memory, or the log.
         if key not in self._logged and len(self._logged) < _REMEMBERED:
             self._logged.add(key)
-            _logger.warning("%s: %s (logged once)", fault.subject, fault.message)
+            level = logging.ERROR if fault.lost else logging.WARNING
+            _logger.log(level, "%s: %s (logged once)", fault.subject, fault.message)
 
     def family(self) -> MetricFamily:
         """The self-metric; without series as long as nothing was lost."""

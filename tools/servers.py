@@ -135,7 +135,7 @@ def run_with_retries(command: Sequence[str], *, cwd: Path | None = None) -> None
     for attempt in range(1, ATTEMPTS + 1):
         try:
             run(command, cwd=cwd)
-        except ServersError as error:  # noqa: PERF203 (it downloads)
+        except ServersError as error:
             if attempt == ATTEMPTS:
                 raise
             print(f"attempt {attempt} of {ATTEMPTS} failed: {error}", file=sys.stderr)

@@ -25,6 +25,7 @@ Labels = tuple[tuple[str, ...], tuple[str, ...], str]
 
 _AT_ONCE = 512
 _NO_RECORDED_VALUE = 1
+_NO_BOUNDS = (math.inf,)
 _attributes_of = attrgetter("attributes")
 _value_of = attrgetter("value")
 _PLAIN = frozenset({int, float})
@@ -80,7 +81,20 @@ class Stream:
         return merge_series(self._head.name, self._targets, self.faults)
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
-        return points
+        """Leave out points that have ended, and those that make no sense: each is a fault of its own."""
+        return [point for point in points if self._is_usable(point)]
+
+    def _is_usable(self, point: Any) -> bool:
+        try:
+            return self._check(point)
+        except (TypeError, ValueError) as error:
+            message = f"a point is left out: {error}"
+            self.faults.append(Fault("untranslatable", self._head.name, message))
+            return False
+
+    def _check(self, point: Any) -> bool:
+        """Tell whether a point is to be shown; raise if it cannot be."""
+        raise NotImplementedError
 
     def _plan(self, attributes: list[Any], points: Sequence[Any]) -> None:
         """Match points with series anew: those whose attribute dict is known keep theirs."""
@@ -108,16 +122,10 @@ class NumberStream(Stream):
         kinds = set(map(type, values))
         if kinds <= _PLAIN and (int not in kinds or _within_limits(values)):
             return points
-        return [point for point in points if self._is_number(point)]
+        return super()._usable(points)
 
-    def _is_number(self, point: Any) -> bool:
-        try:
-            coerce_number(point.value)
-        except (TypeError, ValueError) as error:
-            self.faults.append(
-                Fault("untranslatable", self._head.name, f"a point is left out: {error}")
-            )
-            return False
+    def _check(self, point: Any) -> bool:
+        coerce_number(point.value)
         return True
 
     def _make(self, labels: Labels, point: Any) -> NumberSeries:
@@ -136,6 +144,12 @@ class HistogramStream(Stream):
         super().__init__(*args)
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
 
+    def _check(self, point: Any) -> bool:
+        buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
+        if buckets != bounds + 1 and (buckets or bounds):
+            raise ValueError(f"{buckets} bucket counts do not go with {bounds} bounds")
+        return True
+
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
         given = tuple(point.explicit_bounds)
         bounds = self._bounds.get(given)
@@ -148,22 +162,20 @@ class HistogramStream(Stream):
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):
             total = point.sum
+            total = total if type(total) is float else _sum(total)
             # Without buckets the count stands for the last one (M31).
-            series.load(
-                point.bucket_counts or (point.count,),
-                total if type(total) is float else _sum(total),
-            )
+            series.load(point.bucket_counts or (point.count,), total)
 
 
 class ExponentialStream(Stream):
     """Exponential histograms as classic ones, with the last bucket only (M37)."""
 
-    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+    def _check(self, point: Any) -> bool:
         # A flag says that the series has ended (M71).
-        return [point for point in points if not getattr(point, "flags", 0) & _NO_RECORDED_VALUE]
+        return not getattr(point, "flags", 0) & _NO_RECORDED_VALUE
 
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
-        return HistogramSeries(*labels, (math.inf,))
+        return HistogramSeries(*labels, _NO_BOUNDS)
 
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics import export as sdk
 
@@ -54,6 +55,18 @@ class Options:
     resource_constant_labels: KeyPatterns | None = None
 
 
+class _Origin(NamedTuple):
+    """Where a metric comes from.
+
+    Attributes:
+        constant: Original keys and texts of the resource attributes that go on every sample.
+        scope: The same of the instrumentation scope.
+    """
+
+    constant: tuple[tuple[str, str], ...]
+    scope: tuple[tuple[str, str], ...]
+
+
 class Translator:
     """Translates the collections of one reader, one after the other.
 
@@ -83,23 +96,24 @@ class Translator:
             M3, M20, M25, M49.
         """
         used: dict[Any, Stream] = {}
-        for resource_metrics in data.resource_metrics if data is not None else ():
-            self._resource = resource_metrics.resource.attributes
-            constant = self._constant_pairs(self._resource)
+        delivered = data.resource_metrics if data is not None else ()
+        if delivered:
+            self._resource = delivered[0].resource.attributes  # the SDK has one
+        if self._resource is not None and self._options.target_info_enabled:
+            yield self._target_info(self._resource)  # first, so that no metric can take its name
+        for resource_metrics in delivered:
+            constant = self._constant_pairs(resource_metrics.resource.attributes)
             for scope_metrics in resource_metrics.scope_metrics:
                 yield from self._scope(scope_metrics, constant, used)
         self._streams = used  # a stream that was not delivered is forgotten with its series
-        if self._resource is not None and self._options.target_info_enabled:
-            yield self._target_info(self._resource)
 
     def _scope(
         self, scope_metrics: sdk.ScopeMetrics, constant: Pairs, used: dict[Any, Stream]
     ) -> Iterator[MetricFamily | Fault]:
-        scope = scope_pairs(scope_metrics.scope)
-        added = [*constant, *(scope if self._options.scope_info_enabled else ())]
+        origin = _Origin(tuple(constant), tuple(scope_pairs(scope_metrics.scope)))
         for metric in scope_metrics.metrics:
             try:
-                stream = self._stream(metric, (tuple(scope), tuple(constant)), added, used)
+                stream = self._stream(metric, origin, used)
                 yield stream.family(stream.update(metric.data.data_points))
                 yield from stream.faults
             except TranslationError as error:
@@ -107,52 +121,41 @@ class Translator:
             except Exception as error:  # noqa: BLE001 - one bad metric costs itself
                 yield Fault("untranslatable", metric.name, f"left out: {error!r}")
 
-    def _stream(
-        self, metric: sdk.Metric, origin: Any, added: Pairs, used: dict[Any, Stream]
-    ) -> Stream:
-        """Find the stream of a metric, or make it; metrics that are alike in all are told apart by their order."""
+    def _stream(self, metric: sdk.Metric, origin: _Origin, used: dict[Any, Stream]) -> Stream:
+        """Find the stream of a metric, or make it; metrics alike in all are told apart by their order."""
         data = metric.data
-        key = (
-            origin,
-            metric.name,
-            metric.unit,
-            metric.description,
-            type(data),
-            getattr(data, "is_monotonic", None),
-            0,
-        )
-        while key in used:
-            key = (*key[:-1], key[-1] + 1)
-        used[key] = stream = self._streams.get(key) or self._make_stream(metric, added)
+        monotonic = getattr(data, "is_monotonic", None)
+        same = (origin, metric.name, metric.unit, metric.description, type(data), monotonic)
+        key = next(key for number in count() if (key := (same, number)) not in used)
+        stream = self._streams.get(key) or self._make_stream(metric, origin)
+        used[key] = stream
         return stream
 
-    def _make_stream(self, metric: sdk.Metric, added: Pairs) -> Stream:
+    def _make_stream(self, metric: sdk.Metric, origin: _Origin) -> Stream:
         kind, stream_type, series_type = _classify(metric)
         ratio = isinstance(metric.data, sdk.Gauge)
-        name = metric_name(
-            metric.name, metric.unit, kind=kind, ratio=ratio, prefix=self._options.prefix
-        )
+        prefix = self._options.prefix
+        name = metric_name(metric.name, metric.unit, kind=kind, ratio=ratio, prefix=prefix)
         words = unit_suffix(metric.unit, ratio=ratio)
         unit = words if words and name.removesuffix("_total").endswith(f"_{words}") else ""
         head = MetricFamily(name, kind, metric.description or "", unit, ())
         reserved = frozenset({"le"}) if kind == "histogram" else frozenset[str]()
 
         def labels(attributes: Mapping[str, object] | None) -> Labels:
-            return self._labels(attributes or {}, added, reserved)
+            return self._labels(attributes or {}, origin, reserved)
 
         return stream_type(head, labels, series_type)
 
     def _labels(
-        self, attributes: Mapping[str, object], added: Pairs, reserved: frozenset[str]
+        self, attributes: Mapping[str, object], origin: _Origin, reserved: frozenset[str]
     ) -> Labels:
-        """Work out the labels of a point: its attributes over those of its resource, and its scope (M40, M52)."""
-        own = [(key, attribute_text(value)) for key, value in attributes.items()]
-        # An added pair whose key the point has too is a resource's, and gives way; a scope's is joined.
-        rest = [
-            pair for pair in added if pair[0] not in attributes or pair[0].startswith("otel_scope_")
-        ]
-        pairs = join_labels([*own, *rest], reserved=reserved, keep_empty=SCOPE_LABELS)
-        return self._shared(pairs)
+        """Work out the labels of a point: attributes, resource attributes, scope (M40, M45, M52)."""
+        pairs = [(key, attribute_text(value)) for key, value in attributes.items()]
+        pairs += [pair for pair in origin.constant if pair[0] not in attributes]
+        if not self._options.scope_info_enabled:
+            return self._shared(join_labels(pairs, reserved=reserved))
+        pairs += origin.scope
+        return self._shared(join_labels(pairs, reserved=reserved, keep_empty=SCOPE_LABELS))
 
     def _shared(self, pairs: Sequence[tuple[str, str]]) -> Labels:
         names = tuple([name for name, _ in pairs])
