@@ -21,7 +21,7 @@ _HEADER = (
     "(lowest to highest)",
     "goal",
 )
-_WIDTHS = (50, 12, 34, 12, 12, 20, 0)
+_WIDTHS = (64, 12, 34, 12, 12, 20, 0)
 _LARGE = 100
 _SMALL = 10
 

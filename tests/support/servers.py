@@ -124,8 +124,8 @@ def fetch(url: str, headers: Mapping[str, str] | None = None) -> tuple[bytes, Ma
         urllib.error.HTTPError: The status is 400 or more.
         OSError: The server cannot be reached.
     """
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 (local)
-    with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT) as response:  # noqa: S310
+    request = urllib.request.Request(url, headers=dict(headers or {}))
+    with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT) as response:
         return response.read(), response.headers
 
 
