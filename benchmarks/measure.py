@@ -11,7 +11,7 @@ import gc
 import statistics
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,8 @@ EXPORTER = "opentelemetry-exporter-prometheus"
 _T = TypeVar("_T")
 
 
-class Contender(NamedTuple, Generic[_T]):
+@dataclass(frozen=True)
+class Contender(Generic[_T]):
     """One library in one case.
 
     Attributes:

@@ -82,7 +82,7 @@ class Collector(Generic[S]):
         check_labels({} if const_labels is None else const_labels, self._reserved)
         self.const_labels = dict(wire_pairs(const_labels or {}, {}))
         self._store: MetricDict[S] = MetricDict(self.const_labels)
-        self._find = self._store.find
+        self._find = self._store.find_quickly
         if registry is not None:
             registry.register(self)
 
@@ -103,13 +103,15 @@ class Collector(Generic[S]):
             N3.
         """
         child = self._find(labels)
-        return self._create(labels or {}) if child is None else child
+        return self._create(labels) if child is None else child
 
-    def _create(self, labels: Labels) -> S:
+    def _create(self, given: Labels | None) -> S:
+        """Find a series under another spelling of its labels, or make it."""
+        labels = {} if given is None else given
         check_labels(labels, self._reserved)
-        wire = wire_pairs(labels, self.const_labels)
 
         def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
+            wire = wire_pairs(labels, self.const_labels)
             if len(wire) != len(names):  # constant labels, or one with an empty value
                 names, values = (
                     tuple([name for name, _ in wire]),
@@ -125,7 +127,7 @@ class Collector(Generic[S]):
         return NumberSeries(names, values, text)
 
     def _known(self, labels: Labels | None) -> S:
-        child = self._find(labels)
+        child = self._store.find(labels)
         if child is None:
             raise KeyError(f"{self.name} has no series with the labels {dict(labels or {})!r}")
         return child
@@ -198,7 +200,7 @@ class Collector(Generic[S]):
             series: Of the kind that this collector makes, no two with the same labels.
         """
         self._store = FilledDict(series)
-        self._find = self._store.find
+        self._find = self._store.find_quickly
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

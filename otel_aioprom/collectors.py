@@ -70,7 +70,7 @@ class Counter(Collector[CounterSeries]):
     def inc(self, labels: Labels | None = None) -> None:
         """Add one; the first use of a label set starts from 0."""
         child = self._find(labels)
-        (self._create(labels or {}) if child is None else child).inc()
+        (self._create(labels) if child is None else child).inc()
 
     def add(self, labels: Labels | None, value: float) -> None:
         """Add an amount of zero or more.
@@ -80,9 +80,9 @@ class Counter(Collector[CounterSeries]):
             TypeError: The amount is no number.
         """
         child = self._find(labels)
-        (self._create_with(labels or {}, value) if child is None else child).add(value)
+        (self._create_with(labels, value) if child is None else child).add(value)
 
-    def _create_with(self, labels: Labels, value: float) -> CounterSeries:
+    def _create_with(self, labels: Labels | None, value: float) -> CounterSeries:
         """Make a series for an amount; one that is refused must leave nothing behind."""
         CounterSeries().add(value)
         return self._create(labels)
@@ -159,6 +159,7 @@ class Histogram(Collector[HistogramSeries]):
 
     kind = MetricsTypes.histogram
     _reserved = "le"
+    DEFAULT_BUCKETS = DEFAULT_BUCKETS
     REPR_STR = "histogram"
     SUM_KEY = "sum"
     COUNT_KEY = "count"
@@ -220,6 +221,7 @@ class Summary(Collector[SummarySeries]):
 
     kind = MetricsTypes.summary
     _reserved = "quantile"
+    DEFAULT_INVARIANTS = DEFAULT_INVARIANTS
     REPR_STR = "summary"
     SUM_KEY = "sum"
     COUNT_KEY = "count"

@@ -42,11 +42,11 @@ class CustomCollector:
         """Ask for all values; one that makes no sense is left out alone."""
         kind = self._collector.kind.name
         found: dict[str, Series] = {}
-        for labels, value in self._collector.get_all():
+        for item in self._collector.get_all():
             try:
-                series = self._series(kind, labels, value)
-            except (TypeError, ValueError, KeyError) as error:
-                message = f"a value of get_all() is left out: {labels!r}: {value!r}: {error!r}"
+                series = self._series(kind, *item)
+            except Exception as error:  # noqa: BLE001 - one bad item costs itself
+                message = f"an item of get_all() is left out: {error!r}"
                 yield Fault("untranslatable", self.name, message)
             else:
                 found.setdefault(series.text, series)

@@ -34,8 +34,10 @@ class _Group(NamedTuple):
         return dict(zip(self.names, (key,) if self.width == 1 else key))
 
 
-def _no_key(_: Labels) -> tuple[()]:
-    return ()
+def _no_key(labels: Labels) -> tuple[()]:
+    if isinstance(labels, Mapping):  # an empty list is as long as an empty dict
+        return ()
+    raise TypeError
 
 
 def _make_group(names: tuple[str, ...]) -> _Group:
@@ -68,7 +70,8 @@ class MetricDict(MutableMapping[Labels, T]):
         self._const_labels = dict(const_labels or {})
         self._bare: _Group = _make_group(())
         self._usual: _Group = self._bare
-        self._groups: dict[tuple[str, ...], _Group] = {(): self._bare}
+        groups: dict[tuple[str, ...], _Group] = {(): self._bare}
+        self._groups = groups
         self._layouts: dict[tuple[str, ...], _Group] = {}
 
     def find(self, labels: Labels | None) -> T | None:
@@ -83,11 +86,24 @@ class MetricDict(MutableMapping[Labels, T]):
         Raises:
             TypeError: ``labels`` is no mapping.
         """
+        found = self.find_quickly(labels)
+        return self._find_canonical(labels) if found is None and labels is not None else found
+
+    def find_quickly(self, labels: Labels | None) -> T | None:
+        """Look a label set up as it is written, in any order of names seen before.
+
+        Returns:
+            The value, or ``None``: then ``find`` may still find it under another spelling.
+
+        Raises:
+            TypeError: ``labels`` is no mapping.
+        """
         if labels is None:
             return self._bare.children.get(())
         width, key, children, _ = self._usual
         try:
-            if len(labels) == width:
+            # Only plain dicts: asking some others for a name they have not got makes it.
+            if type(labels) is dict and len(labels) == width:
                 found: T = children[key(labels)]
                 return found
         except (KeyError, TypeError):
@@ -95,22 +111,23 @@ class MetricDict(MutableMapping[Labels, T]):
         return self._find_elsewhere(labels)
 
     def _find_elsewhere(self, labels: Labels) -> T | None:
-        """Look up what is not in the usual group, from the cheap way to the thorough one."""
         if not isinstance(labels, Mapping):
             raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
         group = self._layouts.get(tuple(labels))
-        if group is not None:
-            try:
-                child: T = group.children[group.key(labels)]
-            except (KeyError, TypeError):
-                pass
-            else:
-                self._usual = group
-                return child
-        return self._find_canonical(labels)
+        if group is None:
+            return None
+        try:
+            found: T = group.children[group.key(labels)]
+        except (KeyError, TypeError):
+            return None
+        self._usual = group
+        return found
 
     def _find_canonical(self, labels: Labels) -> T | None:
-        pairs = canonical_pairs(labels, self._const_labels)
+        try:
+            pairs = canonical_pairs(labels, self._const_labels)
+        except TypeError:  # names that cannot be put in order are no names
+            return None
         group = self._groups.get(tuple([name for name, _ in pairs]))
         found: T | None = None if group is None else group.children.get(group.key(dict(pairs)))
         return found
@@ -122,19 +139,23 @@ class MetricDict(MutableMapping[Labels, T]):
 
         Args:
             labels: Names and values; ``None`` stands for none.
-            make: Given the names and the values that make the key, returns the value to store. Both tuples are
-                the store's own, so that keeping them costs nothing.
+            make: Given the names and the values that make the key, returns the value to store. Called
+                only if there is none. Both tuples are the store's own, so that keeping them costs nothing.
 
         Returns:
             What is stored for these labels from now on.
         """
-        pairs = canonical_pairs(labels or {}, self._const_labels)
+        given = {} if labels is None else labels
+        pairs = canonical_pairs(given, self._const_labels)
         group = self._group_for(pairs)
-        if labels and len(labels) == group.width:
-            self._layouts[tuple(labels)] = group
+        if given and len(given) == group.width:
+            self._layouts[tuple(given)] = group
             self._usual = group
         values = tuple([value for _, value in pairs])
-        stored: T = group.children.setdefault(group.key_of(values), make(group.names, values))
+        key = group.key_of(values)
+        stored: T | None = group.children.get(key)
+        if stored is None:
+            stored = group.children.setdefault(key, make(group.names, values))
         return stored
 
     def setdefault(self, labels: Labels | None, default: T) -> T:
@@ -180,10 +201,19 @@ class MetricDict(MutableMapping[Labels, T]):
 
     def snapshot(self) -> list[T]:
         """All values, in the order of iteration, as they stand at this moment."""
-        children: list[T] = []
-        for group in list(self._groups.values()):
-            children += list(group.children.values())
-        return children
+        parts = [list(group.children.values()) for group in list(self._groups.values())]
+        parts = [part for part in parts if part]
+        return parts[0] if len(parts) == 1 else [value for part in parts for value in part]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MetricDict):
+            return NotImplemented
+        return self._plain() == other._plain()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _plain(self) -> dict[Pairs, T]:
+        return {tuple(sorted(labels.items())): value for labels, value in self.entries()}
 
     def clear(self) -> None:
         """Forget all entries."""
@@ -202,28 +232,36 @@ class FilledDict(MetricDict[S]):
     """
 
     def __init__(self, series: Sequence[S]) -> None:
+        self._unsorted: Sequence[S] | None = None
         super().__init__()
-        self._series: Sequence[S] | None = series
         self._sorting = threading.Lock()
+        self._unsorted = series
+
+    @property
+    def _groups(self) -> dict[tuple[str, ...], _Group]:
+        """The groups, which every other method goes through; made now if they were not."""
+        if self._unsorted is not None:
+            with self._sorting:
+                self._sort()
+        return self._sorted
+
+    @_groups.setter
+    def _groups(self, groups: dict[tuple[str, ...], _Group]) -> None:
+        self._sorted = groups
 
     def _sort(self) -> None:
-        with self._sorting:
-            for series in self._series or ():
-                self[dict(series.pairs)] = series
-            self._series = None
+        if self._unsorted is None:  # another thread was quicker
+            return
+        store: MetricDict[S] = MetricDict()
+        for series in self._unsorted:
+            store[dict(series.pairs)] = series
+        self._bare, self._sorted = store._bare, store._groups  # noqa: SLF001 - the same class
+        self._unsorted = None
 
-    def find(self, labels: Labels | None) -> S | None:
-        """Look a label set up, as in ``MetricDict.find``."""
-        if self._series is not None:
-            self._sort()
-        return super().find(labels)
-
-    def entries(self) -> list[tuple[dict[str, str], S]]:
-        """All label sets with their series."""
-        if self._series is not None:
-            self._sort()
-        return super().entries()
+    def find_quickly(self, labels: Labels | None) -> S | None:
+        """Look a label set up, as in ``MetricDict.find_quickly``."""
+        return super().find_quickly(labels) if self._groups else None
 
     def __len__(self) -> int:
-        series = self._series
-        return super().__len__() if series is None else len(series)
+        unsorted = self._unsorted
+        return super().__len__() if unsorted is None else len(unsorted)

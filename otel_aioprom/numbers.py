@@ -44,11 +44,14 @@ def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
         >>> coerce_number(True), coerce_number(10**3)
         (1, 1000)
     """
+    kind = type(value)
+    if kind is float or (kind is int and -INT_LIMIT <= value <= INT_LIMIT):  # type: ignore[operator]
+        return value  # type: ignore[return-value]
     if isinstance(value, float):
         return float(value)
     if isinstance(value, SupportsIndex):
-        number = operator.index(value)
-        return int(number) if -INT_LIMIT <= number <= INT_LIMIT else _to_double(number)
+        number = int(operator.index(value))
+        return number if -INT_LIMIT <= number <= INT_LIMIT else _to_double(number)
     if isinstance(value, SupportsFloat):
         return _to_double(value)
     raise TypeError(f"a value must be a number, not {value!r} ({type(value).__name__})")

@@ -150,7 +150,8 @@ class Service:
             await site.stop()
         self._sites = []
         try:
-            await asyncio.wait_for(self._idle.wait(), wait_duration)
+            if self._in_flight:
+                await asyncio.wait_for(self._idle.wait(), wait_duration)
         except asyncio.TimeoutError:
             _logger.info("scrapes under way are cut off after %s s", wait_duration)
         finally:

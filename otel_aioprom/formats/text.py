@@ -68,10 +68,14 @@ def _number_writer(name: str, end: str) -> Write:
     def write(series: Sequence[Any]) -> str:
         values = [one.value for one in series]
         # One sum tells whether all values are finite; only if not, each has to be looked at.
-        spelled = values if isfinite(sum(values)) else map(float_text, values)
-        lines = [f"{one.text}{value}" for one, value in zip(series, spelled)]
-        # The join writes the name in front of each line; making it part of each string costs more.
-        return f"{name}{between.join(lines)}{end}"
+        spell = repr if isfinite(sum(values)) else float_text
+        # Filled a column at a time: a string for each line costs more than the rest.
+        parts = [between] * (3 * len(values))
+        parts[0] = name
+        parts[1::3] = [one.text for one in series]
+        parts[2::3] = map(spell, values)
+        parts.append(end)
+        return "".join(parts)
 
     return write
 

@@ -134,7 +134,9 @@ class NumberStream(Stream):
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):
             value = point.value
-            series.value = value if type(value) is float else coerce_number(value)
+            kind = type(value)
+            # Plain integers are within the limits, or the points would have been checked one by one.
+            series.value = value if kind is float or kind is int else coerce_number(value)
 
 
 class HistogramStream(Stream):
@@ -143,6 +145,13 @@ class HistogramStream(Stream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
+
+    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+        try:
+            fit = [len(point.bucket_counts) - len(point.explicit_bounds) for point in points]
+        except TypeError:
+            return super()._usable(points)
+        return points if set(fit) <= {1} else super()._usable(points)
 
     def _check(self, point: Any) -> bool:
         buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
