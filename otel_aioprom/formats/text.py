@@ -17,6 +17,7 @@ _FIRST_STEP = 4
 _LAST_STEP = 1024
 _CHUNK = 32_768  # characters
 _BUDGET = 0.0005  # seconds
+_LABELS = "\0"  # stands in no name, bound or value
 _TYPES = {"info": "gauge"}
 
 Write = Callable[[Sequence[Any]], str]
@@ -82,32 +83,35 @@ def _number_writer(name: str, end: str) -> Write:
 
 def _histogram_writer(name: str, end: str) -> Write:
     # Series of a family share their bounds objects, so that the template is found without hashing them.
-    templates: dict[tuple[int, bool], str] = {}
+    templates: dict[tuple[int, bool, bool], str] = {}
 
     def write_one(one: Any) -> str:
         counts = one.snapshot()
         total = counts.pop()
-        key = (id(one.bounds), total is None)
+        labels = one.text[1:-2]
+        key = (id(one.bounds), not labels, total is None)
         template = templates.get(key)
         if template is None:
-            template = templates[key] = _histogram_template(
-                name, one.bounds, end, has_sum=total is not None
-            )
-        inner = one.text[1:-2]
-        places: list[Any] = [f"{inner}," if inner else ""] * (2 * len(counts))
-        places[1::2] = accumulate(counts)
-        if total is None:
-            return template % (*places, one.text, places[-1])
-        return template % (*places, one.text, _value(total), one.text, places[-1])
+            template = templates[key] = _histogram_template(name, one.bounds, end, key)
+        values = tuple(accumulate(counts))
+        if total is not None:
+            values = (*values, _value(total))
+        return (template % (*values, values[len(counts) - 1])).replace(_LABELS, labels)
 
     return lambda series: "".join([write_one(one) for one in series])
 
 
-def _histogram_template(name: str, bounds: Sequence[float], end: str, *, has_sum: bool) -> str:
-    """Lines of one series, with places for its label text and the count of each bucket, then sum and count."""
-    buckets = [f'{name}_bucket{{%sle="{canonical_float(bound)}"}} %s{end}' for bound in bounds]
-    total = f"{name}_sum%s%s{end}" if has_sum else ""
-    return f"{''.join(buckets)}{total}{name}_count%s%s{end}"
+def _histogram_template(
+    name: str, bounds: Sequence[float], end: str, key: tuple[int, bool, bool]
+) -> str:
+    """Lines of one series with places for values, and a mark where its labels go: one pass for each."""
+    _, bare, no_sum = key
+    before, around = ("", " ") if bare else (f"{_LABELS},", f"{{{_LABELS}}} ")
+    buckets = [
+        f'{name}_bucket{{{before}le="{canonical_float(bound)}"}} %s{end}' for bound in bounds
+    ]
+    total = "" if no_sum else f"{name}_sum{around}%s{end}"
+    return f"{''.join(buckets)}{total}{name}_count{around}%s{end}"
 
 
 def _summary_writer(name: str, end: str) -> Write:
