@@ -49,10 +49,7 @@ _HOMES = {
     "timer": "decorators",
 }
 
-__all__ = [  # noqa: PLE0604 - sorted, and the same as the table that loads them
-    *_HOMES,
-    "formats",
-]
+__all__ = sorted([*_HOMES, "formats"])  # noqa: PLE0605 - the same as the table that loads them
 
 
 def __getattr__(name: str) -> Any:
@@ -66,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -10,6 +10,7 @@ from otel_aioprom.labels import check_labels, labels_text, wire_pairs
 from otel_aioprom.metricdict import FilledDict, MetricDict
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
+from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import NumberSeries
 
 Labels = Mapping[str, object]
@@ -122,6 +123,17 @@ class Collector(Generic[S]):
 
         return self._store.add(labels, make)
 
+    def _child_for(self, labels: Labels | None, value: Any) -> S:
+        """Bind a label set for a value; one that is refused leaves no series behind."""
+        child = self._find(labels)
+        if child is None:
+            self._check_recorded(value)
+            child = self._create(labels)
+        return child
+
+    def _check_recorded(self, value: Any) -> None:
+        coerce_number(value)
+
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Any:
         """Make a series; the base keeps plain numbers."""
         return NumberSeries(names, values, text)
@@ -143,7 +155,12 @@ class Collector(Generic[S]):
             TypeError: ``value`` is of another kind.
             InvalidLabelsError: A label name is not allowed; nothing is stored.
         """
+        self._check_stored(value)
         self._set_value(self.labels(labels), value)
+
+    def _check_stored(self, value: Any) -> None:
+        """Refuse what cannot be stored, before a series is made for it."""
+        coerce_number(value)
 
     def _set_value(self, child: Any, value: Any) -> None:
         child.set(value)

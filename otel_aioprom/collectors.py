@@ -80,16 +80,14 @@ class Counter(Collector[CounterSeries]):
             TypeError: The amount is no number.
         """
         child = self._find(labels)
-        (self._create_with(labels, value) if child is None else child).add(value)
-
-    def _create_with(self, labels: Labels | None, value: float) -> CounterSeries:
-        """Make a series for an amount; one that is refused must leave nothing behind."""
-        CounterSeries().add(value)
-        return self._create(labels)
+        if child is None:
+            CounterSeries().add(value)  # what is refused leaves no series behind
+            child = self._create(labels)
+        child.add(value)
 
     def set(self, labels: Labels | None, value: float) -> None:
         """Replace the value, as when it is taken over from elsewhere; a smaller one is a reset."""
-        self.labels(labels).set(value)
+        self._child_for(labels, value).set(value)
 
 
 class Gauge(Collector[GaugeSeries]):
@@ -115,7 +113,7 @@ class Gauge(Collector[GaugeSeries]):
 
     def set(self, labels: Labels | None, value: float) -> None:
         """Replace the value."""
-        self.labels(labels).set(value)
+        self._child_for(labels, value).set(value)
 
     def inc(self, labels: Labels | None = None) -> None:
         """Add one; the first use of a label set starts from 0."""
@@ -127,11 +125,11 @@ class Gauge(Collector[GaugeSeries]):
 
     def add(self, labels: Labels | None, value: float) -> None:
         """Add an amount, which may be negative."""
-        self.labels(labels).add(value)
+        self._child_for(labels, value).add(value)
 
     def sub(self, labels: Labels | None, value: float) -> None:
         """Take an amount away, which may be negative."""
-        self.labels(labels).sub(value)
+        self._child_for(labels, value).sub(value)
 
 
 class Histogram(Collector[HistogramSeries]):
@@ -185,15 +183,17 @@ class Histogram(Collector[HistogramSeries]):
         Raises:
             TypeError: The value is no number.
         """
-        self.labels(labels).observe(value)
+        self._child_for(labels, value).observe(value)
 
     add = observe
 
-    def _set_value(self, child: Any, value: Any) -> None:
+    def _check_stored(self, value: Any) -> None:
         if not isinstance(value, HistogramStore) or value.bounds != self.upper_bounds:
             raise TypeError(
                 f"{self.name} stores histogram.Histogram objects with the bounds {self.upper_bounds}"
             )
+
+    def _set_value(self, child: Any, value: Any) -> None:
         *counts, total = value.snapshot()
         child.load(counts, total)
 
@@ -247,13 +247,18 @@ class Summary(Collector[SummarySeries]):
         Raises:
             TypeError: The value is no number, or a ``bool``.
         """
-        self.labels(labels).observe(value)
+        self._child_for(labels, value).observe(value)
 
     add = observe
 
-    def _set_value(self, child: Any, value: Any) -> None:
+    def _check_recorded(self, value: Any) -> None:
+        SummarySeries((), (), "", self.invariants).observe(value)
+
+    def _check_stored(self, value: Any) -> None:
         if not isinstance(value, Estimator):
             raise TypeError(f"{self.name} stores quantile.Estimator objects, not {value!r}")
+
+    def _set_value(self, child: Any, value: Any) -> None:
         child.load(value)
 
     def _get_value(self, child: Any) -> Any:

@@ -49,7 +49,9 @@ class CustomCollector:
                 message = f"an item of get_all() is left out: {error!r}"
                 yield Fault("untranslatable", self.name, message)
             else:
-                found.setdefault(series.text, series)
+                if found.setdefault(series.text, series) is not series:
+                    message = "get_all() has the same labels twice; the first item is kept"
+                    yield Fault("duplicate_series", self.name, message)
         yield MetricFamily(self.name, kind, self._collector.doc, "", list(found.values()))
 
     def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> Series:

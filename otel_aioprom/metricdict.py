@@ -34,10 +34,8 @@ class _Group(NamedTuple):
         return dict(zip(self.names, (key,) if self.width == 1 else key))
 
 
-def _no_key(labels: Labels) -> tuple[()]:
-    if isinstance(labels, Mapping):  # an empty list is as long as an empty dict
-        return ()
-    raise TypeError
+def _no_key(_: Labels) -> tuple[()]:
+    return ()
 
 
 def _make_group(names: tuple[str, ...]) -> _Group:
@@ -256,6 +254,7 @@ class FilledDict(MetricDict[S]):
         for series in self._unsorted:
             store[dict(series.pairs)] = series
         self._bare, self._sorted = store._bare, store._groups  # noqa: SLF001 - the same class
+        self._usual = self._bare
         self._unsorted = None
 
     def find_quickly(self, labels: Labels | None) -> S | None:

@@ -71,8 +71,12 @@ class SummaryPoint(Series):
         """Return each quantile with its estimate, ascending."""
         return self._estimates
 
+    def snapshot(self) -> tuple[int, float]:
+        """Return count and sum."""
+        return self.count, self.total
 
-@one_step("_count")
+
+@one_step("_count", "snapshot")
 class SummarySeries(Series):
     """One series of a summary, bound: recording on it looks no labels up.
 
@@ -137,6 +141,10 @@ class SummarySeries(Series):
         self.count += 1
         self.total += value
 
+    def snapshot(self) -> tuple[int, float]:
+        """Read count and sum in one step."""
+        return self.count, self.total
+
     def _hand_over(self) -> None:
         """Give what waits to the estimator; the caller has taken the lock, which is given back."""
         try:
@@ -182,6 +190,5 @@ class SummarySeries(Series):
     def get(self) -> dict[str | float, int | float]:
         """Return quantile → estimate, then ``"count"`` and ``"sum"``."""
         found: dict[str | float, int | float] = dict(self.quantiles())
-        found["count"] = self.count
-        found["sum"] = self.total
+        found["count"], found["sum"] = self.snapshot()
         return found

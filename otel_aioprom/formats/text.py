@@ -122,8 +122,9 @@ def _summary_writer(name: str, end: str) -> Write:
             f'{name}{{{before}quantile="{canonical_float(quantile)}"}} {_value(estimate)}{end}'
             for quantile, estimate in one.quantiles()
         ]
-        total = f"{name}_sum{one.text}{_value(one.total)}{end}"
-        return f"{''.join(quantiles)}{total}{name}_count{one.text}{one.count}{end}"
+        count, total = one.snapshot()
+        both = f"{name}_sum{one.text}{_value(total)}{end}{name}_count{one.text}{count}{end}"
+        return f"{''.join(quantiles)}{both}"
 
     return lambda series: "".join([write_one(one) for one in series])
 

@@ -1,0 +1,109 @@
+"""The public face: the package root gives what its rooms hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import otel_aioprom
+
+HOMES = {
+    "REGISTRY": "registry",
+    "Collector": "collectors",
+    "CollectorRegistry": "registry",
+    "Counter": "collectors",
+    "Gauge": "collectors",
+    "Histogram": "collectors",
+    "MetricsTypes": "collectors",
+    "PrometheusMetricReader": "otel.reader",
+    "Registry": "registry",
+    "Service": "service",
+    "Summary": "collectors",
+    "async_render": "renderer",
+    "count_exceptions": "decorators",
+    "inprogress": "decorators",
+    "negotiate": "negotiator",
+    "render": "renderer",
+    "timer": "decorators",
+}
+
+
+def test_the_root_promises_these_names() -> None:
+    """A name more or less is a change of the public interface."""
+    assert sorted(otel_aioprom.__all__) == sorted([*HOMES, "formats"])
+    assert len(set(otel_aioprom.__all__)) == len(otel_aioprom.__all__)
+
+
+@pytest.mark.parametrize(("name", "home"), sorted(HOMES.items()))
+def test_the_facade_gives_what_the_room_holds(name: str, home: str) -> None:
+    """Both ways to import a name lead to the same object, each time."""
+    held = getattr(import_module(f"otel_aioprom.{home}"), name)
+
+    assert getattr(otel_aioprom, name) is held
+    assert getattr(otel_aioprom, name) is held
+
+
+def test_formats_is_the_package_of_formats() -> None:
+    """A name for a whole room."""
+    formats = import_module("otel_aioprom.formats")
+
+    assert otel_aioprom.formats is formats
+    assert otel_aioprom.__getattr__("formats") is formats
+
+
+def run(program: str) -> str:
+    """What a program prints in a fresh interpreter, where nothing is loaded yet."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=Path(otel_aioprom.__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+def test_each_name_can_be_asked_for_first() -> None:
+    """The lazy root works from any entrance: no name needs another one loaded before."""
+    program = """
+import importlib, sys
+names = importlib.import_module("otel_aioprom").__all__
+for name in names:
+    for module in [key for key in sys.modules if key.startswith("otel_aioprom")]:
+        del sys.modules[module]
+    assert getattr(importlib.import_module("otel_aioprom"), name) is not None
+print(len(names))
+"""
+
+    assert run(program) == str(len(otel_aioprom.__all__))
+
+
+def test_dir_lists_the_public_names() -> None:
+    """Loaded or not."""
+    assert set(dir(otel_aioprom)) >= set(otel_aioprom.__all__)
+    assert dir(otel_aioprom) == sorted(dir(otel_aioprom))
+
+
+@pytest.mark.parametrize("name", ["nothing", "Pushr", "_private", "counter"])
+def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
+    """With the module and the name in the message."""
+    with pytest.raises(AttributeError, match=f"module 'otel_aioprom' has no attribute '{name}'"):
+        getattr(otel_aioprom, name)
+
+
+def test_an_unknown_name_cannot_be_imported() -> None:
+    """The usual error, not one from the depth."""
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        exec("from otel_aioprom import nothing", {})  # noqa: S102 - the statement is what is tested
+
+
+def test_a_star_import_gives_all_names() -> None:
+    """Whether loaded before or not."""
+    program = "from otel_aioprom import *; import otel_aioprom; print(set(otel_aioprom.__all__) - set(globals()))"
+
+    assert run(program) == "set()"
