@@ -123,13 +123,10 @@ class Collector(Generic[S]):
 
         return self._store.add(labels, make)
 
-    def _child_for(self, labels: Labels | None, value: Any) -> S:
-        """Bind a label set for a value; one that is refused leaves no series behind."""
-        child = self._find(labels)
-        if child is None:
-            self._check_recorded(value)
-            child = self._create(labels)
-        return child
+    def _create_for(self, labels: Labels | None, value: Any) -> S:
+        """Bind a label set for its first value; one that is refused leaves no series behind."""
+        self._check_recorded(value)
+        return self._create(labels)
 
     def _check_recorded(self, value: Any) -> None:
         coerce_number(value)

@@ -87,7 +87,8 @@ class Counter(Collector[CounterSeries]):
 
     def set(self, labels: Labels | None, value: float) -> None:
         """Replace the value, as when it is taken over from elsewhere; a smaller one is a reset."""
-        self._child_for(labels, value).set(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).set(value)
 
 
 class Gauge(Collector[GaugeSeries]):
@@ -113,23 +114,28 @@ class Gauge(Collector[GaugeSeries]):
 
     def set(self, labels: Labels | None, value: float) -> None:
         """Replace the value."""
-        self._child_for(labels, value).set(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).set(value)
 
     def inc(self, labels: Labels | None = None) -> None:
         """Add one; the first use of a label set starts from 0."""
-        self.labels(labels).inc()
+        child = self._find(labels)
+        (self._create(labels) if child is None else child).inc()
 
     def dec(self, labels: Labels | None = None) -> None:
         """Take one away; the first use of a label set starts from 0."""
-        self.labels(labels).dec()
+        child = self._find(labels)
+        (self._create(labels) if child is None else child).dec()
 
     def add(self, labels: Labels | None, value: float) -> None:
         """Add an amount, which may be negative."""
-        self._child_for(labels, value).add(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).add(value)
 
     def sub(self, labels: Labels | None, value: float) -> None:
         """Take an amount away, which may be negative."""
-        self._child_for(labels, value).sub(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).sub(value)
 
 
 class Histogram(Collector[HistogramSeries]):
@@ -183,7 +189,8 @@ class Histogram(Collector[HistogramSeries]):
         Raises:
             TypeError: The value is no number.
         """
-        self._child_for(labels, value).observe(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).observe(value)
 
     add = observe
 
@@ -247,7 +254,8 @@ class Summary(Collector[SummarySeries]):
         Raises:
             TypeError: The value is no number, or a ``bool``.
         """
-        self._child_for(labels, value).observe(value)
+        child = self._find(labels)
+        (self._create_for(labels, value) if child is None else child).observe(value)
 
     add = observe
 
