@@ -9,7 +9,7 @@ from typing import Any
 from otel_aioprom.collector import Collector
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries, check_bounds
-from otel_aioprom.labels import check_labels, labels_text, wire_pairs
+from otel_aioprom.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import NumberSeries
@@ -41,25 +41,26 @@ class CustomCollector:
     def collect(self) -> Iterator[MetricFamily | Fault]:
         """Ask for all values; one that makes no sense is left out alone."""
         kind = self._collector.kind.name
-        found: dict[str, Series] = {}
+        found: dict[Pairs, Series] = {}
         for item in self._collector.get_all():
             try:
-                series = self._series(kind, *item)
+                key, series = self._series(kind, *item)
             except Exception as error:  # noqa: BLE001 - one bad item costs itself
                 message = f"an item of get_all() is left out: {error!r}"
                 yield Fault("untranslatable", self.name, message)
             else:
-                if found.setdefault(series.text, series) is not series:
+                if found.setdefault(key, series) is not series:
                     message = "get_all() has the same labels twice; the first item is kept"
                     yield Fault("duplicate_series", self.name, message)
         yield MetricFamily(self.name, kind, self._collector.doc, "", list(found.values()))
 
-    def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> Series:
+    def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> tuple[Pairs, Series]:
         check_labels(labels, _RESERVED.get(kind))
         pairs = wire_pairs(labels, self._collector.const_labels)
         names, values = tuple([name for name, _ in pairs]), tuple([text for _, text in pairs])
         make = _MAKERS.get(kind, _number)
-        return make(names, values, labels_text(pairs), value)
+        key = canonical_pairs(labels, self._collector.const_labels)
+        return key, make(names, values, labels_text(pairs), value)
 
 
 def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:

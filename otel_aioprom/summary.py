@@ -37,7 +37,27 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
     return pairs
 
 
-class SummaryPoint(Series):
+class Quantiles(Series):
+    """What all series of summaries can tell."""
+
+    __slots__ = ()
+
+    def quantiles(self) -> Sequence[tuple[float, float]]:
+        """Return each quantile with its estimate, ascending."""
+        raise NotImplementedError
+
+    def snapshot(self) -> tuple[int, float]:
+        """Return count and sum, both of one moment."""
+        raise NotImplementedError
+
+    def get(self) -> dict[str | float, int | float]:
+        """Return quantile → estimate, then ``"count"`` and ``"sum"``."""
+        found: dict[str | float, int | float] = dict(self.quantiles())
+        found["count"], found["sum"] = self.snapshot()
+        return found
+
+
+class SummaryPoint(Quantiles):
     """A summary that was worked out elsewhere.
 
     Args:
@@ -77,7 +97,7 @@ class SummaryPoint(Series):
 
 
 @one_step("_count", "snapshot")
-class SummarySeries(Series):
+class SummarySeries(Quantiles):
     """One series of a summary, bound: recording on it looks no labels up.
 
     The estimator is no matter for many threads. Observations wait in a list, to which threads
@@ -186,9 +206,3 @@ class SummarySeries(Series):
             self._answered = -1
             self.count = estimator._observations  # noqa: SLF001 - the package offers no other way to ask
             self.total = estimator._sum  # noqa: SLF001
-
-    def get(self) -> dict[str | float, int | float]:
-        """Return quantile → estimate, then ``"count"`` and ``"sum"``."""
-        found: dict[str | float, int | float] = dict(self.quantiles())
-        found["count"], found["sum"] = self.snapshot()
-        return found
