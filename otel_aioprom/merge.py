@@ -14,6 +14,8 @@ from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.series import CounterSeries, NumberSeries, UpDownSeries
 
+_SUMS = (CounterSeries, UpDownSeries)
+
 Owners = dict[str, MetricFamily]
 """Name → the family that was first to use it, kept without its series."""
 
@@ -105,7 +107,7 @@ def merge_pair(first: Series, second: Series) -> Series:
     Counters and up-down counters add up, histograms with equal bounds too; of gauges the second
     counts, of all others the first.
     """
-    if isinstance(first, (CounterSeries, UpDownSeries)) and isinstance(second, NumberSeries):
+    if isinstance(first, _SUMS) and isinstance(second, _SUMS):
         total = first.value + second.value
         return type(first)(first.names, first.values, first.text, total)
     if isinstance(first, HistogramSeries) and isinstance(second, HistogramSeries):

@@ -66,6 +66,6 @@ class MetricFamily:
             return (self.name, f"{self.name}_sum", f"{self.name}_count")
         return (self.name,)
 
-    def taken_names(self) -> frozenset[str]:
-        """Names that no other family may use: its own and those of its samples."""
-        return frozenset((self.name, *self.sample_names()))
+    def taken_names(self) -> tuple[str, ...]:
+        """Names that no other family may use: its own, then those of its samples."""
+        return tuple(dict.fromkeys((self.name, *self.sample_names())))

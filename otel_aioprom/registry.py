@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -93,7 +93,7 @@ class CollectorRegistry:
             self._samples.update(dict.fromkeys(names, collector.name))
             self._collectors[collector.name] = collector
             if is_custom(collector):
-                self._own[collector.name] = Feed(CustomCollector(collector), {})
+                self._own[collector.name] = Feed(CustomCollector(collector))
 
     def deregister(self, name: str) -> None:
         """Expose a collector no longer.
@@ -138,7 +138,7 @@ class CollectorRegistry:
         with self._lock:
             if id(source) in self._feeds:
                 raise ValueError(f"{source.name} is a source of this registry already")
-            self._feeds[id(source)] = Feed(source, self._owners)
+            self._feeds[id(source)] = Feed(source)
 
     def remove_source(self, source: SupportsCollect) -> None:
         """Ask a source no longer, and free the names that only it has used; twice does no harm."""
@@ -153,8 +153,8 @@ class CollectorRegistry:
 
     def gather(self) -> Gathering:
         """Collect everything in the calling thread, which waits for every source."""
-        own, feeds = self._asked()
-        return self._assemble([feed.collect() for feed in own], [feed.collect() for feed in feeds])
+        feeds = self._asked()
+        return self._assemble({feed: feed.collect() for feed in feeds})
 
     async def async_gather(self, timeout: float) -> Gathering:
         """Collect everything without holding the event loop.
@@ -164,38 +164,46 @@ class CollectorRegistry:
         Args:
             timeout: Seconds after which sources that have not answered are left out as late.
         """
-        own, feeds = self._asked()
-        waiting = [asyncio.wrap_future(feed.flight.join()) for feed in (*own, *feeds)]
-        if waiting:
+        asked = {feed: feed.flight.join() for feed in self._asked()}
+        if asked:
+            waiting = [asyncio.wrap_future(future) for future in asked.values()]
             await asyncio.wait(waiting, timeout=timeout)
-        results = [
-            future.result() if future.done() else feed.late(timeout)
-            for feed, future in zip((*own, *feeds), waiting)
-        ]
-        return self._assemble(results[: len(own)], results[len(own) :])
+        return self._assemble({feed: feed.outcome(asked[feed], timeout) for feed in asked})
 
-    def _asked(self) -> tuple[list[Feed], list[Feed]]:
+    def _asked(self) -> list[Feed]:
         with self._lock:
-            return list(self._own.values()), list(self._feeds.values())
+            return [*self._own.values(), *self._feeds.values()]
 
-    def _assemble(self, own: Sequence[Collected], sources: Sequence[Collected]) -> Gathering:
+    def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; cheap, for it runs on the event loop: series are not looked at."""
-        collectors = list(self._collectors.values())
-        families = [collector.family() for collector in collectors if not is_custom(collector)]
+        with self._lock:
+            # A source that was removed while it was asked has nothing to say any more.
+            own = [answers[feed] for feed in self._own.values() if feed in answers]
+            others = {feed: answers[feed] for feed in self._feeds.values() if feed in answers}
+            collectors = [each for each in self._collectors.values() if not is_custom(each)]
+            admitted, conflicts = self._admit(others)
+        families = [collector.family() for collector in collectors]
         families += [family for part in own for family in part.families]
-        faults = [fault for part in (*own, *sources) for fault in part.faults]
-        others, conflicts = merge_families(
-            [family for part in sources for family in part.families if family.series], self._owners
-        )
-        admitted, clashes = _admit(others, self._samples)
-        self._mirror.update(admitted, keep_others=not all(part.complete for part in sources))
-        faults += [*conflicts, *clashes]
+        faults = [fault for part in (*own, *others.values()) for fault in part.faults] + conflicts
         for fault in faults:
             self._faults.record(fault)
         shown = [
             family for family in (*families, *admitted, self._faults.family()) if family.series
         ]
         return Gathering(sorted(shown, key=attrgetter("name")), faults)
+
+    def _admit(self, parts: Mapping[Feed, Collected]) -> tuple[list[MetricFamily], list[Fault]]:
+        """Merge what sources gave, and leave out what hand-made collectors have the names of."""
+        shown = [
+            (feed, family) for feed in parts for family in parts[feed].families if family.series
+        ]
+        merged, conflicts = merge_families([family for _, family in shown], self._owners)
+        for feed, family in shown:
+            if self._owners[family.name].type == family.type:
+                feed.names.add(family.name)
+        admitted, clashes = _admit(merged, self._samples)
+        self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
+        return admitted, [*conflicts, *clashes]
 
 
 def _admit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
 from otel_aioprom.faults import Fault
@@ -48,14 +49,17 @@ class Feed:
 
     Args:
         source: The source.
-        owners: Who used a name first, shared by all feeds of a registry.
+
+    Attributes:
+        names: The names that its registry has granted it.
+        flight: Asks the source in a thread of its own.
     """
 
-    def __init__(self, source: SupportsCollect, owners: Owners) -> None:
+    def __init__(self, source: SupportsCollect) -> None:
         self._source = source
-        self._owners = owners
-        # Re-entrant: a source that renders its own registry gets an error from the depth, not a deadlock.
-        self._turn = threading.RLock()
+        self._owners: Owners = {}
+        self._turn = threading.Lock()
+        self._asking: int | None = None
         self.names: set[str] = set()
         self.flight = SingleFlight(self.collect, f"collect {source.name}")
 
@@ -65,20 +69,36 @@ class Feed:
         Returns:
             One family a name, merged here so that the event loop need not do it.
         """
+        if self._asking == threading.get_ident():
+            # A callback that renders its own registry: waiting for the turn would be for ever.
+            return self._nothing("raised", "it was asked while it was answering")
         with self._turn:
+            self._asking = threading.get_ident()
             try:
-                answer = list(self._source.collect())
+                return self._sort(list(self._source.collect()))
             except Exception as error:  # noqa: BLE001 - one bad source costs itself
-                message = f"collecting raised {error!r}; nothing of this source is shown"
-                return Collected((), [Fault("raised", self._source.name, message)], complete=False)
-            faults = [item for item in answer if isinstance(item, Fault)]
-            families, conflicts = merge_families(
-                [item for item in answer if isinstance(item, MetricFamily)], self._owners
-            )
-            self.names.update([family.name for family in families])
-            return Collected(families, [*faults, *conflicts])
+                return self._nothing("raised", f"collecting raised {error!r}")
+            finally:
+                self._asking = None
 
-    def late(self, timeout: float) -> Collected:
-        """Say that the source has not answered in time."""
-        message = f"no answer within {timeout} s; nothing of this source is shown"
-        return Collected((), [Fault("late", self._source.name, message)], complete=False)
+    def _sort(self, answer: Sequence[MetricFamily | Fault]) -> Collected:
+        faults = [item for item in answer if isinstance(item, Fault)]
+        families = [item for item in answer if isinstance(item, MetricFamily)]
+        merged, conflicts = merge_families(families, self._owners)
+        return Collected(merged, [*faults, *conflicts])
+
+    def outcome(self, future: Future[Collected], timeout: float) -> Collected:
+        """Tell what came of asking in the flight's thread.
+
+        Args:
+            future: What ``flight.join`` has returned.
+            timeout: Seconds that were waited.
+        """
+        if not future.done():
+            return self._nothing("late", f"no answer within {timeout} s")
+        error = future.exception()  # an exit or a cancellation, which are no exceptions
+        return future.result() if error is None else self._nothing("raised", f"it raised {error!r}")
+
+    def _nothing(self, cause: str, reason: str) -> Collected:
+        message = f"{reason}; nothing of this source is shown"
+        return Collected((), [Fault(cause, self._source.name, message)], complete=False)

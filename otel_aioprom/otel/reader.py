@@ -124,11 +124,6 @@ class _ReaderSource:
         # Without a provider the SDK would log a warning at each scrape; there is no public way to ask.
         if self._closed or getattr(self._reader, "_collect", self) is None:
             return []
-        if getattr(self._slot, "open", False):
-            # The SDK would wait for itself for ever.
-            raise RuntimeError(
-                "a callback of an instrument must not collect the registry that asks it"
-            )
         self._slot.data = None
         self._slot.open = True
         try:

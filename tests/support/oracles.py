@@ -1,0 +1,159 @@
+"""What is written in the text format, read back by parsers that others have written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
+from otel_aioprom.faults import Fault
+from otel_aioprom.formats import TextFormatter
+from otel_aioprom.labels import labels_text
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.registry import CollectorRegistry, Gathering
+from otel_aioprom.renderer import render
+from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries
+from servers import check_with_promtool, find, parse_with_prometheus_client
+
+DEADLINE = 10.0
+DROPPED = "otel_aioprom_dropped_total"
+PROMTOOLS = ("promtool3", "promtool2")
+
+Exposed = CollectorRegistry | Collector[Any] | MetricFamily
+
+
+class TextReader:
+    """Renders, and lets foreign parsers read every response.
+
+    The parser of prometheus_client reads at once. ``promtool`` reads when the block ends, after the test's
+    own asserts, for a test ends where it is missing.
+    """
+
+    def __init__(self) -> None:
+        self._bodies: list[bytes] = []
+
+    def __call__(self, *exposed: Exposed) -> str:
+        """Write a registry, or collectors or families on their own."""
+        if isinstance(exposed[0], CollectorRegistry):
+            return self.read(render(exposed[0])[0])
+        families = [each.family() if isinstance(each, Collector) else each for each in exposed]
+        return self.read(b"".join(TextFormatter(False).encode(families)))
+
+    def read(self, body: bytes) -> str:
+        """Take the body of a response, and return it as text."""
+        parse_with_prometheus_client(body)
+        self._bodies.append(body)
+        return body.decode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            return
+        for tool in sorted(PROMTOOLS, key=lambda name: find(name) is None):
+            for body in dict.fromkeys(self._bodies):
+                check_with_promtool(body, tool)
+
+
+class FakeSource:
+    """A source whose answer the test sets.
+
+    Args:
+        *items: What it gives; an exception is raised when its turn comes.
+        name: What logs call it.
+    """
+
+    def __init__(self, *items: MetricFamily | Fault | BaseException, name: str = "fake") -> None:
+        self.name = name
+        self.items: Iterable[MetricFamily | Fault | BaseException] = items
+
+    def collect(self) -> Iterable[MetricFamily | Fault]:
+        """Give the items one by one."""
+        for item in self.items:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+
+class HeldSource(FakeSource):
+    """A source that answers when it is let go."""
+
+    def __init__(self, *items: MetricFamily, name: str = "held") -> None:
+        super().__init__(*items, name=name)
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.runs = 0
+
+    def collect(self) -> Iterable[MetricFamily | Fault]:
+        """Wait, then answer."""
+        self.runs += 1
+        self.begun.release()
+        assert self.go.acquire(timeout=DEADLINE)
+        return list(super().collect())
+
+    async def wait_begun(self) -> None:
+        """Wait until one more run has begun."""
+        assert await asyncio.to_thread(self.begun.acquire, timeout=DEADLINE)
+
+
+def number(
+    value: float, labels: Mapping[str, str] | None = None, kind: type[NumberSeries] = GaugeSeries
+) -> NumberSeries:
+    """A series with a number."""
+    pairs = sorted((labels or {}).items())
+    names, values = tuple(name for name, _ in pairs), tuple(text for _, text in pairs)
+    return kind(names, values, labels_text(pairs), value)
+
+
+def family(
+    name: str,
+    *series: Series,
+    kind: str = "gauge",
+    doc: str = "",
+    unit: str = "",
+) -> MetricFamily:
+    """A family; one series of the value 1 if none is given."""
+    return MetricFamily(name, kind, doc, unit, list(series) or [number(1)])
+
+
+def counter_family(name: str, value: float = 1) -> MetricFamily:
+    """A counter's family."""
+    return family(name, number(value, kind=CounterSeries), kind="counter")
+
+
+def names_of(gathering: Gathering) -> list[str]:
+    """Names of the families, the library's own not among them."""
+    return [each.name for each in gathering.families if each.name != DROPPED]
+
+
+def dropped(gathering: Gathering) -> dict[str, float]:
+    """Cause → count, as this response shows it."""
+    own = [each for each in gathering.families if each.name == DROPPED]
+    return {one.values[0]: one.value for each in own for one in each.series}  # type: ignore[attr-defined]
+
+
+def sample_lines(text: str) -> list[str]:
+    """All lines but comments."""
+    return [line for line in text.split("\n") if line and not line.startswith("#")]
+
+
+def all_kinds(labels: dict[str, object] | None = None) -> CollectorRegistry:
+    """A registry with a collector of each kind, one recording each."""
+    registry = CollectorRegistry()
+    Collector("any", "Untyped.", registry=registry).set_value(labels, 1)
+    Counter("c_total", "Counts.", registry=registry).inc(labels)
+    Gauge("g", "Level.", registry=registry).set(labels, -1.5)
+    Histogram("h", "Sizes.", buckets=[1, 2], registry=registry).observe(labels, 1.5)
+    Summary("s", "Times.", registry=registry).observe(labels, 2)
+    return registry

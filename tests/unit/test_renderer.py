@@ -1,0 +1,215 @@
+"""Registry and headers in, bytes and headers out, and the loop is free all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typing_extensions import Self
+
+from oracles import FakeSource, all_kinds, family, number
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import GatherError
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import (
+    async_encode,
+    async_render,
+    check_on_error,
+    gzip_chunks,
+    in_pieces,
+    render,
+)
+
+PIECE = 65_536
+
+
+class Ticker:
+    """A task that counts how often the loop came round to it."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def _tick(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._tick())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+
+
+def slow_chunks(count: int, seconds: float) -> Iterator[bytes]:
+    """Chunks that take their time."""
+    for _ in range(count):
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+        yield b"x"
+
+
+async def pieces_of(chunks: Any) -> list[bytes]:
+    """All pieces."""
+    return [piece async for piece in in_pieces(chunks)]
+
+
+async def test_both_ways_to_render_agree() -> None:
+    """Body and headers."""
+    registry = all_kinds({"a": 1})
+    registry.add_source(FakeSource(family("x", number(2))))
+
+    assert render(registry) == await async_render(registry)
+    assert render(registry, ["text/plain"]) == await async_render(registry, ["text/plain"])
+
+
+async def test_an_empty_registry_is_an_empty_body() -> None:
+    """With headers all the same."""
+    body, headers = await async_render(CollectorRegistry())
+
+    assert (body, headers) == (b"", {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def test_what_is_lost_is_left_out_or_raised() -> None:
+    """As the option says; what is merely odd never raises."""
+    registry = CollectorRegistry()
+    Gauge("g", "", registry=registry).set({}, 1)
+    odd = FakeSource(family("x", doc="One."), family("x", number(1, {"a": "1"}), doc="Two."))
+    registry.add_source(odd)
+    assert b"g 1\n" in render(registry, on_error="fail")[0]
+    registry.add_source(FakeSource(ValueError("no"), name="bad"))
+
+    assert b"g 1\n" in render(registry)[0]
+    assert b"g 1\n" in (await async_render(registry))[0]
+    with pytest.raises(GatherError, match="bad: collecting raised") as caught:
+        render(registry, on_error="fail")
+    assert len(caught.value.faults) == 1
+    with pytest.raises(GatherError, match="bad: collecting raised"):
+        await async_render(registry, on_error="fail")
+
+
+@pytest.mark.parametrize("value", ["", "Fail", None, True])
+async def test_the_option_has_two_values(value: Any) -> None:
+    """Anything else is said at once, before anything is asked."""
+    with pytest.raises(ValueError, match="on_error must be 'continue' or 'fail'"):
+        check_on_error(value)
+    with pytest.raises(ValueError, match="on_error"):
+        render(CollectorRegistry(), on_error=value)
+    with pytest.raises(ValueError, match="on_error"):
+        await async_encode(CollectorRegistry(), (), on_error=value, timeout=1)
+
+    assert (check_on_error("continue"), check_on_error("fail")) == ("continue", "fail")
+
+
+@pytest.mark.parametrize(
+    "chunks", [[], [b""], [b"a"], [b"a" * 100_000, b"", b"b"] * 3, [bytes(range(256))] * 2000]
+)
+def test_gzip_round_trip(chunks: list[bytes]) -> None:
+    """One gzip member, whatever the chunks."""
+    packed = b"".join(gzip_chunks(chunks))
+
+    assert gzip.decompress(packed) == b"".join(chunks)
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    unpacker.decompress(packed)
+    assert unpacker.eof
+    assert unpacker.unused_data == b""
+
+
+def test_gzip_asks_for_a_chunk_when_it_needs_one() -> None:
+    """A stream, not a join."""
+    asked: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for index in range(3):
+            asked.append(index)
+            yield b"x"
+
+    packed = gzip_chunks(chunks())
+    next(packed)
+
+    assert asked == [0]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [],
+        [0],
+        [1],
+        [PIECE - 1],
+        [PIECE],
+        [PIECE + 1],
+        [PIECE // 2] * 4,
+        [3 * PIECE + 7],
+        [1000] * 200,
+        [PIECE, 0, 1],
+    ],
+)
+async def test_pieces_are_64_kib(sizes: list[int]) -> None:
+    """All but the last, in order, and none is empty."""
+    chunks = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
+    pieces = await pieces_of(chunks)
+
+    assert b"".join(pieces) == b"".join(chunks)
+    assert all(len(piece) == PIECE for piece in pieces[:-1])
+    assert all(0 < len(piece) <= PIECE for piece in pieces)
+    assert all(type(piece) is bytes for piece in pieces)
+
+
+async def test_the_loop_has_its_turn_between_slices() -> None:
+    """Twenty chunks of two milliseconds: others run after each."""
+    async with Ticker() as ticker:
+        before = ticker.turns
+        await pieces_of(slow_chunks(20, 0.002))
+
+        assert ticker.turns - before >= 20
+
+
+async def test_short_work_is_not_cut_up() -> None:
+    """Chunks that take no time share a slice: turns are for time, not for chunks."""
+    async with Ticker() as ticker:
+        before = ticker.turns
+        await pieces_of([b"x"] * 200)
+
+        assert ticker.turns - before < 100
+
+
+async def test_a_large_response_leaves_the_loop_its_turns() -> None:
+    """Some milliseconds of text, with the loop coming round many times."""
+    registry = CollectorRegistry()
+    gauge = Gauge("g", "", registry=registry)
+    for index in range(40_000):
+        gauge.set({"n": index, "pad": "x" * 40}, 0.1 * index)
+    async with Ticker() as ticker:
+        before = ticker.turns
+        body, _ = await async_render(registry)
+
+        assert len(body) > 1_000_000
+        assert ticker.turns - before >= 3
+
+
+async def test_pieces_come_while_later_chunks_are_not_made() -> None:
+    """The first bytes leave before the last ones exist."""
+    asked: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for index in range(3):
+            asked.append(index)
+            yield b"x" * PIECE
+
+    stream = in_pieces(chunks())
+    first = await stream.__anext__()
+    await stream.aclose()
+
+    assert len(first) == PIECE
+    assert asked == [0]
