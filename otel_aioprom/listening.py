@@ -31,7 +31,7 @@ async def open_sockets(addr: str, port: int) -> list[socket.socket]:
         for family, _, protocol, _, address in sorted(set(found)):  # IPv4 first: it names the port
             bound = _bind(family, protocol, (address[0], port or _port(sockets), *address[2:]))
             sockets += [] if bound is None else [bound]
-    except OSError:
+    except BaseException:
         close_all(sockets)
         raise
     if not sockets:
@@ -61,9 +61,10 @@ def _bind(family: int, protocol: int, address: tuple[object, ...]) -> socket.soc
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         opened.close()
-        if error.errno in _UNAVAILABLE and family == socket.AF_INET6:
+        unavailable = isinstance(error, OSError) and error.errno in _UNAVAILABLE
+        if unavailable and family == socket.AF_INET6:
             return None
         raise
     return opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -105,6 +105,16 @@ class HeldSource(FakeSource):
     async def wait_begun(self) -> None:
         """Wait until one more run has begun."""
         assert await asyncio.to_thread(self.begun.acquire, timeout=DEADLINE)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until a condition holds that no event tells of."""
+
+    async def poll() -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(poll(), DEADLINE)
 
 
 def number(

@@ -1,0 +1,118 @@
+"""One request, one response, without a framework."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from oracles import FakeSource, family
+from otel_aioprom.collectors import Counter
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.scrape import Scraper, ScrapeRequest, ScrapeResponse
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """A registry with one counter."""
+    registry = CollectorRegistry()
+    Counter("x_total", "What.", registry=registry).inc()
+    return registry
+
+
+async def body_of(response: ScrapeResponse) -> bytes:
+    """Read a response to its end."""
+    return b"".join([piece async for piece in response.pieces()])
+
+
+async def test_e04_get_answers_200_with_all_metrics(registry: CollectorRegistry) -> None:
+    """The body is what render gives, the headers say what it is."""
+    response = await Scraper(registry).scrape(ScrapeRequest())
+    body, headers = render(registry)
+
+    assert response.status == 200
+    assert await body_of(response) == body
+    assert response.headers == {**headers, "Vary": "Accept, Accept-Encoding"}
+
+
+async def test_e60_head_answers_with_headers_only(registry: CollectorRegistry) -> None:
+    """Nothing is collected for it."""
+    registry.add_source(FakeSource(ValueError("asked")))
+    response = await Scraper(registry, on_error="fail").scrape(ScrapeRequest("HEAD"))
+
+    assert (response.status, await body_of(response)) == (200, b"")
+    assert response.headers["Content-Type"] == render(registry)[1]["Content-Type"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", ""])
+async def test_e60_other_methods_are_refused(registry: CollectorRegistry, method: str) -> None:
+    """With the methods that are allowed."""
+    response = await Scraper(registry).scrape(ScrapeRequest(method))
+
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert b"GET" in await body_of(response)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "compressed"),
+    [
+        (["gzip"], True),
+        (["GZIP"], True),
+        (["deflate", "gzip;q=0.5"], True),
+        (["*"], True),
+        (["identity;q=0.5, gzip;q=0.5"], True),
+        (["gzip;q=nonsense"], True),
+        ([], False),
+        (["gzip;q=0"], False),
+        (["identity, gzip;q=0.5"], False),
+        (["zstd"], False),
+        ([";;,,"], False),
+    ],
+)
+async def test_e57_gzip_when_it_is_asked_for(
+    registry: CollectorRegistry, encodings: list[str], compressed: bool
+) -> None:
+    """And named exactly so, in small letters."""
+    request = ScrapeRequest(accept_encoding=encodings)
+    response = await Scraper(registry).scrape(request)
+    body = await body_of(response)
+
+    assert response.headers.get("Content-Encoding") == ("gzip" if compressed else None)
+    assert (gzip.decompress(body) if compressed else body) == render(registry)[0]
+
+
+async def test_e61_what_is_missing_is_a_500_only_on_request(registry: CollectorRegistry) -> None:
+    """By default the rest is served."""
+    registry.add_source(FakeSource(ValueError("bad callback"), name="bad"))
+    served = await Scraper(registry).scrape(ScrapeRequest())
+    refused = await Scraper(registry, on_error="fail").scrape(ScrapeRequest())
+
+    assert (served.status, refused.status) == (200, 500)
+    assert b"x_total 1" in await body_of(served)
+    assert b"bad callback" in await body_of(refused)
+
+
+async def test_an_empty_registry_is_an_empty_body() -> None:
+    """Not an error."""
+    response = await Scraper(CollectorRegistry()).scrape(ScrapeRequest())
+
+    assert (response.status, await body_of(response)) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_error": "ignore"}, {"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}]
+)
+def test_options_without_meaning_are_refused(options: dict[str, object]) -> None:
+    """When the scraper is made, not at the first scrape."""
+    with pytest.raises(ValueError, match="must be"):
+        Scraper(CollectorRegistry(), **options)  # type: ignore[arg-type]
+
+
+async def test_on_error_fail_serves_what_is_whole(registry: CollectorRegistry) -> None:
+    """Faults that lose nothing are none."""
+    registry.add_source(FakeSource(family("y")))
+    response = await Scraper(registry, on_error="fail").scrape(ScrapeRequest())
+
+    assert response.status == 200
