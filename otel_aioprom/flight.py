@@ -44,9 +44,17 @@ class SingleFlight(Generic[T]):
                 self._waiting.set_running_or_notify_cancel()  # shared, so nobody may cancel it
             waiting = self._waiting
             if not self._running:
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
-                self._running = True
+                self._start(waiting)
         return waiting
+
+    def _start(self, waiting: Future[T]) -> None:
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError as error:  # the system has no thread to spare
+            self._waiting = None
+            waiting.set_exception(error)
+        else:
+            self._running = True
 
     def _run(self) -> None:
         while (future := self._next()) is not None:

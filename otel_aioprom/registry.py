@@ -59,7 +59,8 @@ class CollectorRegistry:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant, for signal handlers and finalizers may register in the middle of anything.
+        self._lock = threading.RLock()
         self._faults = FaultLog()
         self._collectors: dict[str, Collector[Any]] = {}
         self._samples: dict[str, str] = {
@@ -201,12 +202,12 @@ class CollectorRegistry:
         for feed, family in shown:
             if self._owners[family.name].type == family.type:
                 feed.names.add(family.name)
-        admitted, clashes = _admit(merged, self._samples)
+        admitted, clashes = _without_clashes(merged, self._samples)
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
 
 
-def _admit(
+def _without_clashes(
     families: Iterable[MetricFamily], taken: dict[str, str]
 ) -> tuple[list[MetricFamily], list[Fault]]:
     """Leave out families that would produce a sample name a second time (M54, M59)."""

@@ -166,3 +166,18 @@ def test_a_caller_cannot_cancel_what_others_wait_for(job: Job) -> None:
     assert not future.cancel()
     job.go.release()
     assert results(future) == [1]
+
+
+def test_a_run_that_cannot_start_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread to spare, the caller hears it, and the next one tries again."""
+    flight = SingleFlight(lambda: 1, "f")
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        refused = flight.join()
+
+    assert isinstance(refused.exception(0), RuntimeError)
+    assert flight.join().result(DEADLINE) == 1
