@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from otel_aioprom.collectors import Histogram as Histogram
     from otel_aioprom.collectors import MetricsTypes as MetricsTypes
     from otel_aioprom.collectors import Summary as Summary
+    from otel_aioprom.credentials import BasicAuth as BasicAuth
+    from otel_aioprom.credentials import BearerAuth as BearerAuth
     from otel_aioprom.decorators import count_exceptions as count_exceptions
     from otel_aioprom.decorators import inprogress as inprogress
     from otel_aioprom.decorators import timer as timer
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
     from otel_aioprom.renderer import async_render as async_render
     from otel_aioprom.renderer import render as render
     from otel_aioprom.service import Service as Service
+    from otel_aioprom.textfile import write_textfile as write_textfile
 
 _HOMES = {
     "REGISTRY": "registry",
+    "BasicAuth": "credentials",
+    "BearerAuth": "credentials",
     "Collector": "collectors",
     "CollectorRegistry": "registry",
     "Counter": "collectors",
@@ -47,6 +52,7 @@ _HOMES = {
     "negotiate": "negotiator",
     "render": "renderer",
     "timer": "decorators",
+    "write_textfile": "textfile",
 }
 
 __all__ = sorted([*_HOMES, "formats"])  # noqa: PLE0605 - the same as the table that loads them

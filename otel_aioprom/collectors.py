@@ -7,6 +7,7 @@ its series once, ``child = counter.labels({"path": "/"})``, and calls ``child.in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from time import time
 from typing import Any
 
 from quantile import Estimator
@@ -65,7 +66,7 @@ class Counter(Collector[CounterSeries]):
     kind = MetricsTypes.counter
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> CounterSeries:
-        return CounterSeries(names, values, text)
+        return CounterSeries(names, values, text, created=time())
 
     def inc(self, labels: Labels | None = None) -> None:
         """Add one; the first use of a label set starts from 0."""
@@ -181,7 +182,7 @@ class Histogram(Collector[HistogramSeries]):
         super().__init__(name, doc, const_labels, registry=registry)
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
-        return HistogramSeries(names, values, text, self.upper_bounds)
+        return HistogramSeries(names, values, text, self.upper_bounds, time())
 
     def observe(self, labels: Labels | None, value: float) -> None:
         """Count a value; NaN counts above every bound.
@@ -246,7 +247,7 @@ class Summary(Collector[SummarySeries]):
         super().__init__(name, doc, const_labels, registry=registry)
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
-        return SummarySeries(names, values, text, self.invariants)
+        return SummarySeries(names, values, text, self.invariants, time())
 
     def observe(self, labels: Labels | None, value: float) -> None:
         """Take a value into count, sum and quantiles.

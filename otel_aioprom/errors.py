@@ -112,6 +112,21 @@ class GatherError(MetricsError, RuntimeError):
         return "metrics would be missing from the response: " + "; ".join(self.faults)
 
 
+class SlowReaderError(MetricsError, ConnectionError):
+    """A client has not read its response in time; the connection is to be cut.
+
+    Attributes:
+        seconds: How long it was waited for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"it took nothing of its response for {self.seconds} s and was dropped"
+
+
 class ServiceError(MetricsError, RuntimeError):
     """Base of the service's errors."""
 
@@ -134,3 +149,56 @@ class ServiceStartError(ServiceError, OSError):
 
     def __str__(self) -> str:
         return f"cannot listen on {self.address}: {self.reason}"
+
+
+class SecretError(MetricsError, OSError):
+    """A secret cannot be had from its file. Never tells the secret. The system's error, if any, is the cause.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no secret in {self.path!r}: {self.reason}"
+
+
+class WebConfigError(MetricsError, ValueError):
+    """A web configuration file that cannot be used. Tells no hash and no key.
+
+    Attributes:
+        path: The file.
+        where: The setting as a dotted key, or the line; empty for the file as a whole.
+        reason: What is wrong, and what would have been right.
+    """
+
+    def __init__(self, path: str, where: str, reason: str) -> None:
+        super().__init__(path, where, reason)
+        self.path = path
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.path, self.where, self.reason) if part)
+
+
+class MissingExtraError(MetricsError, ImportError):
+    """A feature needs a package that is not installed.
+
+    Attributes:
+        package: The package that is missing.
+        extra: The extra of this library that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed: pip install otel-aioprom[{self.extra}]"

@@ -12,6 +12,9 @@ _logger = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000
 
+SOURCE_FAILURES = frozenset({"late", "raised"})
+"""Causes that a source as a whole is guilty of."""
+
 
 class Fault(NamedTuple):
     """One thing that is wrong with a collection.
@@ -19,7 +22,7 @@ class Fault(NamedTuple):
     Attributes:
         cause: One of a small closed set of words, the label of the self-metric: ``late``,
             ``raised``, ``untranslatable``, ``type_conflict``, ``name_conflict``, ``resource_conflict``,
-            ``help_conflict``, ``duplicate_series``.
+            ``help_conflict``, ``duplicate_series``, ``slow_reader``.
         subject: What it is about: the name of a metric or of a source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.

@@ -6,9 +6,11 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.model import Series
+from otel_aioprom.model import Exemplar, Series
+from otel_aioprom.native import NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
 POS_INF = math.inf
@@ -116,6 +118,7 @@ class Histogram(Series):
         return sum(self.counts)
 
 
+@one_step("load", "read")
 class HistogramSeries(Histogram):
     """One series of a histogram, bound: recording on it looks no labels up.
 
@@ -124,17 +127,65 @@ class HistogramSeries(Histogram):
         values: Their values.
         text: Both as exposition text.
         bounds: Upper bounds as ``check_bounds`` returns them, shared by all series that have them.
+        created: When counting began, in seconds since the epoch, if that is known.
+
+    Attributes:
+        exemplars: One place for each bucket, or ``None`` if there are none at all.
+        native: The same observations in the buckets of a native histogram, or ``None``.
     """
 
-    __slots__ = ("names", "text", "values")
+    __slots__ = ("created", "exemplars", "names", "native", "text", "values", "wire")
 
     def __init__(
-        self, names: tuple[str, ...], values: tuple[str, ...], text: str, bounds: tuple[float, ...]
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        bounds: tuple[float, ...],
+        created: float | None = None,
     ) -> None:
         self._start(bounds)
         self.names = names
         self.values = values
         self.text = text
+        self.wire = None
+        self.created = created
+        self.exemplars: Sequence[Exemplar | None] | None = None
+        self.native: NativeBuckets | None = None
+
+    def read(self) -> tuple[list[Any], NativeBuckets | None]:
+        """Read everything in one step.
+
+        Returns:
+            What ``snapshot`` gives, and the buckets of a native histogram if there are any.
+        """
+        return [*self.counts, self.total], self.native
+
+    def load(
+        self, counts: Sequence[int], total: float | None, native: NativeBuckets | None = None
+    ) -> None:
+        """Replace everything in one step, as a collection from elsewhere does.
+
+        Args:
+            counts: Observations per classic bucket alone, one for each bound.
+            total: Sum of the observed values, or ``None``.
+            native: The same observations in native buckets, if there are such.
+
+        Raises:
+            ValueError: The native buckets hold another number of observations than the classic ones; a server
+                would refuse the whole response.
+
+        Spec:
+            E71, E76.
+        """
+        observed = sum(counts)
+        held = observed if native is None else native.observations
+        # A sum that is NaN, which differs from itself, tells of NaN observations: they are in no native bucket.
+        if held > observed or (held < observed and total == total):  # noqa: PLR0124
+            raise ValueError(f"native buckets hold {held} observations, classic ones {observed}")
+        self.counts = counts
+        self.total = total
+        self.native = native
 
     add = Histogram.observe
 

@@ -7,8 +7,10 @@ without looking at the labels again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.escaping import Escaping, escape_label_name
 from otel_aioprom.names import is_valid_label_name
 
 Pairs = tuple[tuple[str, str], ...]
@@ -16,6 +18,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_KNOWN_NAMES = 4096  # bounded, for names can come from strangers
 _RESERVED_PREFIX = "__"
 _SCRAPER_LABEL = "job"
 
@@ -73,29 +76,81 @@ def labels_text(pairs: Iterable[tuple[str, str]]) -> str:
     r"""Write labels as they stand between a sample's name and its value, blank included.
 
     Args:
-        pairs: Valid names and any values, in the order in which they are to stand.
+        pairs: Names and any values, in the order in which they are to stand.
 
     Returns:
-        ``{a="1",b="2"}`` and a blank, or the blank alone where there are no labels.
+        ``{a="1",b="2"}`` and a blank, or the blank alone where there are no labels. Names that are not
+        classic stand in quotes.
 
     Spec:
-        E11, E13.
+        E11, E13, E43.
 
     Examples:
         >>> labels_text([("path", 'C:\\"x"')])
         '{path="C:\\\\\\"x\\""} '
     """
-    text = ",".join([f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs])
+    text = inner_text(pairs)
     return f"{{{text}}} " if text else " "
 
 
-def help_text(doc: str) -> str:
-    """Escape a description for the text formats, where quotes stay as they are.
+def inner_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """Write labels as ``labels_text`` does, without braces and blank."""
+    return ",".join([f'{_label_name(name)}="{value.translate(_ESCAPES)}"' for name, value in pairs])
+
+
+@lru_cache(maxsize=_KNOWN_NAMES)
+def _label_name(name: str) -> str:
+    return name if is_valid_label_name(name) else quoted(name)
+
+
+def quoted(text: str) -> str:
+    r"""Put a text into quotes, as names that are not classic are written.
+
+    Spec:
+        E43.
+
+    Examples:
+        >>> quoted('my."name"')
+        '"my.\\"name\\""'
+    """
+    return f'"{encodable(text).translate(_ESCAPES)}"'
+
+
+def help_text(doc: str, *, quotes: bool = False) -> str:
+    """Escape a description.
+
+    Args:
+        doc: Any text.
+        quotes: Escape quotes too, as OpenMetrics wants it; to the text formats they are nothing special.
 
     Spec:
         E14.
     """
-    return encodable(doc).translate(_HELP_ESCAPES)
+    return encodable(doc).translate(_ESCAPES if quotes else _HELP_ESCAPES)
+
+
+def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
+    """Escape label names; values whose names become one are joined, in the order of the names as they were.
+
+    Args:
+        pairs: Names and values, sorted by name.
+        scheme: How to escape.
+
+    Returns:
+        Pairs sorted by name, each name once.
+
+    Spec:
+        E45, E49, M40.
+
+    Examples:
+        >>> escaped_pairs([("a.b", "1"), ("a_b", "2")], "underscores")
+        (('a_b', '1;2'),)
+    """
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        escaped = escape_label_name(name, scheme)
+        joined[escaped] = f"{joined[escaped]};{value}" if escaped in joined else value
+    return tuple(sorted(joined.items()))
 
 
 def check_labels(labels: Mapping[str, object], reserved: str | None) -> None:

@@ -6,7 +6,7 @@ caller's: who was first to use a name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from otel_aioprom.faults import Fault
@@ -124,3 +124,33 @@ def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> Histog
     sums = [int(a or 0) + int(b or 0) for a, b in zip(counts, more)]
     merged.load(sums, None if total is None or other is None else total + other)
     return merged
+
+
+def without_clashes(
+    families: Iterable[MetricFamily],
+    taken: Mapping[str, str],
+    names_of: Callable[[MetricFamily], Iterable[str]] = MetricFamily.taken_names,
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Leave out families that would use a name a second time.
+
+    Args:
+        families: In order of precedence.
+        taken: Names that nobody may use, each with its owner.
+        names_of: Tells which names a family uses.
+
+    Spec:
+        M54, M59.
+    """
+    samples = dict(taken)
+    admitted: list[MetricFamily] = []
+    faults: list[Fault] = []
+    for family in families:
+        names = names_of(family)
+        clash = next((name for name in names if name in samples), None)
+        if clash is None:
+            samples.update(dict.fromkeys(names, family.name))
+            admitted.append(family)
+        else:
+            message = f"left out: samples called {clash!r} belong to {samples[clash]!r}"
+            faults.append(Fault("name_conflict", family.name, message))
+    return admitted, faults

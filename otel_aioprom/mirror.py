@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from otel_aioprom.collector import Collector
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import MetricFamily, Series
+
+
+_ANY_NAME = "mirrored"
 
 
 class _Image(NamedTuple):
@@ -62,6 +66,13 @@ class Mirror:
 
 
 def _make_collector(family: MetricFamily) -> Collector[Any]:
+    """Make a collector of the family's kind; its name may be one that hand-made ones cannot have."""
+    made = _make_kind(replace(family, name=_ANY_NAME))
+    made.name = family.name
+    return made
+
+
+def _make_kind(family: MetricFamily) -> Collector[Any]:
     if family.type == "histogram":
         first = family.series[0]
         bounds = first.bounds if isinstance(first, HistogramSeries) else (1.0,)

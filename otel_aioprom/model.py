@@ -7,7 +7,30 @@ Formats know nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Exemplar(NamedTuple):
+    """One observation, kept as an example of those that a sample counts.
+
+    Attributes:
+        labels: What leads to the observation, such as a trace id: pairs of name and value, sorted by
+            name, together at most 128 code points.
+        value: What was observed; in a bucket, it lies inside.
+        timestamp: When, in seconds since the epoch; ``None`` if that is unknown.
+
+    Spec:
+        E37, E38, M61 to M63.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+    timestamp: float | None = None
 
 
 class Series:
@@ -20,18 +43,38 @@ class Series:
         names: Label names as exposed, sorted, ``le`` and ``quantile`` not among them; one tuple
             for all series of a family that have the same names.
         values: Their values, in the same order.
-        text: Both as exposition text, written once: ``{a="1"}`` and a blank, or the blank alone.
+        text: Both as exposition text, written once: ``{a="1"}`` and a blank, or the blank alone. Names
+            that are not classic stand in quotes.
+        wire: What the protobuf format repeats in each response, kept from the first one on.
+        created: When counting began, in seconds since the epoch; ``None`` if that is unknown, and for
+            all that do not count.
+        exemplar: Of a counter, the latest one if there is any.
     """
 
     __slots__ = ()
     names: tuple[str, ...]
     values: tuple[str, ...]
     text: str
+    wire: bytes | None = None
+    created: float | None = None
+    exemplar: Exemplar | None = None
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Label names with their values."""
         return tuple(zip(self.names, self.values))
+
+    def renamed(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Self:
+        """Return this series as it stands now, under other labels.
+
+        Args:
+            names: Its label names, sorted.
+            values: Their values.
+            text: Both as exposition text.
+        """
+        other: Any = copy(self)
+        other.names, other.values, other.text, other.wire = names, values, text, None
+        return cast("Self", other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +89,7 @@ class MetricFamily:
         unit: The unit's words as in the name (``seconds``), or empty.
         series: Series of the class that the type asks for, no two with the same labels, in the
             order in which they are exposed.
+        utf8: Its name or the name of a label is not classic, so that formats must quote or escape.
     """
 
     name: str
@@ -53,6 +97,7 @@ class MetricFamily:
     doc: str
     unit: str
     series: Sequence[Series]
+    utf8: bool = False
 
     def sample_names(self) -> tuple[str, ...]:
         """Names of the samples that this family produces.

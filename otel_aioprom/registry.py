@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from otel_aioprom.collector import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
-from otel_aioprom.faults import Fault, FaultLog
-from otel_aioprom.merge import Owners, merge_families
+from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.merge import Owners, merge_families, without_clashes
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.selfmetrics import ScrapeMetrics
 from otel_aioprom.sources import Collected, Feed, SupportsCollect
 
 
@@ -24,7 +25,8 @@ class Gathering:
     """One collection of a registry: what a response is made of.
 
     Attributes:
-        families: Sorted by name, each with one series or more, no sample name in two of them.
+        families: Each with one series or more, no sample name in two of them; in order of precedence, that is,
+            hand-made ones first, then by who was first to use a name.
         faults: What was wrong, the lost and the merely odd.
     """
 
@@ -47,6 +49,9 @@ class CollectorRegistry:
 
     All methods may be called from any thread.
 
+    Attributes:
+        endpoint: What endpoints measure of themselves; exposed with the rest.
+
     Spec:
         N13, E109.
 
@@ -63,8 +68,9 @@ class CollectorRegistry:
         self._lock = threading.RLock()
         self._faults = FaultLog()
         self._collectors: dict[str, Collector[Any]] = {}
+        self.endpoint = ScrapeMetrics()
         self._samples: dict[str, str] = {
-            name: name for name in self._faults.family().sample_names()
+            name: family.name for family in self._own_families() for name in family.taken_names()
         }
         self._own: dict[str, Feed] = {}
         self._feeds: dict[int, Feed] = {}
@@ -152,10 +158,18 @@ class CollectorRegistry:
                 self._owners.pop(name, None)
             self._mirror.forget(alone)
 
-    def gather(self) -> Gathering:
-        """Collect everything in the calling thread, which waits for every source."""
-        feeds = self._asked()
-        return self._assemble({feed: feed.collect() for feed in feeds})
+    def gather(self, timeout: float | None = None) -> Gathering:
+        """Collect everything, and wait for it in the calling thread.
+
+        Args:
+            timeout: Seconds after which sources that have not answered are left out as late. Each then runs in
+                a thread of its own, as in ``async_gather``; ``None`` asks them one by one in the calling thread.
+        """
+        if timeout is None:
+            return self._assemble({feed: feed.collect() for feed in self._asked()})
+        asked = {feed: feed.flight.join() for feed in self._asked()}
+        wait(asked.values(), timeout)
+        return self._assemble({feed: feed.outcome(asked[feed], timeout) for feed in asked})
 
     async def async_gather(self, timeout: float) -> Gathering:
         """Collect everything without holding the event loop.
@@ -170,6 +184,16 @@ class CollectorRegistry:
             waiting = [asyncio.wrap_future(future) for future in asked.values()]
             await asyncio.wait(waiting, timeout=timeout)
         return self._assemble({feed: feed.outcome(asked[feed], timeout) for feed in asked})
+
+    def report(self, faults: Iterable[Fault]) -> None:
+        """Count what was left out of a response, and log it once."""
+        for fault in faults:
+            self._faults.record(fault)
+            if fault.cause in SOURCE_FAILURES:
+                self.endpoint.failures.inc({"source": fault.subject, "cause": fault.cause})
+
+    def _own_families(self) -> list[MetricFamily]:
+        return [self._faults.family(), *self.endpoint.families()]
 
     def _asked(self) -> list[Feed]:
         with self._lock:
@@ -186,12 +210,9 @@ class CollectorRegistry:
         families = [collector.family() for collector in collectors]
         families += [family for part in own for family in part.families]
         faults = [fault for part in (*own, *others.values()) for fault in part.faults] + conflicts
-        for fault in faults:
-            self._faults.record(fault)
-        shown = [
-            family for family in (*families, *admitted, self._faults.family()) if family.series
-        ]
-        return Gathering(sorted(shown, key=attrgetter("name")), faults)
+        self.report(faults)
+        every = (*families, *self._own_families(), *admitted)
+        return Gathering([family for family in every if family.series], faults)
 
     def _admit(self, parts: Mapping[Feed, Collected]) -> tuple[list[MetricFamily], list[Fault]]:
         """Merge what sources gave, and leave out what hand-made collectors have the names of."""
@@ -202,28 +223,11 @@ class CollectorRegistry:
         for feed, family in shown:
             if self._owners[family.name].type == family.type:
                 feed.names.add(family.name)
-        admitted, clashes = _without_clashes(merged, self._samples)
+        rank = {name: place for place, name in enumerate(self._owners)}
+        merged.sort(key=lambda family: rank[family.name])
+        admitted, clashes = without_clashes(merged, self._samples)
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
-
-
-def _without_clashes(
-    families: Iterable[MetricFamily], taken: dict[str, str]
-) -> tuple[list[MetricFamily], list[Fault]]:
-    """Leave out families that would produce a sample name a second time (M54, M59)."""
-    samples = dict(taken)
-    admitted: list[MetricFamily] = []
-    faults: list[Fault] = []
-    for family in families:
-        names = family.taken_names()
-        clash = next((name for name in names if name in samples), None)
-        if clash is None:
-            samples.update(dict.fromkeys(names, family.name))
-            admitted.append(family)
-        else:
-            message = f"left out: samples called {clash!r} belong to {samples[clash]!r}"
-            faults.append(Fault("name_conflict", family.name, message))
-    return admitted, faults
 
 
 Registry = CollectorRegistry

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Literal, get_args
 
+from otel_aioprom.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom.formats import IFormatter
+from otel_aioprom.model import MetricFamily
 from otel_aioprom.negotiator import negotiate
-from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry import CollectorRegistry, Gathering
 
 OnError = Literal["continue", "fail"]
 """What to do when something must be left out: serve the rest, or raise."""
@@ -19,8 +21,9 @@ DEFAULT_TIMEOUT = 5.0
 
 _SLICE = 0.001
 _PIECE = 65_536
-_GZIP = zlib.MAX_WBITS | 16
-_GZIP_LEVEL = 1
+
+Select = Callable[[MetricFamily], bool]
+"""Tells whether a family is to be shown."""
 
 
 def check_on_error(on_error: str) -> OnError:
@@ -34,11 +37,25 @@ def check_on_error(on_error: str) -> OnError:
     return "fail" if on_error == "fail" else "continue"
 
 
+def check_escaping(escaping: str) -> Escaping:
+    """Return the option, or say what it may be.
+
+    Raises:
+        ValueError: It is none of the schemes.
+    """
+    for scheme in ESCAPING_SCHEMES:
+        if scheme == escaping:
+            return scheme
+    raise ValueError(f"protobuf_escaping must be one of {ESCAPING_SCHEMES}, not {escaping!r}")
+
+
 def render(
     registry: CollectorRegistry,
     accepts_headers: Sequence[str] = (),
     *,
     on_error: OnError = "continue",
+    created_samples: bool = False,
+    protobuf_escaping: Escaping = "underscores",
 ) -> tuple[bytes, dict[str, str]]:
     """Collect a registry in the calling thread and encode it whole.
 
@@ -48,22 +65,23 @@ def render(
         registry: What to expose.
         accepts_headers: Values of the request's ``Accept`` lines; none means text 0.0.4.
         on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` raises instead.
+        created_samples: Write start times as samples in OpenMetrics.
+        protobuf_escaping: What becomes of names that are not classic in protobuf.
 
     Returns:
         The body, and the headers that go with it.
 
     Raises:
         GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
+        ValueError: An option has no such value.
 
     Spec:
         N16.
     """
-    fail = check_on_error(on_error) == "fail"
-    formatter = negotiate(accepts_headers)(False)
-    gathering = registry.gather()
-    if fail:
-        gathering.insist()
-    return b"".join(formatter.encode(gathering.families)), formatter.get_headers()
+    check_on_error(on_error)
+    formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
+    chunks = encode(registry, registry.gather(), formatter, on_error)
+    return b"".join(chunks), formatter.get_headers()
 
 
 async def async_render(
@@ -72,6 +90,8 @@ async def async_render(
     *,
     on_error: OnError = "continue",
     timeout: float = DEFAULT_TIMEOUT,
+    created_samples: bool = False,
+    protobuf_escaping: Escaping = "underscores",
 ) -> tuple[bytes, dict[str, str]]:
     """Collect a registry and encode it without holding the event loop.
 
@@ -80,41 +100,58 @@ async def async_render(
         accepts_headers: Values of the request's ``Accept`` lines; none means text 0.0.4.
         on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` raises instead.
         timeout: Seconds that sources get to answer; what is late is left out.
+        created_samples: Write start times as samples in OpenMetrics.
+        protobuf_escaping: What becomes of names that are not classic in protobuf.
 
     Returns:
         The body, and the headers that go with it.
 
     Raises:
         GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
+        ValueError: An option has no such value.
     """
-    headers, chunks = await async_encode(
-        registry, accepts_headers, on_error=on_error, timeout=timeout
-    )
-    return b"".join([piece async for piece in in_pieces(chunks)]), headers
+    check_on_error(on_error)
+    formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
+    chunks = encode(registry, await registry.async_gather(timeout), formatter, on_error)
+    return b"".join([piece async for piece in in_pieces(chunks)]), formatter.get_headers()
 
 
-async def async_encode(
+def make_formatter(
+    accepts_headers: Sequence[str], created_samples: bool, protobuf_escaping: Escaping
+) -> IFormatter:
+    """Make the formatter of a response; options as for ``render``."""
+    chosen = negotiate(accepts_headers, protobuf_escaping=check_escaping(protobuf_escaping))
+    return chosen(False, created_samples=created_samples)
+
+
+def encode(
     registry: CollectorRegistry,
-    accepts_headers: Sequence[str],
-    *,
+    gathering: Gathering,
+    formatter: IFormatter,
     on_error: OnError,
-    timeout: float,
-) -> tuple[dict[str, str], Iterator[bytes]]:
-    """Collect a registry, and return the headers and the chunks still to be made; see ``async_render``."""
-    fail = check_on_error(on_error) == "fail"
-    formatter = negotiate(accepts_headers)(False)
-    gathering = await registry.async_gather(timeout)
-    if fail:
-        gathering.insist()
-    return formatter.get_headers(), formatter.encode(gathering.families)
+    select: Select | None = None,
+) -> Iterator[bytes]:
+    """Start to write a collection.
 
+    Args:
+        registry: Where it comes from, which is told what the format cannot carry.
+        gathering: The collection.
+        formatter: The format.
+        on_error: As for ``render``.
+        select: Tells which families are wanted; all if not given.
 
-def gzip_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress a stream; level 1, for more costs more time than it saves on the wire."""
-    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
-    for chunk in chunks:
-        yield compressor.compress(chunk)
-    yield compressor.flush()
+    Returns:
+        Chunks that are made when they are asked for.
+
+    Raises:
+        GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
+    """
+    wanted = gathering.families if select is None else list(filter(select, gathering.families))
+    families, faults = formatter.prepare(wanted)
+    registry.report(faults)
+    if on_error == "fail":
+        Gathering(families, [*gathering.faults, *faults]).insist()
+    return formatter.encode(families)
 
 
 async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
@@ -130,11 +167,34 @@ async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
     deadline = perf_counter() + _SLICE
     for chunk in chunks:
         buffer += chunk
-        while len(buffer) >= _PIECE:
-            yield bytes(memoryview(buffer)[:_PIECE])
-            del buffer[:_PIECE]
+        for piece in _full_pieces(buffer):
+            yield piece
         if perf_counter() > deadline:
             await asyncio.sleep(0)
             deadline = perf_counter() + _SLICE
     if buffer:
         yield bytes(buffer)
+
+
+def in_pieces_blocking(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Make chunks without a pause, for threads.
+
+    Args:
+        chunks: Made when asked for.
+
+    Yields:
+        Pieces of 64 KiB, the last one shorter.
+    """
+    buffer = bytearray()
+    for chunk in chunks:
+        buffer += chunk
+        yield from _full_pieces(buffer)
+    if buffer:
+        yield bytes(buffer)
+
+
+def _full_pieces(buffer: bytearray) -> Iterator[bytes]:
+    """Take all full pieces off the front of a buffer."""
+    while len(buffer) >= _PIECE:
+        yield bytes(memoryview(buffer)[:_PIECE])
+        del buffer[:_PIECE]

@@ -2,59 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TypedDict
 
-from otel_aioprom.errors import GatherError
-from otel_aioprom.negotiator import accepts_gzip, negotiate
-from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.compression import codings, compressed
+from otel_aioprom.credentials import Authenticator
+from otel_aioprom.errors import GatherError, SecretError, SlowReaderError
+from otel_aioprom.escaping import Escaping
+from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse, refusal
+from otel_aioprom.faults import Fault
+from otel_aioprom.formats import IFormatter
+from otel_aioprom.negotiator import choose_coding
+from otel_aioprom.patterns import Patterns
+from otel_aioprom.registry import CollectorRegistry, Gathering
 from otel_aioprom.renderer import (
     DEFAULT_TIMEOUT,
     OnError,
-    async_encode,
+    check_escaping,
     check_on_error,
-    gzip_chunks,
-    in_pieces,
+    encode,
+    make_formatter,
 )
+from otel_aioprom.selection import Selection
+from otel_aioprom.selfmetrics import ScrapeMetrics
+from otel_aioprom.series import GaugeSeries
+
+_logger = logging.getLogger(__name__)
 
 ALLOWED_METHODS = ("GET", "HEAD")
 
-_PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+_VARY = {"Vary": "Accept, Accept-Encoding"}
+_MARGIN = 0.5
+"""Seconds that a response needs to get back to a client that waits only so long."""
+
+
+class ScrapeOptions(TypedDict, total=False):
+    """The options of ``Scraper``, for signatures of what passes them on."""
+
+    on_error: OnError
+    timeout: float
+    created_samples: bool
+    protobuf_escaping: Escaping
+    included: Sequence[str] | None
+    excluded: Sequence[str] | None
+    max_concurrent: int | None
+    send_timeout: float | None
+    auth: Authenticator | None
+    self_metrics: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ScrapeRequest:
-    """What matters of an HTTP request.
+class _Plan:
+    """How a request is to be answered."""
 
-    Attributes:
-        method: In capitals, as HTTP has it.
-        accept: Values of all ``Accept`` lines.
-        accept_encoding: Values of all ``Accept-Encoding`` lines.
-    """
+    formatter: IFormatter
+    coding: str | None
+    timeout: float
+    selection: Selection
 
-    method: str = "GET"
-    accept: Sequence[str] = ()
-    accept_encoding: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ScrapeResponse:
-    """What to send back.
-
-    Attributes:
-        status: The HTTP status.
-        headers: All headers that the body needs.
-        chunks: The body, made while it is read; pass it to ``in_pieces`` so that reading it leaves the
-            event loop its turns.
-    """
-
-    status: int
-    headers: dict[str, str]
-    chunks: Iterator[bytes] = field(default_factory=lambda: iter(()))
-
-    def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Read the body in pieces of 64 KiB, the event loop having its turn about every millisecond."""
-        return in_pieces(self.chunks)
+    def headers(self) -> dict[str, str]:
+        coded = {"Content-Encoding": self.coding} if self.coding else {}
+        return {**self.formatter.get_headers(), **_VARY, **coded}
 
 
 class Scraper:
@@ -63,10 +77,20 @@ class Scraper:
     Args:
         registry: What to expose.
         on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` answers 500 instead.
-        timeout: Seconds that sources get to answer; what is late is left out.
+        timeout: Seconds that sources get to answer; what is late is left out. A client that waits less long
+            gets its response earlier.
+        created_samples: Write start times as samples in OpenMetrics (``_created``).
+        protobuf_escaping: What becomes of names that are not classic in protobuf.
+        included: Patterns (``*`` and ``?``) of the names to show; all if not given.
+        excluded: Patterns of names not to show after all.
+        max_concurrent: Scrapes answered at once, the next gets 503; ``None`` for any number.
+        send_timeout: Seconds that a client may take to read 64 KiB before it is dropped; ``None`` for ever.
+        auth: Who may scrape; everybody if not given.
+        self_metrics: Measure scrapes, and show that with the rest from the next one on.
 
     Raises:
         ValueError: An option has no such value.
+        TypeError: Patterns are no list of texts.
     """
 
     def __init__(
@@ -75,50 +99,188 @@ class Scraper:
         *,
         on_error: OnError = "continue",
         timeout: float = DEFAULT_TIMEOUT,
+        created_samples: bool = False,
+        protobuf_escaping: Escaping = "underscores",
+        included: Sequence[str] | None = None,
+        excluded: Sequence[str] | None = None,
+        max_concurrent: int | None = 40,
+        send_timeout: float | None = 10.0,
+        auth: Authenticator | None = None,
+        self_metrics: bool = True,
     ) -> None:
-        if not timeout > 0:
-            raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        _check_seconds("timeout", timeout)
+        _check_seconds("send_timeout", send_timeout)
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be 1 or more, or None, not {max_concurrent!r}")
         self._registry = registry
         self._on_error = check_on_error(on_error)
         self._timeout = timeout
+        self._created_samples = created_samples
+        self._protobuf_escaping = check_escaping(protobuf_escaping)
+        self._offered = Patterns(included, excluded)
+        self._most = math.inf if max_concurrent is None else max_concurrent
+        self._send_timeout = send_timeout
+        self._auth = auth
+        self._self_metrics = self_metrics
+        self._busy = GaugeSeries()
 
-    async def scrape(self, request: ScrapeRequest) -> ScrapeResponse:
-        """Answer a request.
+    @asynccontextmanager
+    async def scrape(self, request: ScrapeRequest) -> AsyncIterator[ScrapeResponse]:
+        """Answer a request; the response is to be sent inside the ``async with``.
 
         Args:
             request: Any method, any headers.
 
-        Returns:
-            200 with the metrics, 405 for methods other than GET and HEAD, 500 if something is missing and
-            ``on_error`` is ``"fail"``.
+        Yields:
+            200 with the metrics; 401 without the right credentials; 405 for methods other than GET and HEAD; 500 if
+            something is missing and ``on_error`` is ``"fail"``; 503 while too many are answered, and while
+            credentials cannot be checked.
 
         Spec:
-            E4, E57, E60, E61.
+            E4, E57 to E62.
         """
-        if request.method not in ALLOWED_METHODS:
-            return _refusal(
-                405, "only GET and HEAD are answered here", {"Allow": ", ".join(ALLOWED_METHODS)}
-            )
-        compress = accepts_gzip(request.accept_encoding)
-        headers = {
-            "Vary": "Accept, Accept-Encoding",
-            **({"Content-Encoding": "gzip"} if compress else {}),
-        }
-        if request.method == "HEAD":
-            return ScrapeResponse(
-                200, {**negotiate(request.accept)(False).get_headers(), **headers}
-            )
+        with self._measured() as measure:
+            yield measure(await self._answer(request))
+
+    @contextmanager
+    def scrape_blocking(self, request: ScrapeRequest) -> Iterator[ScrapeResponse]:
+        """Answer a request in the calling thread, as ``scrape`` does."""
+        with self._measured() as measure:
+            yield measure(self._answer_blocking(request))
+
+    async def authorize(self, authorization: str | None) -> ScrapeResponse | None:
+        """Check credentials.
+
+        Args:
+            authorization: Value of the ``Authorization`` header, if there is one.
+
+        Returns:
+            ``None`` if they are right, else the response that refuses.
+        """
+        auth = self._auth
+        if auth is None:
+            return None
         try:
-            content, chunks = await async_encode(
-                self._registry, request.accept, on_error=self._on_error, timeout=self._timeout
+            check = asyncio.to_thread(auth.check, authorization) if auth.slow else None
+            allowed = auth.check(authorization) if check is None else await check
+        except SecretError as error:
+            return _unverifiable(error)
+        return None if allowed else _unauthorized(auth)
+
+    def _authorize_blocking(self, authorization: str | None) -> ScrapeResponse | None:
+        try:
+            allowed = self._auth is None or self._auth.check(authorization)
+        except SecretError as error:
+            return _unverifiable(error)
+        return None if allowed or self._auth is None else _unauthorized(self._auth)
+
+    async def _answer(self, request: ScrapeRequest) -> ScrapeResponse:
+        if self._busy.value > self._most:
+            return refusal(503, "too many scrapes at once; try again", {"Retry-After": "1"})
+        plan = await self.authorize(request.authorization) or self._plan(request)
+        if isinstance(plan, ScrapeResponse):
+            return plan
+        return self._respond(plan, await self._registry.async_gather(plan.timeout))
+
+    def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
+        if self._busy.value > self._most:
+            return refusal(503, "too many scrapes at once; try again", {"Retry-After": "1"})
+        plan = self._authorize_blocking(request.authorization) or self._plan(request)
+        if isinstance(plan, ScrapeResponse):
+            return plan
+        return self._respond(plan, self._registry.gather(plan.timeout))
+
+    def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
+        """Decide how to answer; what needs no collection is answered at once."""
+        if request.method not in ALLOWED_METHODS:
+            allow = {"Allow": ", ".join(ALLOWED_METHODS)}
+            return refusal(405, "only GET and HEAD are answered here", allow)
+        formatter = make_formatter(request.accept, self._created_samples, self._protobuf_escaping)
+        selection = Selection(self._offered, request.names, formatter.escaping)
+        timeout = min(self._timeout, _patience(request.timeout))
+        plan = _Plan(
+            formatter, choose_coding(request.accept_encoding, codings()), timeout, selection
+        )
+        if request.method == "HEAD":
+            return ScrapeResponse(200, plan.headers(), protocol=formatter.protocol)
+        return plan
+
+    def _respond(self, plan: _Plan, gathering: Gathering) -> ScrapeResponse:
+        try:
+            chunks = encode(
+                self._registry, gathering, plan.formatter, self._on_error, plan.selection
             )
         except GatherError as error:
-            return _refusal(500, str(error), {})
-        return ScrapeResponse(
-            200, {**content, **headers}, gzip_chunks(chunks) if compress else chunks
+            return refusal(500, str(error))
+        body = compressed(chunks, plan.coding) if plan.coding else chunks
+        return ScrapeResponse(200, plan.headers(), body, plan.formatter.protocol)
+
+    @contextmanager
+    def _measured(self) -> Iterator[Callable[[ScrapeResponse], ScrapeResponse]]:
+        """Count a request while it is answered, and what it was when it is over."""
+        exchange = _Exchange(self._send_timeout)
+        self._busy.inc()
+        began = perf_counter()
+        try:
+            yield exchange.take
+        except SlowReaderError as error:
+            self._registry.report([Fault("slow_reader", "a client", str(error))])
+            raise
+        finally:
+            self._busy.dec()
+            if self._self_metrics:
+                exchange.count(self._registry.endpoint, perf_counter() - began)
+
+
+class _Exchange:
+    """What is counted of a request and its response."""
+
+    def __init__(self, send_timeout: float | None) -> None:
+        self._send_timeout = send_timeout
+        self.status = 0
+        self.protocol = ""
+        self.size = 0
+
+    def take(self, response: ScrapeResponse) -> ScrapeResponse:
+        """Note a response, and count its bytes as they are made."""
+        self.status, self.protocol = response.status, response.protocol
+        return replace(
+            response, chunks=self._counted(response.chunks), send_timeout=self._send_timeout
         )
 
+    def count(self, metrics: ScrapeMetrics, seconds: float) -> None:
+        """Enter it into the endpoint's metrics; one that got no response is none of them."""
+        labels = {"format": self.protocol}
+        if self.status:
+            metrics.scrapes.inc({"code": self.status, **labels})
+        if self.protocol:
+            metrics.seconds.observe(labels, seconds)
+            metrics.size.add(labels, self.size)
 
-def _refusal(status: int, sentence: str, headers: dict[str, str]) -> ScrapeResponse:
-    body = f"{sentence}\n".encode("utf-8", "replace")
-    return ScrapeResponse(status, {**_PLAIN, **headers}, iter((body,)))
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.size += len(chunk)
+            yield chunk
+
+
+def _patience(header: str | None) -> float:
+    """Tell how long sources get, from how long the client waits (E58)."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return math.inf
+    return seconds - min(_MARGIN, seconds / 2) if seconds > 0 else math.inf
+
+
+def _check_seconds(name: str, seconds: float | None) -> None:
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+
+
+def _unauthorized(auth: Authenticator) -> ScrapeResponse:
+    return refusal(401, "these metrics ask for credentials", {"WWW-Authenticate": auth.challenge})
+
+
+def _unverifiable(error: SecretError) -> ScrapeResponse:
+    _logger.error("credentials cannot be checked, scrapes are refused: %s", error)
+    return refusal(503, "credentials cannot be checked at present", {"Retry-After": "5"})

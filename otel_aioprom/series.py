@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from time import time
+
 from otel_aioprom.atomic import one_step
-from otel_aioprom.model import Series
+from otel_aioprom.model import Exemplar, Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
 
@@ -17,7 +19,7 @@ class NumberSeries(Series):
         value: Where the series starts.
     """
 
-    __slots__ = ("names", "text", "value", "values")
+    __slots__ = ("names", "text", "value", "values", "wire")
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class NumberSeries(Series):
         self.values = values
         self.text = text
         self.value = value
+        self.wire = None
 
     def get(self) -> Number:
         """Return the current value."""
@@ -49,9 +52,43 @@ class CounterSeries(NumberSeries):
     """One series of a counter, bound: recording on it looks no labels up.
 
     It stays usable when its collector forgets the series, but nothing shows it any more.
+
+    Args:
+        names: Label names as exposed, sorted.
+        values: Their values.
+        text: Both as exposition text.
+        value: Where the series starts.
+        created: When counting began, in seconds since the epoch, if that is known.
+
+    Attributes:
+        exemplar: The latest one, if there is any.
     """
 
-    __slots__ = ()
+    __slots__ = ("created", "exemplar")
+
+    def __init__(
+        self,
+        names: tuple[str, ...] = (),
+        values: tuple[str, ...] = (),
+        text: str = " ",
+        value: Number = 0,
+        created: float | None = None,
+    ) -> None:
+        super().__init__(names, values, text, value)
+        self.created = created
+        self.exemplar: Exemplar | None = None
+
+    def set(self, value: Number) -> None:
+        """Replace the value; a smaller one is a reset, from which counting begins anew.
+
+        Raises:
+            TypeError: ``value`` is no number.
+        """
+        value = coerce_number(value)
+        if value < self.value:
+            self.created = time()
+            self.wire = None
+        self.value = value
 
     def inc(self) -> None:
         """Add one."""

@@ -5,25 +5,41 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+import os
 import ssl as ssl_module
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
 from otel_aioprom.collector import Collector
-from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
+from otel_aioprom.errors import (
+    ServiceError,
+    ServiceNotRunningError,
+    ServiceStartError,
+    SlowReaderError,
+)
 from otel_aioprom.listening import close_all, open_sockets
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.renderer import DEFAULT_TIMEOUT, OnError
-from otel_aioprom.scrape import Scraper, ScrapeRequest, ScrapeResponse
+from otel_aioprom.responding import scrape_request, send
+from otel_aioprom.scrape import ScrapeOptions, Scraper
+from otel_aioprom.web_config import WebConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _logger = logging.getLogger(__name__)
 
 _CUT_OFF = 0.1  # seconds that what still runs after the wait gets to end when it is cancelled
+_KEEP_ALIVE = 300.0  # seconds; longer than any usual scrape interval, for one connection serves a scraper for ever
+_LINGER = 1.0  # seconds that the unread body of a request gets, for which there is no use
+_REFRESH = 5.0  # seconds between two looks at the files of a web configuration
+_HEALTHY, _READY = "/-/healthy", "/-/ready"
+_OWN_PATHS = ("", "/robots.txt", _HEALTHY, _READY)
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into a usable host
 
 
@@ -36,12 +52,14 @@ class Service:
     Args:
         registry: What to expose; a new registry if none is given.
         loop: Accepted for old callers and not used.
-        on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` answers 500 instead.
-        timeout: Seconds that sources (OpenTelemetry, users' own collectors) get to answer a scrape;
-            what is late is left out and counted.
+        web_config: A web configuration file in the form of Prometheus' own servers, or its path: certificates,
+            users and headers for all that the service serves. Needs the extra ``web-config``.
+        **options: As for ``scrape.Scraper``.
 
     Raises:
-        ValueError: An option has no such value.
+        ValueError: An option has no such value, or says what the web configuration says too.
+        TypeError: There is no such option.
+        WebConfigError: The web configuration makes no sense.
 
     Spec:
         N17.
@@ -57,21 +75,58 @@ class Service:
         registry: CollectorRegistry | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
-        on_error: OnError = "continue",
-        timeout: float = DEFAULT_TIMEOUT,
+        web_config: WebConfig | str | os.PathLike[str] | None = None,
+        **options: Unpack[ScrapeOptions],
     ) -> None:
         if loop is not None:
             message = "Service uses the running event loop; leave the argument loop out"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
         self.registry = CollectorRegistry() if registry is None else registry
-        self._scraper = Scraper(self.registry, on_error=on_error, timeout=timeout)
+        self._web = _web_config(web_config)
+        self._scraper = self._make_scraper(self.registry, options)
+        self._endpoints: dict[str, Scraper] = {}
         self._runner: web.AppRunner | None = None
         self._sites: list[web.SockSite] = []
+        self._refreshing: asyncio.TimerHandle | None = None
         self._root = ""
         self._metrics_path = "/metrics"
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def _make_scraper(self, registry: CollectorRegistry, options: ScrapeOptions) -> Scraper:
+        if self._web is None or self._web.auth is None:
+            return Scraper(registry, **options)
+        if options.get("auth") is not None:
+            raise ValueError("users are named by the web configuration: leave the option auth out")
+        guarded = options.copy()
+        guarded["auth"] = self._web.auth
+        return Scraper(registry, **guarded)
+
+    def add_endpoint(
+        self,
+        path: str,
+        registry: CollectorRegistry | None = None,
+        **options: Unpack[ScrapeOptions],
+    ) -> None:
+        """Serve metrics at one more path, from the next start on.
+
+        Args:
+            path: The path, with or without a slash at the end.
+            registry: What to expose there; the service's registry if not given.
+            **options: As for ``scrape.Scraper``; ``included`` and ``excluded`` tell which names to show.
+
+        Raises:
+            ValueError: It is no path, or taken; or an option has no such value.
+            TypeError: There is no such option.
+            ServiceError: The service runs.
+        """
+        if self._runner is not None:
+            raise ServiceError("endpoints are added before the service starts")
+        plain = _check_path("path", path)
+        if plain in self._endpoints or plain in _OWN_PATHS:
+            raise ValueError(f"the path {path!r} is taken")
+        self._endpoints[plain] = self._make_scraper(registry or self.registry, options)
 
     async def start(
         self,
@@ -90,35 +145,61 @@ class Service:
 
         Raises:
             ServiceStartError: Nothing can listen there; nothing is left open.
-            ValueError: ``metrics_url`` is no path.
+            ValueError: ``metrics_url`` is no path or taken by an endpoint; or certificates are given here and in the
+                web configuration.
         """
         if self._runner is not None:
             warnings.warn(f"the service runs already at {self._root}", RuntimeWarning, stacklevel=2)
             return
-        if not metrics_url.startswith("/") or metrics_url == "/":
-            raise ValueError(f"metrics_url must be a path such as '/metrics', not {metrics_url!r}")
+        plain = _check_path("metrics_url", metrics_url)
+        if plain in self._endpoints or plain in _OWN_PATHS:
+            raise ValueError(f"the path {metrics_url!r} is taken")
+        context = self._tls(ssl)
         self._metrics_path = metrics_url
         self._runner = runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=_CUT_OFF
+            self._application({plain: self._scraper, **self._endpoints}),
+            access_log=None,
+            shutdown_timeout=_CUT_OFF,
+            keepalive_timeout=_KEEP_ALIVE,
+            lingering_time=_LINGER,
         )
         try:
             await runner.setup()
-            await self._listen(runner, addr, port, ssl)
+            await self._listen(runner, addr, port, context)
         except BaseException as error:
             self._runner = None
             await runner.cleanup()
             if isinstance(error, OSError | OverflowError):
                 raise ServiceStartError(f"{addr or '*'}:{port}", str(error)) from error
             raise
+        self._refresh()
 
-    def _application(self) -> web.Application:
+    def _tls(self, ssl: ssl_module.SSLContext | None) -> ssl_module.SSLContext | None:
+        configured = None if self._web is None else self._web.ssl
+        if configured is not None and ssl is not None:
+            raise ValueError("certificates are named by the web configuration: leave ssl out")
+        return configured or ssl
+
+    def _refresh(self) -> None:
+        """Look after the files of the web configuration, now and every few seconds."""
+        if self._web is not None and self._runner is not None:
+            self._web.refresh()
+            self._refreshing = asyncio.get_running_loop().call_later(_REFRESH, self._refresh)
+
+    def _application(self, endpoints: Mapping[str, Scraper]) -> web.Application:
         application = web.Application()
-        path = self._metrics_path.rstrip("/")
-        for exact in (path, f"{path}/"):
-            application.router.add_route(hdrs.METH_ANY, exact, self.handle_metrics)
+        for path, scraper in endpoints.items():
+            for exact in (path, f"{path}/"):
+                application.router.add_route(hdrs.METH_ANY, exact, partial(self._handle, scraper))
         application.router.add_get("/", self.handle_root)
         application.router.add_get("/robots.txt", self.handle_robots)
+        application.router.add_get(_HEALTHY, self.handle_healthy)
+        application.router.add_get(_READY, self.handle_ready)
+        application.on_response_prepare.append(self._add_headers)
         return application
+
+    async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update({} if self._web is None else self._web.headers)
 
     async def _listen(
         self, runner: web.AppRunner, addr: str, port: int, ssl: ssl_module.SSLContext | None
@@ -146,6 +227,8 @@ class Service:
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         for site in self._sites:
             await site.stop()
         self._sites = []
@@ -207,50 +290,55 @@ class Service:
 
     async def handle_metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer a scrape; an aiohttp handler for any route and method."""
+        return await self._handle(self._scraper, request)
+
+    async def _handle(self, scraper: Scraper, request: web.Request) -> web.StreamResponse:
         self._in_flight += 1
         self._idle.clear()
         try:
-            answer = await self._scraper.scrape(_scrape_request(request))
-            return await _send(request, answer)
+            async with scraper.scrape(scrape_request(request)) as answer:
+                return await send(request, answer)
+        except SlowReaderError:
+            return web.Response()  # to nobody: the connection is cut
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
 
-    async def handle_root(self, request: web.Request) -> web.Response:
-        """Answer with a page that links to the metrics."""
-        path = html.escape(self._metrics_path, quote=True)
-        page = f'<!doctype html><html><head><title>Metrics</title></head><body><a href="{path}">{path}</a></body></html>'
+    async def handle_root(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a page that links to the metrics, to those who may see them."""
+        refused = await self._scraper.authorize(request.headers.get(hdrs.AUTHORIZATION))
+        if refused is not None:
+            return await send(request, refused)
+        paths = [html.escape(path, quote=True) for path in (self._metrics_path, *self._endpoints)]
+        links = "<br>".join([f'<a href="{path}">{path}</a>' for path in paths])
+        page = (
+            f"<!doctype html><html><head><title>Metrics</title></head><body>{links}</body></html>"
+        )
         return web.Response(text=page, content_type="text/html")
+
+    async def handle_healthy(self, request: web.Request) -> web.Response:
+        """Tell that the event loop runs; whoever asks need not show who they are."""
+        return web.Response(text="healthy\n")
+
+    async def handle_ready(self, request: web.Request) -> web.Response:
+        """Tell whether scrapes are answered: 200, or 503 from the beginning of the stop on."""
+        if self._runner is None:
+            return web.Response(status=503, text="stopping\n", headers={hdrs.RETRY_AFTER: "1"})
+        return web.Response(text="ready\n")
 
     async def handle_robots(self, request: web.Request) -> web.Response:
         """Turn robots away."""
         return web.Response(text="User-agent: *\nDisallow: /\n", content_type="text/plain")
 
 
-def _scrape_request(request: web.Request) -> ScrapeRequest:
-    return ScrapeRequest(
-        method=request.method,
-        accept=request.headers.getall(hdrs.ACCEPT, []),
-        accept_encoding=request.headers.getall(hdrs.ACCEPT_ENCODING, []),
-    )
+def _web_config(given: WebConfig | str | os.PathLike[str] | None) -> WebConfig | None:
+    return given if given is None or isinstance(given, WebConfig) else WebConfig.load(given)
 
 
-async def _send(request: web.Request, answer: ScrapeResponse) -> web.StreamResponse:
-    """Send a response piece by piece; a body of one piece goes in one write, with its length."""
-    async with aclosing(answer.pieces()) as pieces:
-        first = await anext(pieces, b"")
-        second = await anext(pieces, None) if first else None
-        if second is None:
-            return web.Response(body=first, status=answer.status, headers=answer.headers)
-        response = web.StreamResponse(status=answer.status, headers=answer.headers)
-        try:
-            await response.prepare(request)
-            await response.write(first)
-            await response.write(second)
-            async for piece in pieces:
-                await response.write(piece)
-            await response.write_eof()
-        except ConnectionError:
-            _logger.debug("the client went away in the middle of a response")
-        return response
+def _check_path(name: str, path: str) -> str:
+    """Return a path without the slash at its end, or say what it should be."""
+    plain = path.rstrip("/")
+    if not plain.startswith("/"):
+        raise ValueError(f"{name} must be a path such as '/metrics', not {path!r}")
+    return plain

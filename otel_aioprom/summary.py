@@ -67,9 +67,10 @@ class SummaryPoint(Quantiles):
         count: How many values were observed.
         total: Their sum.
         estimates: Pairs of quantile and estimate, ascending.
+        created: When counting began, in seconds since the epoch, if that is known.
     """
 
-    __slots__ = ("_estimates", "count", "names", "text", "total", "values")
+    __slots__ = ("_estimates", "count", "created", "names", "text", "total", "values", "wire")
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class SummaryPoint(Quantiles):
         count: int,
         total: float,
         estimates: Sequence[tuple[float, float]],
+        created: float | None = None,
     ) -> None:
         self.names = names
         self.values = values
@@ -86,6 +88,8 @@ class SummaryPoint(Quantiles):
         self.count = count
         self.total = total
         self._estimates = estimates
+        self.created = created
+        self.wire = None
 
     def quantiles(self) -> Sequence[tuple[float, float]]:
         """Return each quantile with its estimate, ascending."""
@@ -109,6 +113,7 @@ class SummarySeries(Quantiles):
         values: Their values.
         text: Both as exposition text.
         invariants: As ``check_invariants`` returns them.
+        created: When counting began, in seconds since the epoch, if that is known.
     """
 
     __slots__ = (
@@ -118,20 +123,29 @@ class SummarySeries(Quantiles):
         "_lock",
         "_pending",
         "count",
+        "created",
         "invariants",
         "names",
         "text",
         "total",
         "values",
+        "wire",
     )
 
     def __init__(
-        self, names: tuple[str, ...], values: tuple[str, ...], text: str, invariants: Invariants
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        invariants: Invariants,
+        created: float | None = None,
     ) -> None:
         self.names = names
         self.values = values
         self.text = text
         self.invariants = invariants
+        self.created = created
+        self.wire = None
         self.count = 0
         self.total: int | float = 0
         self._estimator = Estimator(*invariants)

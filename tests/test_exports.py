@@ -13,6 +13,8 @@ import otel_aioprom
 
 HOMES = {
     "REGISTRY": "registry",
+    "BasicAuth": "credentials",
+    "BearerAuth": "credentials",
     "Collector": "collectors",
     "CollectorRegistry": "registry",
     "Counter": "collectors",
@@ -29,6 +31,7 @@ HOMES = {
     "negotiate": "negotiator",
     "render": "renderer",
     "timer": "decorators",
+    "write_textfile": "textfile",
 }
 
 

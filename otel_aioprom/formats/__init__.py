@@ -1,6 +1,16 @@
 """Exposition formats: families of series in, chunks of bytes out; one class a format."""
 
-from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.text import TextFormatter
+from otel_aioprom.formats.base import IFormatter, with_escaping
+from otel_aioprom.formats.openmetrics import OpenMetrics001Formatter, OpenMetricsFormatter
+from otel_aioprom.formats.protobuf import BinaryFormatter
+from otel_aioprom.formats.text import Text100Formatter, TextFormatter
 
-__all__ = ["IFormatter", "TextFormatter"]
+__all__ = [
+    "BinaryFormatter",
+    "IFormatter",
+    "OpenMetrics001Formatter",
+    "OpenMetricsFormatter",
+    "Text100Formatter",
+    "TextFormatter",
+    "with_escaping",
+]

@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.attributes import KeyPatterns
 from otel_aioprom.otel.translate import Options, Translator
+from otel_aioprom.patterns import Patterns
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
 
 
@@ -62,7 +62,7 @@ class PrometheusMetricReader(sdk.MetricReader):
         if not isinstance(registry, CollectorRegistry):
             raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
         constant = resource_constant_labels
-        patterns = None if constant is None else KeyPatterns.from_option(constant)
+        patterns = None if constant is None else Patterns.from_option(constant)
         options = Options(prefix, scope_info_enabled, target_info_enabled, patterns)
         super().__init__(preferred_aggregation=preferred_aggregation, **_limits(cardinality_limits))
         self._source = _ReaderSource(self, Translator(options))

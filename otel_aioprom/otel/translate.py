@@ -18,7 +18,6 @@ from otel_aioprom.labels import encodable, labels_text
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
-    KeyPatterns,
     attribute_text,
     join_labels,
     scope_pairs,
@@ -31,6 +30,7 @@ from otel_aioprom.otel.streams import (
     NumberStream,
     Stream,
 )
+from otel_aioprom.patterns import Patterns
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, UpDownSeries
 
 TARGET_INFO = "target_info"
@@ -52,7 +52,7 @@ class Options:
     prefix: str = ""
     scope_info_enabled: bool = True
     target_info_enabled: bool = True
-    resource_constant_labels: KeyPatterns | None = None
+    resource_constant_labels: Patterns | None = None
 
 
 class _Origin(NamedTuple):

@@ -15,12 +15,12 @@ from otel_aioprom.labels import labels_text
 from otel_aioprom.names import is_valid_label_name
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
-    KeyPatterns,
     attribute_text,
     join_labels,
     scope_pairs,
 )
 from otel_aioprom.otel.names import label_name
+from otel_aioprom.patterns import Patterns
 
 LE = frozenset({"le"})
 
@@ -205,7 +205,7 @@ def test_m77_patterns_select_keys(key: str, selected: bool) -> None:
     """Included by a pattern, and not excluded by another; case matters."""
     option = {"included": ["service*"], "excluded": ["service.attr1"]}
 
-    assert KeyPatterns.from_option(option).matches(key) is selected
+    assert Patterns.from_option(option).matches(key) is selected
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_m77_star_and_question_mark_are_all_there_is(
     pattern: str, key: str, selected: bool
 ) -> None:
     """A star stands for any characters or none, a question mark for one, all else for itself."""
-    assert KeyPatterns([pattern]).matches(key) is selected
+    assert Patterns([pattern]).matches(key) is selected
 
 
 def test_m77_absent_inclusions_include_everything() -> None:
     """With exclusions only, all other keys are selected."""
-    patterns = KeyPatterns.from_option({"excluded": ["host.*"]})
+    patterns = Patterns.from_option({"excluded": ["host.*"]})
 
     assert patterns.matches("service.name")
     assert not patterns.matches("host.id")
@@ -245,4 +245,4 @@ def test_m77_absent_inclusions_include_everything() -> None:
 def test_m77_options_of_a_wrong_shape_are_refused(option: dict[str, Any], wrong: str) -> None:
     """A list that is given has at least one entry, and there are no other keys."""
     with pytest.raises(ValueError, match=f"'{wrong}'"):
-        KeyPatterns.from_option(option)
+        Patterns.from_option(option)

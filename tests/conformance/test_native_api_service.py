@@ -30,7 +30,9 @@ def test_n17_a_service_has_the_known_arguments() -> None:
 
     def defaults(call: Any) -> list[tuple[str, Any]]:
         every = inspect.signature(call).parameters.values()
-        return [(each.name, each.default) for each in every if each.kind is not each.KEYWORD_ONLY]
+        return [
+            (each.name, each.default) for each in every if each.kind is each.POSITIONAL_OR_KEYWORD
+        ]
 
     assert defaults(Service) == [("registry", None), ("loop", None)]
     assert defaults(Service().start) == [

@@ -8,12 +8,12 @@ from itertools import groupby
 
 import pytest
 
-from oracles import FakeSource, TextReader, all_kinds, family, number, sample_lines
+from oracles import FakeSource, TextReader, all_kinds, answer_to, family, number, sample_lines
 from otel_aioprom.collectors import Counter, Gauge, Histogram
+from otel_aioprom.exchange import ScrapeRequest
 from otel_aioprom.formats import TextFormatter
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render, render
-from otel_aioprom.scrape import Scraper, ScrapeRequest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METADATA = re.compile(
@@ -36,8 +36,8 @@ async def test_e03_the_content_type_is_exact(text_of: TextReader, accept: tuple[
     registry = all_kinds()
     body, headers = render(registry, accept)
     _, later = await async_render(registry, accept)
-    response = await Scraper(registry).scrape(ScrapeRequest(accept=accept))
-    head = await Scraper(registry).scrape(ScrapeRequest("HEAD", accept=accept))
+    response = await answer_to(registry, ScrapeRequest(accept=accept))
+    head = await answer_to(registry, ScrapeRequest("HEAD", accept=accept))
 
     assert headers == later == TextFormatter(False).get_headers() == {"Content-Type": CONTENT_TYPE}
     assert response.headers["Content-Type"] == head.headers["Content-Type"] == CONTENT_TYPE
@@ -48,10 +48,10 @@ async def test_e04_an_empty_registry_is_200_and_an_empty_body(text_of: TextReade
     """Nothing to show is no failure, and a collector that nobody used shows nothing."""
     registry = CollectorRegistry()
     Counter("unused_total", "Nothing yet.", registry=registry)
-    response = await Scraper(registry).scrape(ScrapeRequest())
+    response = await answer_to(registry)
 
     assert response.status == 200
-    assert b"".join([piece async for piece in response.pieces()]) == b""
+    assert response.body == b""
     assert text_of(registry) == ""
 
 
@@ -59,7 +59,7 @@ async def test_e04_what_is_wrong_does_not_change_the_status() -> None:
     """A source that fails costs itself."""
     registry = all_kinds()
     registry.add_source(FakeSource(RuntimeError("broken")))
-    response = await Scraper(registry).scrape(ScrapeRequest())
+    response = await answer_to(registry)
 
     assert response.status == 200
 

@@ -6,22 +6,25 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
+from otel_aioprom.exchange import ScrapeRequest
 from otel_aioprom.faults import Fault
 from otel_aioprom.formats import TextFormatter
 from otel_aioprom.labels import labels_text
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.registry import CollectorRegistry, Gathering
 from otel_aioprom.renderer import render
+from otel_aioprom.scrape import Scraper
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries
 from servers import check_with_promtool, find, parse_with_prometheus_client
 
 DEADLINE = 10.0
-DROPPED = "otel_aioprom_dropped_total"
+OWN = "otel_aioprom_"
+DROPPED = f"{OWN}dropped_total"
 PROMTOOLS = ("promtool3", "promtool2")
 
 Exposed = CollectorRegistry | Collector[Any] | MetricFamily
@@ -144,7 +147,7 @@ def counter_family(name: str, value: float = 1) -> MetricFamily:
 
 def names_of(gathering: Gathering) -> list[str]:
     """Names of the families, the library's own not among them."""
-    return [each.name for each in gathering.families if each.name != DROPPED]
+    return [each.name for each in gathering.families if not each.name.startswith(OWN)]
 
 
 def dropped(gathering: Gathering) -> dict[str, float]:
@@ -167,3 +170,22 @@ def all_kinds(labels: dict[str, object] | None = None) -> CollectorRegistry:
     Histogram("h", "Sizes.", buckets=[1, 2], registry=registry).observe(labels, 1.5)
     Summary("s", "Times.", registry=registry).observe(labels, 2)
     return registry
+
+
+class Answer(NamedTuple):
+    """A response that has been read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def answer_to(
+    scraped: CollectorRegistry | Scraper, request: ScrapeRequest | None = None, **options: Any
+) -> Answer:
+    """Scrape, and read all of the response; without the endpoint's own metrics unless they are asked for."""
+    own = {"self_metrics": False, **options}
+    scraper = scraped if isinstance(scraped, Scraper) else Scraper(scraped, **own)
+    async with scraper.scrape(request or ScrapeRequest()) as response:
+        body = b"".join([piece async for piece in response.pieces()])
+        return Answer(response.status, response.headers, body)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from otel_aioprom.formats import TextFormatter
-from otel_aioprom.negotiator import accepts_gzip, negotiate, parse_accepts
+from otel_aioprom.formats import BinaryFormatter, TextFormatter
+from otel_aioprom.negotiator import choose_coding, media_ranges, negotiate, parse_accepts
 
-PROMETHEUS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
 MALFORMED = ["", ",", ";", ";;,,;=", "q=", "text/plain;q=x", "\x00", "a/b/c;version=" + "9" * 5000]
+PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
 
 
 def test_headers_are_taken_apart() -> None:
@@ -21,8 +23,9 @@ def test_headers_are_taken_apart() -> None:
 
 @pytest.mark.parametrize("header", MALFORMED)
 def test_malformed_headers_are_taken_apart_too(header: str) -> None:
-    """Whatever is in them."""
+    """Whatever is in them, and what cannot be served gets text."""
     assert "" not in parse_accepts([header])
+    assert negotiate([header]) is TextFormatter
 
 
 def test_of_endless_headers_the_beginning_is_read() -> None:
@@ -30,46 +33,90 @@ def test_of_endless_headers_the_beginning_is_read() -> None:
     header = ",".join(f"a/{number}" for number in range(10_000))
 
     assert len(parse_accepts([header])) == 64
+    assert len(media_ranges([header])) == 64
 
 
-@pytest.mark.parametrize("header", [PROMETHEUS, "text/html", "text/plain;q=0", *MALFORMED])
-def test_everyone_gets_text(header: str) -> None:
-    """The only format there is, and what everything falls back to."""
-    assert negotiate([header]) is negotiate([]) is TextFormatter
+@pytest.mark.parametrize(
+    ("header", "parameters", "quality"),
+    [
+        ("a/b", {}, 1),
+        (" A/B ; X = y ; Q=0.5 ", {"x": "y"}, 0.5),
+        ('a/b;x="y;z,\\"q\\"";q="0.25"', {"x": 'y;z,"q"'}, 0.25),
+        ('a/b;x="open;q=0.1', {"x": "open;q=0.1"}, 1),
+        ("a/b;x=1;x=2;q=0.1;q=0.9", {"x": "1"}, 0.1),
+        ("a/b;q=2", {}, 1),
+        ("a/b;q=-1", {}, 1),
+        ("a/b;q=nan", {}, 1),
+        ("a/b;q", {}, 1),
+        ('a/b;x="\\', {"x": "\\"}, 1),
+    ],
+)
+def test_parts_are_read_with_their_parameters(
+    header: str, parameters: dict[str, str], quality: float
+) -> None:
+    """Names in any case, values in quotes or not; a weight that makes no sense counts as 1."""
+    (part,) = media_ranges([header])
+
+    assert (part.media_type, part.quality) == ("a/b", quality)
+    assert part.parameters == parameters
+
+
+def test_protobuf_has_the_escaping_that_was_configured() -> None:
+    """Unless the client names one itself."""
+    chosen = negotiate([PROTOBUF], protobuf_escaping="allow-utf-8")
+
+    assert issubclass(chosen, BinaryFormatter)
+    assert chosen.escaping == "allow-utf-8"
+    assert chosen is negotiate([PROTOBUF], protobuf_escaping="allow-utf-8")
+    asked = negotiate([f"{PROTOBUF};escaping=dots"], protobuf_escaping="allow-utf-8")
+    assert asked.escaping == "dots"
+    assert negotiate(["text/plain"], protobuf_escaping="dots").escaping == "underscores"
 
 
 @pytest.mark.parametrize(
     ("headers", "wanted"),
     [
-        ([], False),
-        ([""], False),
-        (["gzip"], True),
-        (["GZip"], True),
-        (["deflate, gzip;q=0.5, br"], True),
-        (["deflate", "gzip"], True),
-        (["deflate, br"], False),
-        (["x-gzip"], False),
-        (["gzip;q=0"], False),
-        (["gzip;q=0.000"], False),
-        (["gzip ; Q=0"], False),
-        (["gzip;q=0, *"], False),
-        (["*"], True),
-        (["*;q=0"], False),
-        (["*;q=0, gzip;q=0.1"], True),
-        (["identity, gzip;q=0.5"], False),
-        (["identity;q=0.5, gzip;q=0.5"], True),
-        (["identity;q=0.4, gzip;q=0.5"], True),
-        (["gzip, gzip;q=0"], True),
-        (["gzip;level=1;q=0"], False),
-        (["gzip;q=high"], True),
-        (["gzip;q=nan"], True),
-        (["gzip;q=-1"], True),
-        (["gzip;q=2"], True),
-        (["gzip;q="], True),
-        ([";q=1, gzip"], True),
-        ([",".join(["br"] * 10_000) + ",gzip"], False),
+        ([], None),
+        ([""], None),
+        (["gzip"], "gzip"),
+        (["GZip"], "gzip"),
+        (["deflate, gzip;q=0.5, br"], "gzip"),
+        (["deflate", "gzip"], "gzip"),
+        (["deflate, br"], None),
+        (["x-gzip"], None),
+        (["gzip;q=0"], None),
+        (["gzip;q=0.000"], None),
+        (["gzip ; Q=0"], None),
+        (["gzip;q=0, *"], None),
+        (["*"], "gzip"),
+        (["*;q=0"], None),
+        (["*;q=0, gzip;q=0.1"], "gzip"),
+        (["identity, gzip;q=0.5"], None),
+        (["identity;q=0.5, gzip;q=0.5"], "gzip"),
+        (["identity;q=0.4, gzip;q=0.5"], "gzip"),
+        (["gzip, gzip;q=0"], "gzip"),
+        (["gzip;level=1;q=0"], None),
+        (["gzip;q=high"], "gzip"),
+        (["gzip;q=nan"], "gzip"),
+        (["gzip;q=-1"], "gzip"),
+        (["gzip;q=2"], "gzip"),
+        (["gzip;q="], "gzip"),
+        ([";q=1, gzip"], "gzip"),
+        ([",".join(["br"] * 10_000) + ",gzip"], None),
+        (["zstd"], "zstd"),
+        (["gzip, zstd"], "zstd"),
+        (["gzip, deflate, br, zstd"], "zstd"),
+        (["gzip, zstd;q=0.9"], "gzip"),
+        (["gzip;q=0.5, zstd;q=0"], "gzip"),
+        (["identity, zstd;q=0.9"], None),
     ],
 )
-def test_gzip_is_for_those_who_want_it(headers: list[str], wanted: bool) -> None:
+def test_compression_is_for_those_who_want_it(headers: list[str], wanted: str | None) -> None:
     """Weights are obeyed; one that cannot be read counts as if it were not there."""
-    assert accepts_gzip(headers) is wanted
+    assert choose_coding(headers, ("zstd", "gzip")) == wanted
+
+
+def test_zstd_is_not_promised_where_it_cannot_be_had() -> None:
+    """Only what is served can be chosen."""
+    assert choose_coding(["zstd"], ("gzip",)) is None
+    assert choose_coding(["zstd, gzip;q=0.1"], ("gzip",)) == "gzip"

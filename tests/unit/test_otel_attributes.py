@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from otel_aioprom.names import is_valid_label_name
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
-    KeyPatterns,
     attribute_text,
     join_labels,
     scope_pairs,
 )
+from otel_aioprom.patterns import Patterns
 
 
 class Level(enum.IntEnum):
@@ -285,18 +285,18 @@ def test_no_value_is_lost(attributes: dict[str, str]) -> None:
 )
 def test_patterns_know_star_and_question_mark_only(pattern: str, key: str, selected: bool) -> None:
     """Everything else in a pattern stands for itself."""
-    assert KeyPatterns([pattern]).matches(key) is selected
-    assert KeyPatterns(None, [pattern]).matches(key) is not selected
+    assert Patterns([pattern]).matches(key) is selected
+    assert Patterns(None, [pattern]).matches(key) is not selected
 
 
 def test_patterns_without_lists_select_everything() -> None:
     """An absent list of inclusions includes all keys."""
-    assert KeyPatterns().matches("any")
+    assert Patterns().matches("any")
 
 
 def test_exclusion_wins_over_inclusion() -> None:
     """A key on both lists is not selected; one pattern of a list suffices."""
-    patterns = KeyPatterns(("service.*", "host.*"), ("*.id", "host.secret"))
+    patterns = Patterns(("service.*", "host.*"), ("*.id", "host.secret"))
 
     assert patterns.matches("service.name")
     assert patterns.matches("host.name")
@@ -310,7 +310,7 @@ def test_exclusion_wins_over_inclusion() -> None:
 )
 def test_patterns_read_from_an_option(option: dict[str, Any]) -> None:
     """Both lists may be absent, or null as YAML has it."""
-    assert KeyPatterns.from_option(option).matches("x")
+    assert Patterns.from_option(option).matches("x")
 
 
 @pytest.mark.parametrize(
@@ -332,4 +332,4 @@ def test_options_of_a_wrong_shape_are_refused(
 ) -> None:
     """The message names what is wrong and what would have been right."""
     with pytest.raises(error, match=words):
-        KeyPatterns.from_option(option)
+        Patterns.from_option(option)

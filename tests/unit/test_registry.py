@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oracles import FakeSource, family, number
+from oracles import FakeSource, family, number, sample_lines
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import Fault
@@ -91,13 +91,25 @@ def test_a_collector_may_be_in_several_registries() -> None:
     assert text_of(first) == text_of(second) == "# TYPE g gauge\ng 2\n"
 
 
-def test_families_are_sorted_by_name(registry: CollectorRegistry) -> None:
+def test_families_come_in_order_of_precedence(registry: CollectorRegistry) -> None:
+    """Hand-made ones first, then by who was first to use a name, then and later."""
+    for name in ("b", "d", "a"):
+        Gauge(name, "", registry=registry).set({}, 1)
+    source = FakeSource(family("c"), family("B"))
+    registry.add_source(source)
+
+    assert names_of(registry) == ["b", "d", "a", "c", "B"]
+    source.items = [family("B"), family("A"), family("c")]
+    assert names_of(registry) == ["b", "d", "a", "c", "B", "A"]
+
+
+def test_responses_are_sorted_by_name(registry: CollectorRegistry) -> None:
     """Whatever the order of registration, and wherever they come from."""
     for name in ("b", "d", "a"):
         Gauge(name, "", registry=registry).set({}, 1)
     registry.add_source(FakeSource(family("c"), family("B")))
 
-    assert names_of(registry) == ["B", "a", "b", "c", "d"]
+    assert sample_lines(text_of(registry)) == ["B 1", "a 1", "b 1", "c 1", "d 1"]
 
 
 # --- names of hand-made collectors -----------------------------------------------------
@@ -211,7 +223,7 @@ def test_a_source_cannot_take_derived_names(registry: CollectorRegistry, name: s
     registry.add_source(FakeSource(family(name), family("h_max")))
     gathering = registry.gather()
 
-    assert [each.name for each in gathering.families] == ["h", "h_max", DROPPED]
+    assert [each.name for each in gathering.families] == ["h", DROPPED, "h_max"]
     (fault,) = gathering.faults
     assert (fault.cause, fault.subject) == ("name_conflict", name)
     assert fault.message == f"left out: samples called {name!r} belong to 'h'"

@@ -11,6 +11,7 @@ import pytest
 
 from oracles import (
     DEADLINE,
+    OWN,
     FakeSource,
     HeldSource,
     counter_family,
@@ -84,8 +85,10 @@ async def test_a_late_source_is_left_out(registry: CollectorRegistry, held: Held
     held.go.release(2)
     in_time = await registry.async_gather(DEADLINE)
 
-    assert names_of(in_time) == ["held", "quick"]
+    assert sorted(names_of(in_time)) == ["held", "quick"]
     assert dropped(in_time) == {"late": 1}
+    (failures,) = [each for each in in_time.families if each.name == f"{OWN}source_failures_total"]
+    assert failures.series[0].pairs == (("cause", "late"), ("source", "held"))
 
 
 async def test_a_source_that_hangs_is_asked_once(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
-import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,15 +16,17 @@ from otel_aioprom.collectors import Gauge
 from otel_aioprom.errors import GatherError
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import (
-    async_encode,
     async_render,
     check_on_error,
-    gzip_chunks,
     in_pieces,
     render,
 )
 
 PIECE = 65_536
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
 
 
 class Ticker:
@@ -106,38 +107,35 @@ async def test_the_option_has_two_values(value: Any) -> None:
     with pytest.raises(ValueError, match="on_error"):
         render(CollectorRegistry(), on_error=value)
     with pytest.raises(ValueError, match="on_error"):
-        await async_encode(CollectorRegistry(), (), on_error=value, timeout=1)
+        await async_render(CollectorRegistry(), on_error=value)
 
     assert (check_on_error("continue"), check_on_error("fail")) == ("continue", "fail")
 
 
-@pytest.mark.parametrize(
-    "chunks", [[], [b""], [b"a"], [b"a" * 100_000, b"", b"b"] * 3, [bytes(range(256))] * 2000]
-)
-def test_gzip_round_trip(chunks: list[bytes]) -> None:
-    """One gzip member, whatever the chunks."""
-    packed = b"".join(gzip_chunks(chunks))
-
-    assert gzip.decompress(packed) == b"".join(chunks)
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    unpacker.decompress(packed)
-    assert unpacker.eof
-    assert unpacker.unused_data == b""
+@pytest.mark.parametrize("value", ["", "utf8", None])
+async def test_names_in_protobuf_are_treated_in_one_of_four_ways(value: Any) -> None:
+    """Anything else is said at once."""
+    with pytest.raises(ValueError, match="protobuf_escaping must be one of"):
+        render(CollectorRegistry(), protobuf_escaping=value)
+    with pytest.raises(ValueError, match="protobuf_escaping must be one of"):
+        await async_render(CollectorRegistry(), protobuf_escaping=value)
 
 
-def test_gzip_asks_for_a_chunk_when_it_needs_one() -> None:
-    """A stream, not a join."""
-    asked: list[int] = []
+async def test_options_of_exposition_reach_the_format() -> None:
+    """Start times in OpenMetrics, names as they are in protobuf."""
+    registry = all_kinds()
+    wide = replace(family("a.b"), utf8=True)
+    registry.add_source(FakeSource(wide))
+    body, _ = render(registry, [OPENMETRICS], created_samples=True)
+    assert (await async_render(registry, [OPENMETRICS], created_samples=True))[0] == body
+    assert b"c_created " in body
+    assert b"_created" not in render(registry, [OPENMETRICS])[0]
 
-    def chunks() -> Iterator[bytes]:
-        for index in range(3):
-            asked.append(index)
-            yield b"x"
-
-    packed = gzip_chunks(chunks())
-    next(packed)
-
-    assert asked == [0]
+    body, headers = render(registry, [PROTOBUF], protobuf_escaping="allow-utf-8")
+    assert (await async_render(registry, [PROTOBUF], protobuf_escaping="allow-utf-8"))[0] == body
+    assert headers["Content-Type"].endswith("escaping=allow-utf-8")
+    assert b"a.b" in body
+    assert b"a_b" in render(registry, [PROTOBUF])[0]
 
 
 @pytest.mark.parametrize(

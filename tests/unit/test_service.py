@@ -40,7 +40,7 @@ async def test_a_big_body_is_streamed_whole() -> None:
     """In chunks, and equal to what render gives."""
     registry = big_registry()
     async with (
-        Service(registry).running(addr="127.0.0.1") as service,
+        Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
         aiohttp.ClientSession() as session,
         session.get(service.metrics_url, headers={"Accept-Encoding": "identity"}) as response,
     ):
@@ -53,7 +53,7 @@ async def test_a_big_body_is_streamed_whole() -> None:
 async def test_a_small_body_has_its_length(registry: CollectorRegistry) -> None:
     """One write, one packet."""
     async with (
-        Service(registry).running(addr="127.0.0.1") as service,
+        Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
         aiohttp.ClientSession() as session,
         session.get(service.metrics_url, headers={"Accept-Encoding": "identity"}) as response,
     ):
@@ -63,7 +63,7 @@ async def test_a_small_body_has_its_length(registry: CollectorRegistry) -> None:
 async def test_an_old_client_gets_the_whole_body() -> None:
     """HTTP/1.0 knows no chunks: the end of the connection is the end of the body."""
     registry = big_registry()
-    async with Service(registry).running(addr="127.0.0.1") as service:
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
         port = int(service.base_url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -123,7 +123,7 @@ async def test_ipv6_addresses_stand_in_brackets(registry: CollectorRegistry) -> 
 
 async def test_a_taken_port_is_a_clear_error(registry: CollectorRegistry) -> None:
     """It is an OSError too, and the service can start elsewhere."""
-    async with Service(registry).running(addr="127.0.0.1") as first:
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as first:
         port = int(first.base_url.rpartition(":")[2])
         second = Service(registry)
         with pytest.raises(ServiceStartError, match=f"cannot listen on 127.0.0.1:{port}") as caught:
@@ -205,10 +205,10 @@ async def test_stop_cuts_off_what_takes_too_long(
 async def test_a_client_that_goes_away_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """No error is logged, no task is left, and the next client is served."""
     registry = big_registry(100_000)
-    async with Service(registry).running(addr="127.0.0.1") as service:
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
         port = int(service.base_url.rpartition(":")[2])
         before = len(asyncio.all_tasks())
-        with caplog.at_level(logging.DEBUG, logger="otel_aioprom.service"):
+        with caplog.at_level(logging.DEBUG, logger="otel_aioprom.responding"):
             for _ in range(3):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")

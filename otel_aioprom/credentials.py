@@ -1,0 +1,266 @@
+"""Who may read the metrics: Basic and Bearer credentials, given or kept in files that may change."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from otel_aioprom.errors import SecretError
+
+BASIC_CHALLENGE = 'Basic realm="metrics", charset="UTF-8"'
+BEARER_CHALLENGE = 'Bearer realm="metrics"'
+
+_LARGEST = 64 * 1024  # bytes of a file with a secret; more is another file, given by mistake
+
+_Path = str | os.PathLike[str]
+
+
+class Authenticator(Protocol):
+    """Decides by a request's ``Authorization`` header."""
+
+    @property
+    def challenge(self) -> str:
+        """Value of the ``WWW-Authenticate`` header of a refusal."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether ``check`` may take milliseconds, so that an event loop runs it in a thread."""
+
+    def check(self, authorization: str | None) -> bool:
+        """Tell whether a request may pass.
+
+        Args:
+            authorization: Value of the ``Authorization`` header, whatever a stranger sends; ``None``
+                without one.
+
+        Raises:
+            SecretError: The secret cannot be read at present, so that nobody may pass.
+        """
+
+
+class FileSignature(NamedTuple):
+    """What changes when a file is written or replaced, also behind a symbolic link."""
+
+    modified: int
+    size: int
+    inode: int
+
+
+def file_signature(path: _Path) -> FileSignature:
+    """Return the signature of a file.
+
+    Raises:
+        OSError: There is no such file, or it is a folder or a device: a pipe would be waited for.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - takes half of the time of a Path, at each request
+    except ValueError as error:  # such as a zero byte in the name
+        raise OSError(errno.EINVAL, "no system has a file of this name") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return FileSignature(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+class BasicAuth:
+    """One user with a password.
+
+    Spec:
+        RFC 7617: UTF-8; the password may contain colons.
+
+    Args:
+        username: Name of the user.
+        password: The password.
+        password_file: File with the password instead; one line break at its end does not count. It is
+            read again whenever it changes.
+
+    Raises:
+        TypeError: Not exactly one of ``password`` and ``password_file``, or not text.
+        ValueError: No client can send such a name or password; an empty password.
+        SecretError: The file cannot be used.
+
+    Examples:
+        >>> auth = BasicAuth("prometheus", "s3cret")
+        >>> auth.check("Basic cHJvbWV0aGV1czpzM2NyZXQ="), auth.check("Basic Og=="), auth.check(None)
+        (True, False, False)
+    """
+
+    challenge = BASIC_CHALLENGE
+    slow = False
+
+    def __init__(
+        self, username: str, password: str | None = None, *, password_file: _Path | None = None
+    ) -> None:
+        name = _encoded("username", username)
+        if b":" in name or _has_control(name):
+            raise ValueError("the username contains a colon or a control character")
+        self._username = username
+        self._name = _digest(name)
+        self._secret = _Secret("password", password, password_file, _flaw_of_password)
+
+    def check(self, authorization: str | None) -> bool:
+        """Tell whether the header names the user and the password; see ``Authenticator``."""
+        expected = (
+            self._secret.digest()
+        )  # first, so that all requests get the same answer if it fails
+        given = basic_credentials(authorization)
+        name, password = given or (b"", b"")
+        same_name = hmac.compare_digest(_digest(name), self._name)
+        same_password = hmac.compare_digest(_digest(password), expected)
+        return (same_name & same_password) and given is not None
+
+    def __repr__(self) -> str:
+        return f"BasicAuth({self._username!r}, {self._secret!r})"
+
+
+class BearerAuth:
+    """A token that whoever bears it may pass with.
+
+    Spec:
+        RFC 6750, section 2.1.
+
+    Args:
+        token: The token: printable ASCII without blanks.
+        token_file: File with the token instead; one line break at its end does not count. It is read
+            again whenever it changes.
+
+    Raises:
+        TypeError: Not exactly one of ``token`` and ``token_file``, or not text.
+        ValueError: No client can send such a token; an empty token.
+        SecretError: The file cannot be used.
+
+    Examples:
+        >>> auth = BearerAuth("t0ken")
+        >>> auth.check("Bearer t0ken"), auth.check("bearer other"), auth.check(None)
+        (True, False, False)
+    """
+
+    challenge = BEARER_CHALLENGE
+    slow = False
+
+    def __init__(self, token: str | None = None, *, token_file: _Path | None = None) -> None:
+        self._secret = _Secret("token", token, token_file, _flaw_of_token)
+
+    def check(self, authorization: str | None) -> bool:
+        """Tell whether the header bears the token; see ``Authenticator``."""
+        expected = self._secret.digest()
+        given = _after_scheme(authorization, "bearer")
+        return hmac.compare_digest(_digest(given or b""), expected) and given is not None
+
+    def __repr__(self) -> str:
+        return f"BearerAuth({self._secret!r})"
+
+
+def basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
+    """Return user name and password of a Basic ``Authorization`` header; none for any other header."""
+    encoded = _after_scheme(authorization, "basic")
+    if encoded is None:
+        return None
+    try:
+        name, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
+    except ValueError:
+        return None
+    return (name, password) if colon else None
+
+
+def _after_scheme(authorization: str | None, wanted: str) -> bytes | None:
+    """Return what follows the name of a scheme, if it is the wanted scheme and plain ASCII."""
+    if authorization is None or not authorization.isascii():
+        return None
+    scheme, _, rest = authorization.partition(" ")
+    return rest.strip(" ").encode() if scheme.lower() == wanted else None
+
+
+class _Secret:
+    """A secret, kept as a digest: given once, or from a file that is read again when it changes."""
+
+    def __init__(
+        self,
+        kind: str,
+        value: str | None,
+        file: _Path | None,
+        flaw: Callable[[bytes], str],
+    ) -> None:
+        if (value is None) is (file is None):
+            raise TypeError(f"give either {kind} or {kind}_file, and not both")
+        self._flaw = flaw
+        self._path = None if file is None else os.fsdecode(file)
+        self._signature: FileSignature | None = None
+        self._known = b""
+        if value is None:
+            self.digest()
+            return
+        secret = _encoded(kind, value)
+        if fault := flaw(secret):
+            raise ValueError(f"the {kind} {fault}")
+        self._known = _digest(secret)
+
+    def digest(self) -> bytes:
+        """Return the digest of the secret as it is now."""
+        if self._path is None:
+            return self._known
+        try:
+            signature = file_signature(self._path)
+            if signature == self._signature:
+                return self._known
+            self._signature = None  # a failure must not leave the old secret in force
+            secret = _read(self._path)
+        except OSError as error:
+            self._signature = None
+            raise SecretError(self._path, error.strerror or type(error).__name__) from error
+        if fault := self._flaw(secret):
+            raise SecretError(self._path, f"it {fault}")
+        self._known = _digest(secret)
+        self._signature = (
+            signature  # taken before reading: a change meanwhile is seen the next time
+        )
+        return self._known
+
+    def __repr__(self) -> str:
+        return "***" if self._path is None else f"file={self._path!r}"
+
+
+def _read(path: str) -> bytes:
+    """Return the content of a file without one line break at its end."""
+    with open(path, "rb") as file:  # noqa: PTH123 - as the signature
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise OSError(errno.EFBIG, f"larger than {_LARGEST} bytes")
+    return content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
+
+
+def _encoded(kind: str, value: str) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"the {kind} must be text, not {type(value).__name__}")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        # Not chained: the error shows the text.
+        raise ValueError(f"the {kind} contains half a character (a surrogate)") from None
+
+
+def _digest(secret: bytes) -> bytes:
+    """Digests are all of one length, so that a comparison tells nothing of the secret's."""
+    return hashlib.sha256(secret).digest()
+
+
+def _has_control(text: bytes) -> bool:
+    return any(byte < 0x20 or byte == 0x7F for byte in text)  # noqa: PLR2004 - ASCII
+
+
+def _flaw_of_password(secret: bytes) -> str:
+    if not secret:
+        return "is empty"
+    return "contains a control character, such as a line break" if _has_control(secret) else ""
+
+
+def _flaw_of_token(secret: bytes) -> str:
+    if not secret:
+        return "is empty"
+    printable = all(0x20 < byte < 0x7F for byte in secret)  # noqa: PLR2004 - ASCII
+    return "" if printable else "contains something else than printable ASCII without blanks"

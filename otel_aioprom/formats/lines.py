@@ -1,0 +1,186 @@
+"""What the text formats have in common: lines of samples, made many at a time.
+
+A writer is made once for a family and a response; what is the same in all its lines is worked out
+then. Series of a family are written in steps that grow, and shrink where a step is long in bytes
+or in time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from math import isfinite
+from typing import Any
+
+from otel_aioprom.labels import quoted
+from otel_aioprom.names import is_valid_metric_name
+from otel_aioprom.numbers import canonical_float, float_text
+
+_FIRST_STEP = 4
+_LAST_STEP = 1024
+_CHUNK = 32_768  # characters
+_BUDGET = 0.0005  # seconds
+_KNOWN_NAMES = 4096
+_LABELS = "\0"  # stands in no name, bound or value
+
+Write = Callable[[Sequence[Any]], str]
+"""Writes some series of one family."""
+
+
+def in_steps(every: Sequence[Any], write: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:
+    """Write series in steps of at most half a millisecond and some 32 KB.
+
+    Args:
+        every: The series.
+        write: Writes some of them; what it returns has a length.
+
+    Yields:
+        What ``write`` returns.
+    """
+    start, step = 0, _FIRST_STEP
+    while start < len(every):
+        began = time.perf_counter()
+        chunk = write(every[start : start + step])
+        share = max(len(chunk) / _CHUNK, (time.perf_counter() - began) / _BUDGET)
+        yield chunk
+        start += step
+        step = max(1, min(_LAST_STEP, 2 * step, int(step / share)))
+
+
+@lru_cache(maxsize=_KNOWN_NAMES)
+def shown_name(name: str) -> str:
+    """Write a name as it stands in HELP and TYPE lines.
+
+    Spec:
+        E43.
+    """
+    return name if is_valid_metric_name(name) else quoted(name)
+
+
+def sample_head(name: str, labels: str) -> str:
+    """Write all that stands before a sample's value.
+
+    Args:
+        name: The sample's name, with its suffix.
+        labels: As ``inner_text`` writes them.
+
+    Spec:
+        E11, E43.
+    """
+    shown = shown_name(name)
+    if shown == name:
+        return f"{name}{{{labels}}} " if labels else f"{name} "
+    return f"{{{shown},{labels}}} " if labels else f"{{{shown}}} "
+
+
+def inner_labels(series: Any) -> str:
+    """Return the labels of a series without braces and blank."""
+    text: str = series.text[1:-2]
+    return text
+
+
+def number_writer(name: str, end: str) -> Write:
+    """Make the writer of families whose series are one number each.
+
+    Args:
+        name: The samples' name.
+        end: What stands behind a value, line feed included.
+    """
+    if not is_valid_metric_name(name):
+        return lambda series: "".join(
+            [
+                f"{sample_head(name, inner_labels(one))}{value_text(one.value)}{end}"
+                for one in series
+            ]
+        )
+    between = end + name
+
+    def write(series: Sequence[Any]) -> str:
+        values = [one.value for one in series]
+        # One sum tells whether all values are finite; only if not, each has to be looked at.
+        spell = repr if isfinite(sum(values)) else float_text
+        # Filled a column at a time: a string for each line costs more than the rest.
+        parts = [between] * (3 * len(values))
+        parts[0] = name
+        parts[1::3] = [one.text for one in series]
+        parts[2::3] = map(spell, values)
+        parts.append(end)
+        return "".join(parts)
+
+    return write
+
+
+def histogram_writer(name: str, end: str) -> Write:
+    """Make the writer of families of histograms: buckets, sum where there is one, count.
+
+    Args:
+        name: The family's name, without the suffixes of its samples.
+        end: What stands behind a value, line feed included.
+
+    Spec:
+        E23.
+    """
+    # Series of a family share their bounds objects, so that the template is found without hashing them.
+    templates: dict[tuple[int, bool, bool], str] = {}
+
+    def write_one(one: Any) -> str:
+        counts = one.snapshot()
+        total = counts.pop()
+        labels = inner_labels(one)
+        key = (id(one.bounds), not labels, total is None)
+        template = templates.get(key)
+        if template is None:
+            template = templates[key] = _histogram_template(name, one.bounds, end, key)
+        values = tuple(accumulate(counts))
+        if total is not None:
+            values = (*values, value_text(total))
+        return (template % (*values, values[len(counts) - 1])).replace(_LABELS, labels)
+
+    return lambda series: "".join([write_one(one) for one in series])
+
+
+def _histogram_template(
+    name: str, bounds: Sequence[float], end: str, key: tuple[int, bool, bool]
+) -> str:
+    """Lines of one series with places for values, and a mark where its labels go: one pass for each."""
+    _, bare, no_sum = key
+    labels = "" if bare else _LABELS
+    heads = bucket_heads(name, bounds, labels)
+    heads += [] if no_sum else [sample_head(f"{name}_sum", labels)]
+    heads.append(sample_head(f"{name}_count", labels))
+    # Names in quotes may hold a percent sign.
+    return "".join([f"{head.replace('%', '%%')}%s{end}" for head in heads])
+
+
+def bucket_heads(name: str, bounds: Sequence[float], labels: str) -> list[str]:
+    """Write what stands before the value of each bucket of a series."""
+    before = f"{labels}," if labels else ""
+    return [
+        sample_head(f"{name}_bucket", f'{before}le="{canonical_float(bound)}"') for bound in bounds
+    ]
+
+
+def quantile_heads(name: str, quantiles: Sequence[float], labels: str) -> list[str]:
+    """Write what stands before the value of each quantile of a series."""
+    before = f"{labels}," if labels else ""
+    return [
+        sample_head(name, f'{before}quantile="{canonical_float(quantile)}"')
+        for quantile in quantiles
+    ]
+
+
+def value_text(value: float) -> float | str:
+    """Leave a finite value to the formatting, spell the others."""
+    return value if value - value == 0 else float_text(value)
+
+
+def end_of_line(timestamps: bool, unit: float) -> str:
+    """Return what stands behind a value: the time of encoding where it is asked for, and a line feed.
+
+    Args:
+        timestamps: Whether it is asked for.
+        unit: Units of the timestamp in a second.
+    """
+    return f" {int(time.time() * unit)}\n" if timestamps else "\n"

@@ -1,0 +1,245 @@
+"""OpenMetrics text, versions 1.0.0 and 0.0.1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from math import isfinite
+from operator import attrgetter
+from typing import Any
+
+from otel_aioprom.escaping import Escaping
+from otel_aioprom.faults import Fault
+from otel_aioprom.formats.base import IFormatter
+from otel_aioprom.formats.lines import (
+    Write,
+    bucket_heads,
+    end_of_line,
+    histogram_writer,
+    in_steps,
+    inner_labels,
+    number_writer,
+    quantile_heads,
+    sample_head,
+    shown_name,
+)
+from otel_aioprom.labels import encodable, escaped_pairs, help_text, inner_text
+from otel_aioprom.merge import without_clashes
+from otel_aioprom.model import Exemplar, MetricFamily
+from otel_aioprom.numbers import float_text
+
+_TYPES = {"untyped": "unknown"}
+_SUFFIXES = {"counter": "_total", "info": "_info"}
+_SAMPLES = {
+    "counter": ("_total", "_created"),
+    "info": ("_info",),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "summary": ("", "_sum", "_count", "_created"),
+}
+_FIRST = "target_info"
+_SECONDS = 1
+
+
+class OpenMetricsFormatter(IFormatter):
+    """OpenMetrics 1.0.0, the text format with exemplars, units and, if asked for, start times.
+
+    What it forbids (counters that are negative or NaN, sums of values below zero) is left out, sample by
+    sample; the other formats carry it.
+
+    Spec:
+        E27 to E42, M24, M59, M66.
+    """
+
+    protocol = "OpenMetricsText1.0.0"
+
+    def get_headers(self) -> dict[str, str]:
+        """Return the ``Content-Type`` of this format."""
+        return {
+            "Content-Type": f"application/openmetrics-text; version=1.0.0; charset=utf-8; escaping={self.escaping}"
+        }
+
+    def prepare(
+        self, families: Sequence[MetricFamily]
+    ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
+        """Put the family of the target in front; see ``IFormatter.prepare``."""
+        ordered, faults = super().prepare(families)
+        return sorted(ordered, key=lambda family: family.name != _FIRST), faults
+
+    def _admit(
+        self, families: Sequence[MetricFamily]
+    ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
+        """Leave out families that could produce a sample of another one."""
+        return without_clashes(families, {}, openmetrics_names)
+
+    def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
+        """Write families, those without series left out; see ``IFormatter.encode``."""
+        writers = _Writers(
+            self.escaping, self.created_samples, end_of_line(self.timestamps, _SECONDS)
+        )
+        for family in families:
+            if family.series:
+                base = base_name(family)
+                yield _head(family, base).encode()
+                write = writers.of(family, base)
+                yield from (
+                    chunk.encode("utf-8", "replace") for chunk in in_steps(family.series, write)
+                )
+        yield b"# EOF\n"
+
+
+class OpenMetrics001Formatter(OpenMetricsFormatter):
+    """OpenMetrics 0.0.1, what Prometheus asked for before 1.0.0: the same body.
+
+    Spec:
+        E40.
+    """
+
+    protocol = "OpenMetricsText0.0.1"
+
+    def get_headers(self) -> dict[str, str]:
+        """Return the ``Content-Type`` of this format."""
+        return {"Content-Type": "application/openmetrics-text; version=0.0.1; charset=utf-8"}
+
+
+def base_name(family: MetricFamily) -> str:
+    """Return a family's name without the suffix that OpenMetrics gives to its samples.
+
+    Spec:
+        E30, M24.
+    """
+    return family.name.removesuffix(_SUFFIXES.get(family.type, ""))
+
+
+def openmetrics_names(family: MetricFamily) -> list[str]:
+    """Return the names that a family uses in OpenMetrics: its own, then those that its samples may have.
+
+    Spec:
+        E30, M59.
+    """
+    base = base_name(family)
+    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(family.type, ())]]
+    return list(dict.fromkeys(names))
+
+
+def _head(family: MetricFamily, base: str) -> str:
+    """TYPE, UNIT and HELP, the last two where there is something to say (E28, E29)."""
+    name = shown_name(base)
+    lines = [f"# TYPE {name} {_TYPES.get(family.type, family.type)}\n"]
+    if family.unit and family.type != "info" and base.endswith(f"_{family.unit}"):
+        lines.append(f"# UNIT {name} {family.unit}\n")
+    if family.doc:
+        lines.append(f"# HELP {name} {help_text(family.doc, quotes=True)}\n")
+    return "".join(lines)
+
+
+class _Writers:
+    """The writers of one response.
+
+    Args:
+        escaping: What becomes of label names in exemplars.
+        created: Whether start times are written.
+        end: What stands behind a value, line feed included.
+    """
+
+    def __init__(self, escaping: Escaping, created: bool, end: str) -> None:
+        self._escaping = escaping
+        self._created = created
+        self._end = end
+        self._stamp = end[:-1]
+
+    def of(self, family: MetricFamily, base: str) -> Write:
+        """Return the writer of a family."""
+        make: Callable[[str], Write] | None = {
+            "counter": self._counters,
+            "histogram": self._histograms,
+            "summary": self._summaries,
+        }.get(family.type)
+        return (
+            make(base)
+            if make
+            else number_writer(f"{base}{_SUFFIXES.get(family.type, '')}", self._end)
+        )
+
+    def _counters(self, base: str) -> Write:
+        total = f"{base}_total"
+        plain = number_writer(total, self._end)
+
+        def write_one(one: Any) -> str:
+            value, labels = one.value, inner_labels(one)
+            if not value >= 0:  # nor is NaN
+                return ""
+            head = sample_head(total, labels)
+            sample = f"{head}{float_text(value)}{self._stamp}{self._exemplar(one.exemplar)}\n"
+            return sample + self._start_time(base, labels, one)
+
+        def write(series: Sequence[Any]) -> str:
+            values = [one.value for one in series]
+            usual = isfinite(sum(values)) and min(values) >= 0 and not self._created
+            if usual and not any(map(_exemplar_of, series)):
+                return plain(series)
+            return "".join([write_one(one) for one in series])
+
+        return write
+
+    def _histograms(self, base: str) -> Write:
+        plain = histogram_writer(base, self._end)
+
+        def write_one(one: Any) -> str:
+            exemplars = one.exemplars or (None,) * len(one.bounds)
+            *counts, total = one.snapshot()
+            labels = inner_labels(one)
+            heads = bucket_heads(base, one.bounds, labels)
+            lines = [
+                f"{head}{count}{self._stamp}{self._exemplar(exemplar)}\n"
+                for head, count, exemplar in zip(heads, accumulate(counts), exemplars)
+            ]
+            if one.bounds[0] >= 0 and total is not None and total >= 0:
+                lines += self._both(base, labels, total, sum(counts))
+            return "".join(lines) + self._start_time(base, labels, one)
+
+        def is_plain(one: Any) -> bool:
+            total = one.total
+            usual = one.exemplars is None and one.bounds[0] >= 0 and not self._created
+            return usual and total is not None and total >= 0
+
+        def write(series: Sequence[Any]) -> str:
+            return "".join([plain((one,)) if is_plain(one) else write_one(one) for one in series])
+
+        return write
+
+    def _summaries(self, base: str) -> Write:
+        def write_one(one: Any) -> str:
+            labels = inner_labels(one)
+            found = [(quantile, value) for quantile, value in one.quantiles() if not value < 0]
+            heads = quantile_heads(base, [quantile for quantile, _ in found], labels)
+            lines = [
+                f"{head}{float_text(value)}{self._end}" for head, (_, value) in zip(heads, found)
+            ]
+            count, total = one.snapshot()
+            if total >= 0:
+                lines += self._both(base, labels, total, count)
+            return "".join(lines) + self._start_time(base, labels, one)
+
+        return lambda series: "".join([write_one(one) for one in series])
+
+    def _both(self, base: str, labels: str, total: float, count: int) -> list[str]:
+        return [
+            f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
+            f"{sample_head(f'{base}_count', labels)}{count}{self._end}",
+        ]
+
+    def _start_time(self, base: str, labels: str, one: Any) -> str:
+        if not self._created or one.created is None:
+            return ""
+        return f"{sample_head(f'{base}_created', labels)}{float_text(one.created)}\n"
+
+    def _exemplar(self, exemplar: Exemplar | None) -> str:
+        """Write an exemplar behind its sample's value (E37)."""
+        if exemplar is None:
+            return ""
+        pairs = escaped_pairs(exemplar.labels, self._escaping)
+        moment = "" if exemplar.timestamp is None else f" {float_text(exemplar.timestamp)}"
+        return f" # {{{encodable(inner_text(pairs))}}} {float_text(exemplar.value)}{moment}"
+
+
+_exemplar_of = attrgetter("exemplar")
