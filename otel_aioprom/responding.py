@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import logging
+import socket
+import struct
+import sys
+from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
 
 _logger = logging.getLogger(__name__)
 
+_AT_ONCE = struct.pack("ii", 1, 0)  # to linger, for no time at all
+_MALFORMED = "a malformed request was refused: %s"
+
 _TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 _NAMES = "name[]"
+
+
+class QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """The server's logger: strangers can send what they like without an error in our log for it."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, a malformed request at the level ``DEBUG`` and in one line."""
+        error = kwargs.get("exc_info")
+        error = sys.exc_info()[1] if error is True else error
+        if isinstance(error, HttpProcessingError):
+            super().log(logging.DEBUG, _MALFORMED, error.message)
+        else:
+            super().log(level, msg, *args, **kwargs)
+
+
+server_logger = QuietLogger(_logger, {})
 
 
 def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
@@ -49,11 +73,21 @@ async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamRe
                 await answer.patiently(response.write(piece))
         await answer.patiently(response.write_eof())
     except SlowReaderError:
-        if request.transport is not None:
-            request.transport.abort()
+        _cut_off(request)
         raise
     except ConnectionError:
         _logger.debug("the client went away in the middle of a response")
     finally:
         await pieces.aclose()
     return response
+
+
+def _cut_off(request: web.BaseRequest) -> None:
+    """End a connection at once, with what still waits in the system's buffers."""
+    transport = request.transport
+    if transport is None:
+        return
+    opened = transport.get_extra_info("socket")
+    if opened is not None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()

@@ -250,7 +250,7 @@ class _Exchange:
 
     def count(self, metrics: ScrapeMetrics, seconds: float) -> None:
         """Enter it into the endpoint's metrics; one that got no response is none of them."""
-        labels = {"format": self.protocol}
+        labels = {"format": self.protocol} if self.protocol else {}
         if self.status:
             metrics.scrapes.inc({"code": self.status, **labels})
         if self.protocol:

@@ -25,7 +25,7 @@ from otel_aioprom.errors import (
 from otel_aioprom.listening import close_all, open_sockets
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.responding import scrape_request, send
+from otel_aioprom.responding import scrape_request, send, server_logger
 from otel_aioprom.scrape import ScrapeOptions, Scraper
 from otel_aioprom.web_config import WebConfig
 
@@ -162,6 +162,7 @@ class Service:
             shutdown_timeout=_CUT_OFF,
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
+            logger=server_logger,
         )
         try:
             await runner.setup()
