@@ -7,6 +7,10 @@ MetricsError
 ├── DuplicateCollectorError (ValueError)  .name .existing
 ├── TranslationError (ValueError)         .metric .reason
 ├── GatherError (RuntimeError)            .faults
+├── SlowReaderError (ConnectionError)     .seconds
+├── SecretError (OSError)                 .path .reason
+├── WebConfigError (ValueError)           .path .where .reason
+├── MissingExtraError (ImportError)       .package .extra
 └── ServiceError (RuntimeError)
     ├── ServiceNotRunningError
     └── ServiceStartError (OSError)       .address

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from otel_aioprom.errors import SlowReaderError
+from otel_aioprom.patience import Patience
 from otel_aioprom.renderer import in_pieces, in_pieces_blocking
 
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
@@ -63,26 +62,19 @@ class ScrapeResponse:
         """Read the body in pieces of 64 KiB, in a thread."""
         return in_pieces_blocking(self.chunks)
 
-    async def patiently(self, sending: Awaitable[object]) -> None:
-        """Wait until something is sent, but not for ever.
-
-        Raises:
-            SlowReaderError: The client takes no more.
-        """
-        try:
-            await asyncio.wait_for(sending, self.send_timeout)
-        except asyncio.TimeoutError:
-            raise SlowReaderError(self.send_timeout or 0.0) from None
-
     async def send(self, write: Write) -> None:
         """Send the body piece by piece.
 
+        Args:
+            write: Sends a piece.
+
         Raises:
             SlowReaderError: The client takes no more.
         """
-        async with aclosing(self.pieces()) as pieces:
-            async for piece in pieces:
-                await self.patiently(write(piece))
+        with Patience(self.send_timeout) as patience:
+            async with aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    await patience.wait(write(piece))
 
 
 def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> ScrapeResponse:

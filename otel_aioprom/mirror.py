@@ -11,7 +11,6 @@ from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import MetricFamily, Series
 
-
 _ANY_NAME = "mirrored"
 
 

@@ -6,6 +6,8 @@ import logging
 import socket
 import struct
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -13,6 +15,7 @@ from aiohttp.http import HttpProcessingError
 
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
+from otel_aioprom.patience import Patience
 
 _logger = logging.getLogger(__name__)
 
@@ -55,8 +58,25 @@ async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamRe
     """Send a response piece by piece; a client that takes nothing for too long is cut off.
 
     A body of one piece goes in one write, with its length.
+
+    Raises:
+        SlowReaderError: The client was cut off.
     """
-    pieces = answer.pieces()
+    try:
+        with Patience(answer.send_timeout) as patience:
+            async with aclosing(answer.pieces()) as pieces:
+                return await _send(request, answer, pieces, patience)
+    except SlowReaderError:
+        _cut_off(request)
+        raise
+
+
+async def _send(
+    request: web.BaseRequest,
+    answer: ScrapeResponse,
+    pieces: AsyncGenerator[bytes, None],
+    patience: Patience,
+) -> web.StreamResponse:
     first = await anext(pieces, b"")
     second = await anext(pieces, None) if first else None
     response: web.StreamResponse
@@ -65,20 +85,15 @@ async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamRe
     else:
         response = web.StreamResponse(status=answer.status, headers=answer.headers)
     try:
-        await answer.patiently(response.prepare(request))
+        await patience.wait(response.prepare(request))
         if second is not None:
-            await answer.patiently(response.write(first))
-            await answer.patiently(response.write(second))
+            await patience.wait(response.write(first))
+            await patience.wait(response.write(second))
             async for piece in pieces:
-                await answer.patiently(response.write(piece))
-        await answer.patiently(response.write_eof())
-    except SlowReaderError:
-        _cut_off(request)
-        raise
+                await patience.wait(response.write(piece))
+        await patience.wait(response.write_eof())
     except ConnectionError:
         _logger.debug("the client went away in the middle of a response")
-    finally:
-        await pieces.aclose()
     return response
 
 

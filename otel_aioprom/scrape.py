@@ -6,8 +6,10 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from time import perf_counter
 from typing import TypedDict
 
@@ -161,8 +163,11 @@ class Scraper:
         if auth is None:
             return None
         try:
-            check = asyncio.to_thread(auth.check, authorization) if auth.slow else None
-            allowed = auth.check(authorization) if check is None else await check
+            if auth.slow:
+                loop = asyncio.get_running_loop()
+                allowed = await loop.run_in_executor(_checker(), auth.check, authorization)
+            else:
+                allowed = auth.check(authorization)
         except SecretError as error:
             return _unverifiable(error)
         return None if allowed else _unauthorized(auth)
@@ -261,6 +266,12 @@ class _Exchange:
         for chunk in chunks:
             self.size += len(chunk)
             yield chunk
+
+
+@cache
+def _checker() -> Executor:
+    """The thread in which slow credentials are checked one by one: a flood of wrong ones takes no thread of others."""
+    return ThreadPoolExecutor(1, "otel_aioprom credentials")
 
 
 def _patience(header: str | None) -> float:

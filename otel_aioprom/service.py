@@ -87,7 +87,7 @@ class Service:
         self._endpoints: dict[str, Scraper] = {}
         self._runner: web.AppRunner | None = None
         self._sites: list[web.SockSite] = []
-        self._refreshing: asyncio.TimerHandle | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._root = ""
         self._metrics_path = "/metrics"
         self._in_flight = 0
@@ -173,7 +173,8 @@ class Service:
             if isinstance(error, OSError | OverflowError):
                 raise ServiceStartError(f"{addr or '*'}:{port}", str(error)) from error
             raise
-        self._refresh()
+        if self._web is not None:
+            self._refreshing = asyncio.create_task(self._refresh(self._web))
 
     def _tls(self, ssl: ssl_module.SSLContext | None) -> ssl_module.SSLContext | None:
         configured = None if self._web is None else self._web.ssl
@@ -181,11 +182,11 @@ class Service:
             raise ValueError("certificates are named by the web configuration: leave ssl out")
         return configured or ssl
 
-    def _refresh(self) -> None:
-        """Look after the files of the web configuration, now and every few seconds."""
-        if self._web is not None and self._runner is not None:
-            self._web.refresh()
-            self._refreshing = asyncio.get_running_loop().call_later(_REFRESH, self._refresh)
+    async def _refresh(self, configuration: WebConfig) -> None:
+        """Look after the files of the web configuration every few seconds, in a thread: one may be long."""
+        while True:
+            await asyncio.sleep(_REFRESH)
+            await asyncio.to_thread(configuration.refresh)
 
     def _application(self, endpoints: Mapping[str, Scraper]) -> web.Application:
         application = web.Application()

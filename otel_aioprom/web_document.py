@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Collection, Mapping
-from functools import cache, partial
-from importlib import import_module
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from otel_aioprom.credentials import FileSignature, file_signature
-from otel_aioprom.errors import MissingExtraError, WebConfigError
-
-EXTRA = "web-config"
+from otel_aioprom.errors import WebConfigError
+from otel_aioprom.web_yaml import cut, parse
 
 _LARGEST = 1024 * 1024  # bytes of a configuration; more is another file, given by mistake
-_SHOWN = 60  # characters of a key or value that an error shows
-_MERGE = "tag:yaml.org,2002:merge"
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "nothing"),
     (bool, "true or false"),
@@ -63,9 +58,9 @@ class Document:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            # Not chained, here and below: the errors quote the file, which may hold secrets.
+            # Not chained: the error holds the file, in which may be secrets.
             raise self.error(f"line {line}", "this is no UTF-8") from None
-        return Section(self, "", self._parse(text), keys, refused)
+        return Section(self, "", parse(text, self.error), keys, refused)
 
     def _content(self) -> bytes:
         self.look_at(self.path, "")
@@ -77,23 +72,6 @@ class Document:
         if len(content) > _LARGEST:
             raise self.error("", f"the file is larger than {_LARGEST} bytes")
         return content
-
-    def _parse(self, text: str) -> object:
-        yaml, loader = _yaml()
-        try:
-            return yaml.load(text, loader)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            reason = error.problem or error.context or "no YAML"
-            raise self.error(f"line {mark.line + 1}" if mark else "", _cut(reason)) from None
-        except yaml.reader.ReaderError as error:
-            where = f"line {text.count(chr(10), 0, error.position) + 1}"
-            raise self.error(where, "a character that YAML does not allow") from None
-        except RecursionError:
-            raise self.error("", "nested too deeply") from None
-        except Exception as error:  # noqa: BLE001 - a day 99 or a malformed number raise what they like
-            reason = f"a value that its YAML type does not allow ({type(error).__name__})"
-            raise self.error("", reason) from None
 
     def look_at(self, path: Path, where: str) -> None:
         """Note the signature of a file before it is read.
@@ -147,7 +125,7 @@ class Section:
         if key in refused:
             raise self.error(key, refused[key])
         if keys and key not in keys:
-            raise self.error(_cut(key), f"unknown; {_suggest(key, keys)}")
+            raise self.error(cut(key), f"unknown; {_suggest(key, keys)}")
 
     def error(self, key: str, reason: str) -> WebConfigError:
         """Return an error about a key of this section."""
@@ -211,20 +189,8 @@ class Section:
 
     def _chosen(self, key: str, word: str, choices: Mapping[str, _T]) -> _T:
         if word not in choices:
-            raise self.error(key, f"{_cut(word)!r} is unknown; {_suggest(word, choices)}")
+            raise self.error(key, f"{cut(word)!r} is unknown; {_suggest(word, choices)}")
         return choices[word]
-
-
-def require(module: str, package: str) -> Any:
-    """Import what an extra brings.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(package, EXTRA) from error
 
 
 def reason_of(error: OSError) -> str:
@@ -232,36 +198,11 @@ def reason_of(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _cut(text: str) -> str:
-    shown = text if text.isprintable() else ascii(text)[1:-1]
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-
-
 def _suggest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(_cut(word), known, 1)
+    near = difflib.get_close_matches(cut(word), known, 1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
 
 
 def _kind(value: object) -> str:
     names = (name for kind, name in _KINDS if isinstance(value, kind))
     return next(names, f"a {type(value).__name__}")
-
-
-@cache
-def _yaml() -> tuple[Any, type[Any]]:
-    """The module and a safe loader of its that takes no key twice."""
-    yaml = require("yaml", "PyYAML")
-    construct: Callable[..., dict[Any, Any]] = yaml.SafeLoader.construct_mapping
-    refusal = partial(yaml.constructor.ConstructorError, None, None)
-
-    def construct_mapping(self: Any, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.tag == _MERGE:  # these can make a small file grow without end
-                raise refusal("merge keys (<<) are not served", key.start_mark)
-            if (key.tag, str(key.value)) in seen:
-                raise refusal(f"{_cut(str(key.value))!r} stands here a second time", key.start_mark)
-            seen.add((key.tag, str(key.value)))
-        return construct(self, node, deep=deep)
-
-    return yaml, type("_Loader", (yaml.SafeLoader,), {"construct_mapping": construct_mapping})

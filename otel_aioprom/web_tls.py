@@ -6,7 +6,8 @@ import ipaddress
 import logging
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -145,11 +146,8 @@ def _set_certificate(context: ssl.SSLContext, section: Section) -> None:
     if certificate is None or key is None:
         missing = "cert_file" if certificate is None else "key_file"
         raise section.error(missing, "is needed for TLS")
-    try:
+    with _complaining(section, "cert_file", f"{str(certificate)!r} and {str(key)!r}"):
         context.load_cert_chain(certificate, key, _no_password)
-    except (OSError, ValueError) as error:
-        reason = f"{str(certificate)!r} and {str(key)!r} cannot be used: {_reason(error)}"
-        raise section.error("cert_file", reason) from error
 
 
 def _no_password() -> NoReturn:
@@ -181,11 +179,8 @@ def _set_clients(context: _Context, section: Section) -> None:
 
 def _load_authorities(context: ssl.SSLContext, section: Section, path: Path) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Go: whom the file names is trusted
-    try:
+    with _complaining(section, "client_ca_file", repr(str(path))):
         context.load_verify_locations(path)
-    except (OSError, ValueError) as error:
-        reason = f"{str(path)!r} cannot be used: {_reason(error)}"
-        raise section.error("client_ca_file", reason) from error
     if not context.cert_store_stats()["x509"]:
         raise section.error("client_ca_file", f"{str(path)!r} holds no certificate")
 
@@ -197,7 +192,8 @@ def _set_versions(context: ssl.SSLContext, section: Section) -> None:
         raise section.error("min_version", "is above max_version")
     with warnings.catch_warnings():  # old versions are deprecated; who names them knows
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version, context.maximum_version = lowest, highest
+        with _complaining(section, "min_version", f"from {lowest.name} to {highest.name}"):
+            context.minimum_version, context.maximum_version = lowest, highest
 
 
 def _set_ciphers(context: ssl.SSLContext, section: Section) -> None:
@@ -209,21 +205,32 @@ def _set_ciphers(context: ssl.SSLContext, section: Section) -> None:
         raise section.error("cipher_suites", reason)
     if suites:
         # OpenSSL shakes hands below TLS 1.2 at its lowest level of security only.
-        context.set_ciphers(":".join([*suites, *(["@SECLEVEL=0"] if old else [])]))
+        with _complaining(section, "cipher_suites", ", ".join(suites)):
+            context.set_ciphers(":".join([*suites, *(["@SECLEVEL=0"] if old else [])]))
     if not section.flag("prefer_server_cipher_suites", default=True):
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
 
 
 def _set_curves(context: ssl.SSLContext, section: Section) -> None:
     curves = section.choices("curve_preferences", _CURVES)
-    if len(curves) == 1:
-        context.set_ecdh_curve(curves[0])
-    elif curves:
-        set_groups = getattr(context, "set_groups", None)  # from Python 3.15 on
-        if set_groups is None:
-            reason = "Python's ssl takes one curve here: name one, or none for OpenSSL's own choice"
-            raise section.error("curve_preferences", reason)
-        set_groups(":".join(curves))
+    set_groups = getattr(context, "set_groups", None)  # from Python 3.15 on
+    if len(curves) > 1 and set_groups is None:
+        reason = "Python's ssl takes one curve here: name one, or none for OpenSSL's own choice"
+        raise section.error("curve_preferences", reason)
+    with _complaining(section, "curve_preferences", ", ".join(curves)):
+        if curves and set_groups is not None:
+            set_groups(":".join(curves))
+        elif curves:
+            context.set_ecdh_curve(curves[0])  # before Python 3.11, this does not know X25519
+
+
+@contextmanager
+def _complaining(section: Section, key: str, what: str) -> Iterator[None]:
+    """Tell what ``ssl`` complains about."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise section.error(key, f"{what} cannot be used: {_reason(error)}") from error
 
 
 def _sans(certificate: dict[str, Any]) -> frozenset[str]:
@@ -243,5 +250,7 @@ def _plain(name: str) -> str:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "no certificate or key in PEM format").replace("_", " ").lower()
+        # None where a file holds no PEM, and not there at all where no suite is known.
+        reason: str | None = getattr(error, "reason", None)
+        return (reason or "OpenSSL finds nothing there that it knows").replace("_", " ")
     return reason_of(error) if isinstance(error, OSError) else str(error)

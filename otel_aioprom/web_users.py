@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from otel_aioprom.credentials import BASIC_CHALLENGE, basic_credentials
-from otel_aioprom.web_document import Section, require
+from otel_aioprom.web_document import Section
+from otel_aioprom.web_yaml import require
 
 # The last character of the salt carries two bits; another one than these four is refused by bcrypt.
 _HASH = re.compile(

@@ -20,7 +20,7 @@ from otel_aioprom.numbers import canonical_float, float_text
 
 _FIRST_STEP = 4
 _LAST_STEP = 1024
-_CHUNK = 32_768  # characters
+_CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds
 _KNOWN_NAMES = 4096
 _LABELS = "\0"  # stands in no name, bound or value
@@ -30,7 +30,7 @@ Write = Callable[[Sequence[Any]], str]
 
 
 def in_steps(every: Sequence[Any], write: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:
-    """Write series in steps of at most half a millisecond and some 32 KB.
+    """Write series in steps of at most half a millisecond and some 64 KB.
 
     Args:
         every: The series.

@@ -19,10 +19,12 @@ from otel_aioprom.renderer import (
     async_render,
     check_on_error,
     in_pieces,
+    in_pieces_blocking,
     render,
 )
 
 PIECE = 65_536
+LEAST = 49_152
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
@@ -153,14 +155,15 @@ async def test_options_of_exposition_reach_the_format() -> None:
         [PIECE, 0, 1],
     ],
 )
-async def test_pieces_are_64_kib(sizes: list[int]) -> None:
-    """All but the last, in order, and none is empty."""
+async def test_pieces_are_worth_a_write(sizes: list[int]) -> None:
+    """All but the last are of about 64 KiB, chunks stay in order and whole, and no piece is empty."""
     chunks = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
     pieces = await pieces_of(chunks)
 
     assert b"".join(pieces) == b"".join(chunks)
-    assert all(len(piece) == PIECE for piece in pieces[:-1])
-    assert all(0 < len(piece) <= PIECE for piece in pieces)
+    assert all(len(piece) >= LEAST for piece in pieces[:-1])
+    assert all(0 < len(piece) < LEAST + max(sizes) for piece in pieces)
+    assert list(in_pieces_blocking(chunks)) == pieces
     assert all(type(piece) is bytes for piece in pieces)
 
 

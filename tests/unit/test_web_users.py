@@ -65,7 +65,17 @@ def test_users_with_their_passwords_pass(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Basic =", "Bearer x", basic("alice:b"), basic("carol:a"), basic("alice:"), basic("a\0:\0")]
+    "header",
+    [
+        None,
+        "",
+        "Basic =",
+        "Bearer x",
+        basic("alice:b"),
+        basic("carol:a"),
+        basic("alice:"),
+        basic("a\0:\0"),
+    ],
 )
 def test_others_do_not_pass(header: str | None) -> None:
     """Nor with the password of another user, whatever the header is."""
