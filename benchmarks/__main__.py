@@ -14,7 +14,7 @@ from benchmarks import machine, report
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-TOPICS = ("recording", "text", "otel", "http", "memory")
+TOPICS = ("recording", "text", "formats", "otel", "http", "memory")
 ROUNDS = 7
 QUICK_ROUNDS = 2
 _MISSING = (

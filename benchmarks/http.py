@@ -3,8 +3,8 @@
 Each contender serves from a process of its own (`benchmarks.serving`), idle but while
 it is measured; this process is the client, a bare blocking socket that asks and throws
 away, so none of its work holds the serving loop's interpreter. A reading is a few
-scrapes, one after the other, each on a new connection; read are the scrapes a second (higher
-is better) and the longest time for which the serving loop did not come round to its 1 ms
+scrapes, one after the other, each on a new connection; read are the time of a scrape and the
+longest time for which the serving loop did not come round to its 1 ms
 ticker. ``idle`` is our server with nobody asking: the noise of the machine itself.
 """
 
@@ -31,6 +31,7 @@ from benchmarks.measure import (
     interleave,
 )
 from benchmarks.serving import HOST
+from benchmarks.subjects import ACCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,8 @@ QUICK_SERIES = 5_000
 SCRAPES = 3
 """Scrapes of one reading."""
 STALL_GOAL_MS = 10.0
-GZIP = f"{OURS} gzip"
+TIME_GOAL = Goal(1 / 15, AIOPROMETHEUS)
+FORMATS = ("text 0.0.4", "openmetrics", "protobuf")
 IDLE = "idle"
 IDLE_SECONDS = 0.3
 PLAIN_BYTES_A_SERIES = 40
@@ -55,11 +57,11 @@ class Reading(NamedTuple):
     """What one contender showed in one round.
 
     Attributes:
-        rate: Scrapes a second.
+        time: Of a scrape, in milliseconds.
         stall: Longest delay of the ticker, in milliseconds.
     """
 
-    rate: float
+    time: float
     stall: float
 
 
@@ -69,8 +71,8 @@ class Server:
     Owns the process and the connection; `close` ends both, and may be called again.
     """
 
-    def __init__(self, name: str, series: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.serving", name, str(series)]
+    def __init__(self, name: str, series: int, values: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.serving", name, str(series), values]
         root = Path(__file__).parents[1]
         self._process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE)  # noqa: S603 - our own module
         assert self._process.stdout is not None
@@ -86,15 +88,19 @@ class Server:
         self._control.sendall(f"{word}\n".encode())
         return float(self._control.makefile("rb", buffering=0).readline())
 
-    def scrape(self, *, gzip: bool) -> int:
+    def scrape(self, protocol: str = "text 0.0.4", *, gzip: bool = False) -> int:
         """Ask for the metrics once.
+
+        Args:
+            protocol: One of our formats; the peers have text 0.0.4.
+            gzip: Ask for a compressed answer.
 
         Returns:
             Bytes received, headers among them.
         """
         accepted = "gzip" if gzip else "identity"
         request = (
-            f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/plain;version=0.0.4\r\n"
+            f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\nAccept: {ACCEPT[protocol]}\r\n"
             f"Accept-Encoding: {accepted}\r\nConnection: close\r\n\r\n"
         )
         with socket.create_connection(self._address, timeout=_PATIENCE) as connection:
@@ -117,37 +123,56 @@ def measure(rounds: int, *, quick: bool) -> list[Case]:
         quick: A twentieth of the series.
 
     Returns:
-        Two cases: the rate and the longest stall.
+        Three cases: the time of a scrape twice, with whole and with mixed numbers, and the longest stall.
     """
     series = QUICK_SERIES if quick else SERIES
+    whole = _readings(series, "whole", rounds)
+    times = {name: [reading.time for reading in values] for name, values in whole.items()}
+    times.pop(IDLE)
+    stalls = {name: [reading.stall for reading in values] for name, values in whole.items()}
+    mixed = {
+        name: [reading.time for reading in values]
+        for name, values in _readings(series, "mixed", rounds).items()
+        if name != IDLE
+    }
+    words = f"{series:,} counters over HTTP"
+    worst = [max(at_once) for at_once in zip(*[stalls[name] for name in stalls if OURS in name])]
+    return [
+        Case(TOPIC, f"{words}, whole numbers, a scrape", "ms", times, [TIME_GOAL]),
+        Case(TOPIC, f"{words}, a quarter with 17 digits, a scrape", "ms", mixed),
+        Case(TOPIC, f"{words}, longest loop stall", "ms", stalls),
+        Case(
+            TOPIC,
+            f"{words}, longest loop stall of all our formats, plain and gzip",
+            "ms",
+            {OURS: worst, IDLE: stalls[IDLE]},
+            [Goal(STALL_GOAL_MS)],
+        ),
+    ]
+
+
+def _readings(series: int, values: str, rounds: int) -> dict[str, list[Reading]]:
     with ExitStack() as stack:
         servers = {}
         for name in (OURS, PROMETHEUS, AIOPROMETHEUS):
-            servers[name] = Server(name, series)
+            servers[name] = Server(name, series, values)
             stack.callback(servers[name].close)
-        readings = interleave(_contenders(servers), rounds)
-    rates = {
-        name: [reading.rate for reading in values]
-        for name, values in readings.items()
-        if name != IDLE
-    }
-    stalls = {name: [reading.stall for reading in values] for name, values in readings.items()}
-    words = f"{series:,} counters over HTTP"
-    return [
-        Case(TOPIC, f"{words}, rate (higher is better)", "scrapes/s", rates),
-        Case(TOPIC, f"{words}, longest loop stall", "ms", stalls, [Goal(STALL_GOAL_MS)]),
-    ]
+        return interleave(_contenders(servers), rounds)
 
 
 def _contenders(servers: dict[str, Server]) -> list[Contender[Reading]]:
-    plain = [
-        Contender(name, _reader(server, partial(server.scrape, gzip=False)))
-        for name, server in servers.items()
-    ]
+    plain = [Contender(name, _reader(server, server.scrape)) for name, server in servers.items()]
     ours = servers[OURS]
+    others = [(name, gzip) for name in FORMATS for gzip in (False, True)][1:]
     return [
         *plain,
-        Contender(GZIP, _reader(ours, partial(ours.scrape, gzip=True))),
+        *[
+            Contender(
+                f"{OURS} {name}{' gzip' if gzip else ''}",
+                _reader(ours, partial(ours.scrape, name, gzip=gzip)),
+            )
+            for name, gzip in others
+        ],
         Contender(IDLE, _reader(ours, partial(time.sleep, IDLE_SECONDS / SCRAPES))),
     ]
 
@@ -159,7 +184,7 @@ def _reader(server: Server, action: Callable[[], object]) -> Callable[[], Readin
         for _ in range(SCRAPES):
             action()
         spent = time.perf_counter() - start
-        return Reading(SCRAPES / spent, server.order("stop") * _MILLI)
+        return Reading(spent / SCRAPES * _MILLI, server.order("stop") * _MILLI)
 
     return read
 

@@ -1,4 +1,4 @@
-"""One server process of topic http: ``python -m benchmarks.serving NAME SERIES``.
+"""One server process of topic http: ``python -m benchmarks.serving NAME SERIES VALUES``.
 
 Serves counters with one library on a loopback port, and on a second port takes orders:
 ``start`` begins a 1 ms ticker in the very loop that serves, ``stop`` ends it and answers
@@ -113,16 +113,17 @@ async def _obey(
         ended.set()
 
 
-async def main(name: str, series: int) -> None:
+async def main(name: str, series: int, values: str) -> None:
     """Serve until the control connection is closed.
 
     Args:
         name: The contender.
         series: How many counters.
+        values: ``whole`` numbers, or ``mixed``: a quarter with 17 digits.
     """
     subject = COUNTERS[name]()
     for row, amount in zip(label_rows(series), amounts(series), strict=True):
-        subject.record(row, amount)
+        subject.record(row, amount if values == "mixed" else int(amount))
     gc.collect()
     metrics_url = await _SERVERS[name](subject.registry)
     ended = asyncio.Event()
@@ -134,4 +135,4 @@ async def main(name: str, series: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

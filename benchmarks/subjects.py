@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aioprometheus
 import prometheus_client
+import prometheus_client.openmetrics.exposition
 from aioprometheus.formats.text import TextFormatter
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics.export import MetricReader
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 COUNTER = ("bench_requests_total", "Requests served.")
 HISTOGRAM = ("bench_duration_seconds", "Time to answer a request.")
 LABELS = ("method", "path", "code")
+ACCEPT = {
+    "text 0.0.4": "text/plain;version=0.0.4",
+    "text 1.0.0": "text/plain;version=1.0.0",
+    "openmetrics": "application/openmetrics-text;version=1.0.0",
+    "protobuf": "application/vnd.google.protobuf;"
+    "proto=io.prometheus.client.MetricFamily;encoding=delimited",
+}
+"""Our formats, and how each is asked for."""
 NO_LIMIT = 10_000_000
 LIMITS: dict[Any, int] = {sdk.Counter: NO_LIMIT, sdk.Histogram: NO_LIMIT}
 """The SDK stops at 2000 series of an instrument unless told otherwise."""
@@ -75,6 +84,16 @@ def _ours_histogram() -> Subject:
         histogram.observe({"method": row[0], "path": row[1]}, value)
 
     return Subject(record, lambda: otel_aioprom.render(registry, [])[0], registry)
+
+
+def in_format(registry: Any, protocol: str) -> Callable[[], object]:
+    """Give the encoding of a registry of ours in one of the formats."""
+    return lambda: otel_aioprom.render(registry, [ACCEPT[protocol]])[0]
+
+
+def prometheus_openmetrics(registry: Any) -> Callable[[], object]:
+    """Give prometheus_client's encoding in OpenMetrics."""
+    return lambda: prometheus_client.openmetrics.exposition.generate_latest(registry)
 
 
 def _prometheus_counter() -> Subject:

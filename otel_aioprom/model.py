@@ -48,7 +48,6 @@ class Series:
         wire: What the protobuf format repeats in each response, kept from the first one on.
         created: When counting began, in seconds since the epoch; ``None`` if that is unknown, and for
             all that do not count.
-        exemplar: Of a counter, the latest one if there is any.
     """
 
     __slots__ = ()
@@ -57,7 +56,11 @@ class Series:
     text: str
     wire: bytes | None = None
     created: float | None = None
-    exemplar: Exemplar | None = None
+
+    @property
+    def exemplar(self) -> Exemplar | None:
+        """Of a counter, the latest one if there is any."""
+        return None
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

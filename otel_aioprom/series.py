@@ -60,11 +60,9 @@ class CounterSeries(NumberSeries):
         value: Where the series starts.
         created: When counting began, in seconds since the epoch, if that is known.
 
-    Attributes:
-        exemplar: The latest one, if there is any.
     """
 
-    __slots__ = ("created", "exemplar")
+    __slots__ = ("_exemplar", "created")
 
     def __init__(
         self,
@@ -76,7 +74,17 @@ class CounterSeries(NumberSeries):
     ) -> None:
         super().__init__(names, values, text, value)
         self.created = created
-        self.exemplar: Exemplar | None = None
+        self._exemplar: Exemplar | None = None
+
+    @property
+    def exemplar(self) -> Exemplar | None:
+        """The latest one, if there is any."""
+        return self._exemplar
+
+    @exemplar.setter
+    def exemplar(self, exemplar: Exemplar | None) -> None:
+        self._exemplar = exemplar
+        self.wire = None  # which would stand for a series without one
 
     def set(self, value: Number) -> None:
         """Replace the value; a smaller one is a reset, from which counting begins anew.

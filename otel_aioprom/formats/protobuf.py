@@ -8,8 +8,8 @@ the family is written whole, and kept until it has left.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import Struct, pack
 from typing import Any, NamedTuple
 
 from otel_aioprom.formats import wire
@@ -20,6 +20,7 @@ from otel_aioprom.model import Exemplar, MetricFamily, Series
 
 _METRIC = b"\x22"
 _AT_ONCE = 1024
+_SPLIT = Struct("8s" * _AT_ONCE)
 
 
 class _Kind(NamedTuple):
@@ -111,57 +112,78 @@ class _Content:
         self._kind = kind
         self._exemplar = exemplar
         self._moment = moment
-        self._tails: dict[int, list[bytes]] = {}
-        self._written: list[bytes] = []
-        self._heads: list[bytes] = []
-        self._series: Sequence[Any] = ()
+        self._fields: dict[int, wire.ClassicFields] = {}
+        self._parts: list[tuple[Sequence[bytes], bytes]] = []
+        self._exemplars = False
 
     def measure(self, family: MetricFamily) -> Iterator[int]:
         """Find out how long the metrics are, a step at a time."""
         write = {"histogram": self._histogram, "summary": self._summary}.get(family.type)
-        if write is None and (self._moment or (yield from _have_exemplars(family.series))):
-            write = self._number
-        if write is None:
-            yield from self._measure_numbers(family.series)
-        else:
+        if write is not None:
             yield from self._write_all(family.series, write)
+        elif self._moment:
+            yield from self._write_all(family.series, self._number)
+        else:
+            yield from self._measure_numbers(family.series)
 
     def _write_all(self, every: Sequence[Series], write: Callable[[Any], bytes]) -> Iterator[int]:
         for chunk in in_steps(every, lambda some: b"".join([write(one) for one in some])):
-            self._written.append(chunk)
+            self._parts.append(([chunk], b""))
             yield len(chunk)
 
-    def _measure_numbers(self, every: Sequence[Series]) -> Iterator[int]:
-        """Take what stands before each value from the series, or make it; a value is eight bytes."""
-        self._series = every
+    def _measure_numbers(self, every: Sequence[Any]) -> Iterator[int]:
+        """Take the values, and what stands before each of them; a value is eight bytes.
+
+        Series with exemplars are written whole, as the exemplars may change.
+        """
         for start in range(0, len(every), _AT_ONCE):
             some = every[start : start + _AT_ONCE]
-            heads = [one.wire or _number_head(one, self._kind) for one in some]
-            self._heads += heads
-            yield sum(map(len, heads)) + 8 * len(heads)
+            self._exemplars = False
+            heads = [one.wire or self._number_head(one) for one in some]
+            if self._exemplars:
+                heads, values = [self._number(one) for one in some], b""
+            else:
+                values = pack(f"<{len(heads)}d", *[one.value for one in some])
+            self._parts.append((heads, values))
+            # Joining them is the quickest way to add up their lengths.
+            yield len(b"".join(heads)) + len(values)
+
+    def _number_head(self, one: Any) -> bytes:
+        """Write all of a metric but its value, and keep it: the start time goes before the value."""
+        if one.exemplar is not None:
+            self._exemplars = True
+            return b""
+        value = wire.created_field(b"\x1a", one.created) + b"\x09"
+        inner = wire.label_fields(one.pairs) + self._kind.tag + wire.varint(len(value) + 8) + value
+        one.wire = head = _METRIC + wire.varint(len(inner) + 8) + inner
+        return head
 
     def chunks(self) -> Iterator[bytes]:
         """Write what was measured."""
-        for number, chunk in enumerate(self._written):
-            self._written[number] = b""  # what has left is not kept
-            yield chunk
-        for start in range(0, len(self._heads), _AT_ONCE):
-            heads = self._heads[start : start + _AT_ONCE]
-            parts = [b""] * (2 * len(heads))
-            parts[::2] = heads
-            parts[1::2] = map(
-                wire.double, [one.value for one in self._series[start : start + _AT_ONCE]]
-            )
-            yield b"".join(parts)
+        for place, (heads, values) in enumerate(self._parts):
+            self._parts[place] = ((), b"")  # what has left is not kept
+            if values:
+                parts = [b""] * (2 * len(heads))
+                parts[::2] = heads
+                parts[1::2] = _pieces_of_eight(values)
+                yield b"".join(parts)
+            else:
+                yield b"".join(heads)
 
     def _metric(self, one: Any, value: bytes) -> bytes:
-        labels = wire.label_fields(one.pairs)
+        labels = one.wire
+        if labels is None:
+            labels = one.wire = wire.label_fields(one.pairs)
+        return self._message(labels, value)
+
+    def _message(self, labels: bytes, value: bytes) -> bytes:
         return wire.field(_METRIC, labels + wire.field(self._kind.tag, value) + self._moment)
 
     def _number(self, one: Any) -> bytes:
         exemplar = self._exemplar(b"\x12", one.exemplar)
         created = wire.created_field(b"\x1a", one.created)
-        return self._metric(one, b"\x09" + wire.double(one.value) + exemplar + created)
+        value = b"\x09" + wire.double(one.value) + exemplar + created
+        return self._message(wire.label_fields(one.pairs), value)
 
     def _summary(self, one: Any) -> bytes:
         quantiles = [
@@ -175,9 +197,7 @@ class _Content:
 
     def _histogram(self, one: Any) -> bytes:
         (*counts, total), native = one.read()
-        parts = [b"\x08", wire.varint(sum(counts))]
-        parts += [] if total is None else [b"\x11", wire.double(total)]
-        parts += self._buckets(one, counts)
+        parts = [self._classic(one, counts, total)]
         parts += [] if native is None else [wire.native_fields(native)]
         parts.append(wire.created_field(b"\x7a", one.created))
         if native is not None:
@@ -186,45 +206,18 @@ class _Content:
             parts += [self._exemplar(b"\x82\x01", each) for each in timed]
         return self._metric(one, b"".join(parts))
 
-    def _buckets(self, one: Any, counts: Sequence[int]) -> Iterator[bytes]:
+    def _classic(self, one: Any, counts: Sequence[int], total: float | None) -> bytes:
         # Series of a family share their bounds objects, so that these are found without hashing them.
-        tails = self._tails.get(id(one.bounds))
-        if tails is None:
-            tails = self._tails[id(one.bounds)] = wire.bucket_tails(one.bounds)
-        upto = accumulate(counts)
+        fields = self._fields.get(id(one.bounds))
+        if fields is None:
+            fields = self._fields[id(one.bounds)] = wire.ClassicFields(one.bounds)
         if one.exemplars is None:
-            return map(wire.bucket, upto, tails)
-        return self._with_exemplars(one, upto, tails)
-
-    def _with_exemplars(
-        self, one: Any, upto: Iterator[int], tails: Sequence[bytes]
-    ) -> Iterator[bytes]:
-        """Write buckets with exemplars; the infinite one is written only if it has one."""
+            return fields.write(counts, total)
         exemplars = [self._exemplar(b"\x1a", each) for each in one.exemplars]
-        infinite = b"\x11" + wire.double(float("inf"))
-        every = [*tails, infinite] if exemplars[-1] else tails
-        return (
-            wire.bucket(count, tail + exemplar)
-            for count, tail, exemplar in zip(upto, every, exemplars)
-        )
+        return fields.write_with_exemplars(counts, total, exemplars)
 
 
-def _number_head(one: Any, kind: _Kind) -> bytes:
-    """Write all of a metric but its value, and keep it: the start time goes before the value."""
-    value = wire.created_field(b"\x1a", one.created) + b"\x09"
-    labels = wire.label_fields(one.pairs)
-    length = len(value) + 8
-    inner = labels + kind.tag + wire.varint(length) + value
-    head = _METRIC + wire.varint(len(inner) + 8) + inner
-    one.wire = head
-    return head
-
-
-def _have_exemplars(every: Sequence[Series]) -> Generator[int, None, bool]:
-    """Look for an exemplar, a step at a time."""
-    for start in range(0, len(every), _AT_ONCE):
-        found = [one.exemplar for one in every[start : start + _AT_ONCE]]
-        if found.count(None) < len(found):
-            return True
-        yield 0
-    return False
+def _pieces_of_eight(values: bytes) -> Sequence[bytes]:
+    if len(values) == _SPLIT.size:
+        return _SPLIT.unpack(values)
+    return [values[start : start + 8] for start in range(0, len(values), 8)]

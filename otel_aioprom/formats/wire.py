@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from math import isinf
+from itertools import accumulate
+from math import inf
 from struct import Struct
 
 from otel_aioprom.model import Exemplar
@@ -18,6 +19,7 @@ double = Struct("<d").pack
 """Eight bytes of a number."""
 
 _ONE_BYTE = 0x80
+_TWO_BYTES = 0x4000
 _NANOSECONDS = 1_000_000_000
 _WRAP = 1 << 64  # negative integers are written as their complement
 _KNOWN = 1024
@@ -34,8 +36,8 @@ def varint(number: int) -> bytes:
         >>> varint(300).hex(" "), varint(-5).hex()
         ('ac 02', 'fbffffffffffffffff01')
     """
-    if 0 <= number < _ONE_BYTE:
-        return _SMALL[number]
+    if 0 <= number < _TWO_BYTES:
+        return _SMALL[number] if number < _ONE_BYTE else bytes((number & 0x7F | 0x80, number >> 7))
     number %= _WRAP
     parts = bytearray()
     while number >= _ONE_BYTE:
@@ -105,19 +107,60 @@ def exemplar_message(exemplar: Exemplar, labels: Iterable[tuple[str, str]]) -> b
     return label_fields(labels) + b"\x11" + double(exemplar.value) + moment
 
 
-def bucket_tails(bounds: Sequence[float]) -> list[bytes]:
-    """Write the upper bounds of all buckets but the infinite one: field 2 of a bucket."""
-    return [b"\x11" + double(bound) for bound in bounds if not isinf(bound) or bound < 0]
+class ClassicFields:
+    """Writes count, sum and buckets of histograms that have the same bounds.
 
-
-def bucket(count: int, tail: bytes) -> bytes:
-    """Write a bucket, field 3 of a histogram.
+    What stands between the numbers depends on nothing but how many bytes each number takes, so it is made once
+    for each such row of lengths.
 
     Args:
-        count: Observations up to its bound.
-        tail: The bound, and an exemplar if there is one.
+        bounds: Upper bounds; the infinite one is written only where it has an exemplar.
     """
-    return field(b"\x1a", b"\x08" + varint(count) + tail)
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._tails = [b"\x11" + double(bound) for bound in bounds if bound != inf]
+        self._templates: dict[bytes, bytes] = {}
+
+    def write(self, counts: Sequence[int], total: float | None) -> bytes:
+        """Write the fields of one histogram.
+
+        Args:
+            counts: Observations of each bucket alone.
+            total: Their sum; it is left out if it is unknown.
+        """
+        upto = list(map(varint, accumulate(counts)))
+        lengths = bytes(map(len, upto))
+        template = self._templates.get(lengths)
+        if template is None:
+            template = self._templates[lengths] = self._template(lengths)
+        added = b"" if total is None else b"\x11" + double(total)
+        return template % (upto[-1], added, *upto[: len(self._tails)])
+
+    def _template(self, lengths: bytes) -> bytes:
+        buckets = [
+            # No bucket is as long as 37 bytes, which would be a percent sign.
+            b"\x1a%c\x08%%b%b" % (1 + length + len(tail), tail.replace(b"%", b"%%"))
+            for length, tail in zip(lengths, self._tails)
+        ]
+        return b"\x08%b%b" + b"".join(buckets)
+
+    def write_with_exemplars(
+        self, counts: Sequence[int], total: float | None, exemplars: Sequence[bytes]
+    ) -> bytes:
+        """Write the fields of one histogram, an exemplar in each bucket that has one.
+
+        Args:
+            counts: Observations of each bucket alone.
+            total: Their sum; it is left out if it is unknown.
+            exemplars: The field of each bucket's exemplar, or nothing.
+        """
+        added = b"" if total is None else b"\x11" + double(total)
+        tails = [*self._tails, b"\x11" + double(inf)] if exemplars[-1] else self._tails
+        buckets = [
+            field(b"\x1a", b"\x08" + varint(count) + tail + exemplar)
+            for count, tail, exemplar in zip(accumulate(counts), tails, exemplars)
+        ]
+        return b"".join([b"\x08", varint(sum(counts)), added, *buckets])
 
 
 def native_fields(native: NativeBuckets) -> bytes:
