@@ -42,6 +42,24 @@ def fetch(url: str, program: subprocess.Popen[str]) -> str:
     raise AssertionError(f"no answer from {url}")
 
 
+EXPLAINED = [
+    (page.relative_to(ROOT).as_posix(), block)
+    for page in sorted((ROOT / "docs").glob("*/*.md"))
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), EXPLAINED, ids=[f"{page}-{i}" for i, (page, _) in enumerate(EXPLAINED)]
+)
+def test_programs_in_explanations_run_to_their_end(page: str, block: str) -> None:
+    """With what they claim."""
+    program = [sys.executable, "-W", "error", "-c", block]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+    assert done.returncode == 0, f"{page}: {done.stderr}"
+
+
 @pytest.mark.parametrize(
     ("page", "block"), BLOCKS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(BLOCKS)]
 )
