@@ -105,7 +105,7 @@ class Scraper:
         protobuf_escaping: Escaping = "underscores",
         included: Sequence[str] | None = None,
         excluded: Sequence[str] | None = None,
-        max_concurrent: int | None = 40,
+        max_concurrent: int | None = 100,
         send_timeout: float | None = 10.0,
         auth: Authenticator | None = None,
         self_metrics: bool = True,
