@@ -147,7 +147,7 @@ async def test_m2_scrapes_at_once_share_collections() -> None:
     registry = CollectorRegistry()
     source = HeldSource(family("x"))
     registry.add_source(source)
-    async with Service(registry).running(addr="127.0.0.1") as service:
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
         first = asyncio.create_task(fetch(service.metrics_url))
         await source.wait_begun()
         others = [asyncio.create_task(fetch(service.metrics_url)) for _ in range(49)]

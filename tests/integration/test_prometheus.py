@@ -178,8 +178,9 @@ async def test_types_and_helps_of_the_demo_are_found_again(stage: Stage, shop: M
         for family in families:
             if family.name.startswith("otel_aioprom_"):
                 continue
-            # The client's parser takes `_total` off a counter's name, OpenMetrics too.
-            entries = metadata.get(family.name, []) + metadata.get(f"{family.name}_total", [])
+            # The client's parser takes `_total` off a counter's name, OpenMetrics too, and `_info` off others.
+            names = (family.name, f"{family.name}_total", family.name.removesuffix("_info"))
+            entries = [entry for name in names for entry in metadata.get(name, [])]
             kinds = {"info", "gauge"} if family.name.startswith("target") else {family.type}
             assert any(
                 entry["type"] in kinds and entry["help"] == family.documentation
