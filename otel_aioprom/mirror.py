@@ -12,6 +12,7 @@ from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import MetricFamily, Series
 
 _ANY_NAME = "mirrored"
+_SHOWN_AS = {"info": "gauge", "stateset": "gauge"}
 
 
 class _Image(NamedTuple):
@@ -47,7 +48,7 @@ class Mirror:
 
     def _image(self, family: MetricFamily) -> _Image:
         known = self._images.get(family.name)
-        if known is None or known.collector.kind.name != family.type.replace("info", "gauge"):
+        if known is None or known.collector.kind.name != _SHOWN_AS.get(family.type, family.type):
             known = _Image(_make_collector(family), ())
         if known.series is not family.series:
             known.collector.fill(family.series)
@@ -79,7 +80,7 @@ def _make_kind(family: MetricFamily) -> Collector[Any]:
     kinds: dict[str, type[Collector[Any]]] = {
         "counter": Counter,
         "gauge": Gauge,
-        "info": Gauge,
         "summary": Summary,
     }
-    return kinds.get(family.type, Collector)(family.name, family.doc)
+    kind = _SHOWN_AS.get(family.type, family.type)
+    return kinds.get(kind, Collector)(family.name, family.doc)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+UNITLESS = ("info", "stateset")
+"""Types that have no unit."""
+
+
 class Exemplar(NamedTuple):
     """One observation, kept as an example of those that a sample counts.
 
@@ -87,7 +91,7 @@ class MetricFamily:
     Attributes:
         name: The name that samples carry in the text format, without ``_bucket``, ``_sum`` and
             ``_count``: a counter's ``_total`` and an info's ``_info`` belong to it.
-        type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped`` or ``info``.
+        type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped``, ``info`` or ``stateset``.
         doc: The description, not escaped; empty if there is none.
         unit: The unit's words as in the name (``seconds``), or empty.
         series: Series of the class that the type asks for, no two with the same labels, in the

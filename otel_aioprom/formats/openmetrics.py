@@ -25,7 +25,7 @@ from otel_aioprom.formats.lines import (
 )
 from otel_aioprom.labels import encodable, escaped_pairs, help_text, inner_text
 from otel_aioprom.merge import without_clashes
-from otel_aioprom.model import Exemplar, MetricFamily
+from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily
 from otel_aioprom.numbers import float_text
 
 _TYPES = {"untyped": "unknown"}
@@ -125,7 +125,7 @@ def _head(family: MetricFamily, base: str) -> str:
     """TYPE, UNIT and HELP, the last two where there is something to say (E28, E29)."""
     name = shown_name(base)
     lines = [f"# TYPE {name} {_TYPES.get(family.type, family.type)}\n"]
-    if family.unit and family.type != "info" and base.endswith(f"_{family.unit}"):
+    if family.unit and family.type not in UNITLESS and base.endswith(f"_{family.unit}"):
         lines.append(f"# UNIT {name} {family.unit}\n")
     if family.doc:
         lines.append(f"# HELP {name} {help_text(family.doc, quotes=True)}\n")

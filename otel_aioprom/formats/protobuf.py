@@ -16,7 +16,7 @@ from otel_aioprom.formats import wire
 from otel_aioprom.formats.base import IFormatter
 from otel_aioprom.formats.lines import in_steps
 from otel_aioprom.labels import Pairs, escaped_pairs
-from otel_aioprom.model import Exemplar, MetricFamily, Series
+from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily, Series
 
 _METRIC = b"\x22"
 _AT_ONCE = 1024
@@ -34,6 +34,7 @@ _KINDS = {
     "counter": _Kind(0, b"\x1a"),
     "gauge": _Kind(1, b"\x12"),
     "info": _Kind(1, b"\x12"),
+    "stateset": _Kind(1, b"\x12"),
     "summary": _Kind(2, b"\x22"),
     "untyped": _Kind(3, b"\x2a"),
     "histogram": _Kind(4, b"\x3a"),
@@ -93,7 +94,7 @@ def _head(family: MetricFamily, kind: _Kind) -> bytes:
 def _unit(family: MetricFamily) -> bytes:
     """The unit where the name ends with it; a server refuses the whole response for any other (E66)."""
     stem = family.name.removesuffix("_total") if family.type == "counter" else family.name
-    fits = family.unit and family.type != "info" and stem.endswith(f"_{family.unit}")
+    fits = family.unit and family.type not in UNITLESS and stem.endswith(f"_{family.unit}")
     return wire.text_field(b"\x2a", family.unit) if fits else b""
 
 

@@ -21,7 +21,7 @@ from otel_aioprom.formats.lines import (
 from otel_aioprom.labels import help_text
 from otel_aioprom.model import MetricFamily
 
-_TYPES = {"info": "gauge"}
+_TYPES = {"info": "gauge", "stateset": "gauge"}
 _MILLISECONDS = 1000
 
 
