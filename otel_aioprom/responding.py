@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
@@ -16,6 +16,11 @@ from aiohttp.http import HttpProcessingError
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
 from otel_aioprom.patience import Patience
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:  # no generic class before Python 3.11
+    _Adapter = logging.LoggerAdapter
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +31,7 @@ _TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 _NAMES = "name[]"
 
 
-class QuietLogger(logging.LoggerAdapter[logging.Logger]):
+class QuietLogger(_Adapter):
     """The server's logger: strangers can send what they like without an error in our log for it."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
