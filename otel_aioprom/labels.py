@@ -133,11 +133,11 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
     """Escape label names; values whose names become one are joined, in the order of the names as they were.
 
     Args:
-        pairs: Names and values, sorted by name.
+        pairs: Names and values; of names that meet, the values are joined in their order.
         scheme: How to escape.
 
     Returns:
-        Pairs sorted by name, each name once.
+        Pairs, each name once, in the order in which the names came.
 
     Spec:
         E45, E49, M40.
@@ -150,7 +150,7 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
     for name, value in pairs:
         escaped = escape_label_name(name, scheme)
         joined[escaped] = f"{joined[escaped]};{value}" if escaped in joined else value
-    return tuple(sorted(joined.items()))
+    return tuple(joined.items())
 
 
 def check_labels(labels: Mapping[str, object], reserved: str | None) -> None:

@@ -23,8 +23,8 @@ class Exemplar(NamedTuple):
     """One observation, kept as an example of those that a sample counts.
 
     Attributes:
-        labels: What leads to the observation, such as a trace id: pairs of name and value, sorted by
-            name, together at most 128 code points.
+        labels: What leads to the observation, such as a trace id: pairs of name and value, each name once,
+            together at most 128 code points.
         value: What was observed; in a bucket, it lies inside.
         timestamp: When, in seconds since the epoch; ``None`` if that is unknown.
 

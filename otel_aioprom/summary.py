@@ -57,6 +57,7 @@ class Quantiles(Series):
         return found
 
 
+@one_step("load", "snapshot")
 class SummaryPoint(Quantiles):
     """A summary that was worked out elsewhere.
 
@@ -90,6 +91,18 @@ class SummaryPoint(Quantiles):
         self._estimates = estimates
         self.created = created
         self.wire = None
+
+    def load(self, count: int, total: float, estimates: Sequence[tuple[float, float]]) -> None:
+        """Replace everything in one step, as a collection from elsewhere does.
+
+        Args:
+            count: How many values were observed.
+            total: Their sum.
+            estimates: Pairs of quantile and estimate, ascending.
+        """
+        self.count = count
+        self.total = total
+        self._estimates = estimates
 
     def quantiles(self) -> Sequence[tuple[float, float]]:
         """Return each quantile with its estimate, ascending."""

@@ -198,7 +198,9 @@ class _Content:
 
     def _histogram(self, one: Any) -> bytes:
         (*counts, total), native = one.read()
-        parts = [self._classic(one, counts, total)]
+        # Where there are native buckets, the infinite one alone says nothing more.
+        exemplars = None if native is not None and len(counts) == 1 else one.exemplars
+        parts = [self._classic(one.bounds, counts, total, exemplars)]
         parts += [] if native is None else [wire.native_fields(native)]
         parts.append(wire.created_field(b"\x7a", one.created))
         if native is not None:
@@ -207,15 +209,21 @@ class _Content:
             parts += [self._exemplar(b"\x82\x01", each) for each in timed]
         return self._metric(one, b"".join(parts))
 
-    def _classic(self, one: Any, counts: Sequence[int], total: float | None) -> bytes:
+    def _classic(
+        self,
+        bounds: Sequence[float],
+        counts: Sequence[int],
+        total: float | None,
+        exemplars: Sequence[Exemplar | None] | None,
+    ) -> bytes:
         # Series of a family share their bounds objects, so that these are found without hashing them.
-        fields = self._fields.get(id(one.bounds))
+        fields = self._fields.get(id(bounds))
         if fields is None:
-            fields = self._fields[id(one.bounds)] = wire.ClassicFields(one.bounds)
-        if one.exemplars is None:
+            fields = self._fields[id(bounds)] = wire.ClassicFields(bounds)
+        if exemplars is None:
             return fields.write(counts, total)
-        exemplars = [self._exemplar(b"\x1a", each) for each in one.exemplars]
-        return fields.write_with_exemplars(counts, total, exemplars)
+        written = [self._exemplar(b"\x1a", each) for each in exemplars]
+        return fields.write_with_exemplars(counts, total, written)
 
 
 def _pieces_of_eight(values: bytes) -> Sequence[bytes]:

@@ -84,6 +84,6 @@ class Escaped(Sequence[Series]):
         return self._escaped(self._every[place])
 
     def _escaped(self, series: Series) -> Series:
-        pairs = escaped_pairs(series.pairs, self._scheme)
+        pairs = tuple(sorted(escaped_pairs(series.pairs, self._scheme)))
         names = tuple([name for name, _ in pairs])
         return series.renamed(names, tuple([value for _, value in pairs]), labels_text(pairs))

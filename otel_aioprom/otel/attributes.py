@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, isfinite, isnan
 from operator import itemgetter
 from typing import Protocol
@@ -121,6 +121,7 @@ def join_labels(
     *,
     reserved: frozenset[str] = frozenset(),
     keep_empty: frozenset[str] = frozenset(),
+    spell: Callable[[str], str] = label_name,
 ) -> Pairs:
     """Turn attributes into labels of which no two have one name.
 
@@ -134,9 +135,10 @@ def join_labels(
         keep_empty: Label names to keep although their value is empty: ``SCOPE_LABELS`` if scope
             labels are among the pairs. All others are left out, for an empty label equals an
             absent one.
+        spell: Names the label of a key, as the strategy wants it.
 
     Returns:
-        Valid label names and values, sorted by name.
+        Label names and values, sorted by name.
 
     Spec:
         M39, M40, M42, M43.
@@ -147,7 +149,7 @@ def join_labels(
     """
     joined: dict[str, str] = {}
     for key, text in sorted(pairs, key=itemgetter(0)):  # stable
-        name = _free_name(label_name(key), reserved)
+        name = _free_name(spell(key), reserved)
         joined[name] = f"{joined[name]};{text}" if name in joined else text
     return tuple(
         sorted((name, text) for name, text in joined.items() if text or name in keep_empty)

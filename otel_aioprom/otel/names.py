@@ -25,17 +25,21 @@ class TranslationStrategy:
     """What becomes of a name and of its unit: one row of the table of strategies.
 
     Attributes:
+        name: What the specification calls it.
         spell: Turns prefix and name into characters that the strategy allows.
         spell_unit: The same for the words of one side of a unit.
         complete: Given the spelled name, the unit's words and the kind, adds what the kind asks for.
+        label: Names the label of an attribute.
 
     Spec:
         M8.
     """
 
+    name: str
     spell: Callable[[str], str]
     spell_unit: Callable[[str], str]
     complete: Callable[[str, str, Kind], str]
+    label: Callable[[str], str]
 
 
 def metric_name(
@@ -59,13 +63,13 @@ def metric_name(
         strategy: How to translate; ``UNDERSCORE_ESCAPING_WITH_SUFFIXES`` if not given.
 
     Returns:
-        A valid classic name. Feeding it back in with the same unit and without prefix changes nothing.
+        A name that the strategy allows. Feeding it back in with the same unit and without prefix changes nothing.
 
     Raises:
         TranslationError: Nothing but underscores is left of the name.
 
     Spec:
-        M9 to M13, M17, M19, M20.
+        M8 to M13, M17, M19 to M21.
 
     Examples:
         >>> metric_name("jobs.done.total", "ms", kind="counter")
@@ -73,7 +77,7 @@ def metric_name(
     """
     rules = strategy or UNDERSCORE_ESCAPING_WITH_SUFFIXES
     spelled = rules.spell(f"{prefix}_{name}" if prefix else name)
-    if not spelled.strip("_"):
+    if not spelled.strip("_ "):
         raise TranslationError(
             name, "no character of the name is legal; use letters, digits and '_'"
         )
@@ -154,7 +158,88 @@ def _joined(name: str, words: str) -> str:
     return f"{name}{words}" if name.endswith("_") else f"{name}_{words}"
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _stripped(text: str) -> str:
+    """Keep the characters of a unit, but for blanks and underscores at its ends (M18)."""
+    return text.strip(" _")
+
+
+def _without_suffixes(name: str, words: str, kind: Kind) -> str:
+    """Add nothing (M8)."""
+    return name
+
+
+def _with_joined_suffixes(name: str, words: str, kind: Kind) -> str:
+    """Add the unit and, for counters, ``_total`` to a name that is kept; a final ``.total`` is one too (M21)."""
+    if kind != "counter":
+        return name if _ends_with(name.removesuffix(_TOTAL), words) else _appended(name, words)
+    stem = name.removesuffix(_TOTAL).removesuffix(".total")
+    return f"{_appended(stem, words)}{_TOTAL}"
+
+
+def _appended(name: str, words: str) -> str:
+    return name if _ends_with(name, words) else f"{name}_{words}"
+
+
 UNDERSCORE_ESCAPING_WITH_SUFFIXES = TranslationStrategy(
-    spell=_escaped, spell_unit=escaped_words, complete=_with_suffixes
+    name="UnderscoreEscapingWithSuffixes",
+    spell=_escaped,
+    spell_unit=escaped_words,
+    complete=_with_suffixes,
+    label=label_name,
 )
 """The default strategy: classic characters, unit and ``_total`` added."""
+
+STRATEGIES = (
+    UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+    TranslationStrategy(
+        name="UnderscoreEscapingWithoutSuffixes",
+        spell=_escaped,
+        spell_unit=escaped_words,
+        complete=_without_suffixes,
+        label=label_name,
+    ),
+    TranslationStrategy(
+        name="NoUTF8EscapingWithSuffixes",
+        spell=_as_it_is,
+        spell_unit=_stripped,
+        complete=_with_joined_suffixes,
+        label=_as_it_is,
+    ),
+    TranslationStrategy(
+        name="NoTranslation",
+        spell=_as_it_is,
+        spell_unit=_stripped,
+        complete=_without_suffixes,
+        label=_as_it_is,
+    ),
+)
+"""All strategies, as the specification's table has them."""
+
+
+def find_strategy(name: str) -> TranslationStrategy:
+    """Find a strategy by its name.
+
+    Args:
+        name: As the specification writes it, or as declarative configuration does
+            (``no_translation/development``).
+
+    Raises:
+        ValueError: There is none of this name.
+
+    Spec:
+        M8, M76.
+
+    Examples:
+        >>> find_strategy("underscore_escaping_with_suffixes").name
+        'UnderscoreEscapingWithSuffixes'
+    """
+    wanted = str(name).removesuffix("/development").replace("_", "").lower()
+    for strategy in STRATEGIES:
+        if strategy.name.lower() == wanted:
+            return strategy
+    known = ", ".join(strategy.name for strategy in STRATEGIES)
+    raise ValueError(f"translation_strategy must be one of {known}, not {name!r}")

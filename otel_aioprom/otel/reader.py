@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
+from otel_aioprom.histogram import check_bounds
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.otel.names import find_strategy
 from otel_aioprom.otel.translate import Options, Translator
 from otel_aioprom.patterns import Patterns
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
@@ -25,22 +28,31 @@ class PrometheusMetricReader(sdk.MetricReader):
     cumulative.
 
     Args:
-        registry: Shows the metrics; the default registry if none is given.
+        disable_target_info: The official exporter's word for the opposite of ``target_info_enabled``.
         prefix: In front of every metric name, an underscore between; not on ``target_info``.
         scope_info_enabled: Put name, version, schema URL and attributes of the instrumentation scope on
             every sample, as ``otel_scope_…`` labels.
+        registry: Shows the metrics; the default registry if none is given.
         target_info_enabled: Expose the resource's attributes as the labels of ``target_info``.
         resource_constant_labels: Resource attributes to copy onto every sample: a mapping with lists of
             patterns under ``included`` and ``excluded``, matched with the attributes' own keys.
+        resource_attribute_filter: The official exporter's word for the same: a function that is given a key, and
+            tells whether to copy the attribute.
+        translation_strategy: What becomes of names: ``"UnderscoreEscapingWithSuffixes"``,
+            ``"UnderscoreEscapingWithoutSuffixes"``, ``"NoUTF8EscapingWithSuffixes"`` or ``"NoTranslation"``.
+        summaries: Histogram instruments to expose as summaries: patterns of their names (``*`` and ``?``) with
+            the quantiles to estimate, over the whole life of the stream. The first pattern that matches counts.
+        classic_buckets: Upper bounds, ascending, that exponential histograms have in formats without native
+            histograms; without, they have the infinite one alone.
         preferred_aggregation: Instrument class → aggregation, for this reader.
         cardinality_limits: Instrument class → most attribute sets of a stream, for this reader.
 
     Raises:
         TypeError: An option is of the wrong kind, or the installed SDK does not know it.
-        ValueError: An option's value makes no sense.
+        ValueError: An option's value makes no sense, or two options contradict each other.
 
     Spec:
-        M1 to M5, M19, M48, M49, M52, M70.
+        M1 to M5, M8, M19, M37, M48, M49, M52, M70, M80.
 
     Examples:
         >>> from opentelemetry.sdk.metrics import MeterProvider
@@ -50,21 +62,36 @@ class PrometheusMetricReader(sdk.MetricReader):
 
     def __init__(
         self,
-        *,
-        registry: CollectorRegistry = REGISTRY,
+        disable_target_info: bool = False,
         prefix: str = "",
         scope_info_enabled: bool = True,
+        *,
+        registry: CollectorRegistry = REGISTRY,
         target_info_enabled: bool = True,
         resource_constant_labels: Mapping[str, Sequence[str] | None] | None = None,
+        resource_attribute_filter: Callable[[str], bool] | None = None,
+        translation_strategy: str = "UnderscoreEscapingWithSuffixes",
+        summaries: Mapping[str, Iterable[float]] | None = None,
+        classic_buckets: Iterable[float] | None = None,
         preferred_aggregation: dict[type, Any] | None = None,
         cardinality_limits: Mapping[type, int] | None = None,
     ) -> None:
         if not isinstance(registry, CollectorRegistry):
             raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
-        constant = resource_constant_labels
-        patterns = None if constant is None else Patterns.from_option(constant)
-        options = Options(prefix, scope_info_enabled, target_info_enabled, patterns)
-        super().__init__(preferred_aggregation=preferred_aggregation, **_limits(cardinality_limits))
+        options = Options(
+            prefix=prefix,
+            scope_info_enabled=scope_info_enabled,
+            target_info_enabled=target_info_enabled and not disable_target_info,
+            resource_constant_labels=_selected(resource_constant_labels, resource_attribute_filter),
+            strategy=find_strategy(translation_strategy),
+            summaries=_summaries(summaries or {}),
+            classic_buckets=None if classic_buckets is None else check_bounds(classic_buckets),
+        )
+        super().__init__(
+            preferred_aggregation=preferred_aggregation,
+            **_limits(cardinality_limits),
+            **_component_type(),
+        )
         self._source = _ReaderSource(self, Translator(options))
         self._registry = registry
         registry.add_source(self._source)
@@ -86,6 +113,47 @@ class PrometheusMetricReader(sdk.MetricReader):
         """
         self._source.close()
         self._registry.remove_source(self._source)
+
+
+def _selected(
+    patterns: Mapping[str, Sequence[str] | None] | None, choose: Callable[[str], bool] | None
+) -> Callable[[str], bool] | None:
+    if choose is None:
+        return None if patterns is None else Patterns.from_option(patterns).matches
+    if patterns is not None:
+        raise ValueError(
+            "resource_constant_labels and resource_attribute_filter say the same: give one of them"
+        )
+    if not callable(choose):
+        raise TypeError(f"resource_attribute_filter must be a function, not {choose!r}")
+    return choose
+
+
+def _summaries(
+    option: Mapping[str, Iterable[float]],
+) -> list[tuple[Patterns, tuple[float, ...]]]:
+    if not isinstance(option, Mapping):
+        raise TypeError(f"summaries must be a mapping of patterns to quantiles, not {option!r}")
+    return [(Patterns([pattern]), _quantiles(given)) for pattern, given in option.items()]
+
+
+def _quantiles(given: Iterable[float]) -> tuple[float, ...]:
+    quantiles = tuple(sorted({float(quantile) for quantile in given}))
+    if not quantiles or not all(0 <= quantile <= 1 for quantile in quantiles):
+        raise ValueError(f"quantiles must lie between 0 and 1, one or more of them: {quantiles}")
+    return quantiles
+
+
+def _component_type() -> dict[str, Any]:
+    """Say what kind of component this is, where the SDK asks and the name is to be had: it is no public one yet."""
+    if "otel_component_type" not in inspect.signature(sdk.MetricReader.__init__).parameters:
+        return {}
+    try:
+        module: Any = import_module("opentelemetry.semconv._incubating.attributes.otel_attributes")
+        kind = module.OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER
+    except (ImportError, AttributeError):
+        return {}
+    return {"otel_component_type": kind}
 
 
 def _limits(cardinality_limits: Mapping[type, int] | None) -> dict[str, Any]:
@@ -117,6 +185,7 @@ class _ReaderSource:
         self._reader = reader
         self._translator = translator
         self._slot = threading.local()
+        self._translating = threading.Lock()
         self._closed = False
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
@@ -132,12 +201,18 @@ class _ReaderSource:
         finally:
             self._slot.open = False
         data, self._slot.data = self._slot.data, None
-        return list(self._translator.translate(data))
+        with self._translating:
+            return list(self._translator.translate(data))
 
     def deliver(self, data: sdk.MetricsData) -> None:
-        """Take a collection, if this thread has asked for it."""
-        if not self._closed and getattr(self._slot, "open", False):
+        """Take a collection, if this thread has asked for it; of another one, only what the SDK gives but once."""
+        if self._closed:
+            return
+        if getattr(self._slot, "open", False):
             self._slot.data = data
+            return
+        with self._translating:
+            self._translator.keep_exemplars(data)
 
     def close(self) -> None:
         """Deliver nothing any more."""

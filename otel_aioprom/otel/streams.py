@@ -8,24 +8,27 @@ collection is one pass that copies values.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from operator import attrgetter, is_
 from typing import Any
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries, check_bounds
 from otel_aioprom.merge import merge_series
-from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.model import Exemplar, MetricFamily, Series
+from otel_aioprom.names import is_valid_label_name
 from otel_aioprom.numbers import INT_LIMIT, coerce_number
-from otel_aioprom.series import NumberSeries
+from otel_aioprom.otel.exemplars import is_newer, latest
+from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, UpDownSeries
 
 Labels = tuple[tuple[str, ...], tuple[str, ...], str]
 """Names, values and text of a series."""
 
 _AT_ONCE = 512
-_NO_RECORDED_VALUE = 1
-_NO_BOUNDS = (math.inf,)
+_NANOSECONDS = 1_000_000_000
 _attributes_of = attrgetter("attributes")
 _value_of = attrgetter("value")
 _PLAIN = frozenset({int, float})
@@ -37,18 +40,18 @@ class Stream:
     Args:
         head: The family without series.
         labels: Works out the labels of a point from its attributes.
-        series_type: What a number becomes.
+        exemplar: Translates an exemplar.
     """
 
     def __init__(
         self,
         head: MetricFamily,
         labels: Callable[[Mapping[str, object] | None], Labels],
-        series_type: type[NumberSeries],
+        exemplar: Callable[[Any], Exemplar],
     ) -> None:
         self._head = head
         self._labels = labels
-        self._series_type = series_type
+        self._exemplar = exemplar
         self._attributes: list[Any] = []
         self._targets: list[Any] = []
         self._distinct = True
@@ -96,6 +99,17 @@ class Stream:
         """Tell whether a point is to be shown; raise if it cannot be."""
         raise NotImplementedError
 
+    def keep(self, series: Any, point: Any) -> None:
+        """Keep what a point gives but once: its exemplars; most have none to keep."""
+
+    def keep_all(self, points: Sequence[Any]) -> None:
+        """Keep the exemplars of a collection that is not shown."""
+        known = {id(old): series for old, series in zip(self._attributes, self._targets)}
+        for point in points:
+            series = known.get(id(point.attributes))
+            if point.exemplars and series is not None:
+                self.keep(series, point)
+
     def _plan(self, attributes: list[Any], points: Sequence[Any]) -> None:
         """Match points with series anew: those whose attribute dict is known keep theirs."""
         known = {id(old): series for old, series in zip(self._attributes, self._targets)}
@@ -103,6 +117,8 @@ class Stream:
             known.get(id(new)) or self._make(self._labels(new), point)
             for new, point in zip(attributes, points)
         ]
+        if not self._head.utf8 and not all(map(_are_classic, {one.names for one in targets})):
+            self._head = replace(self._head, utf8=True)
         # Kept together: the dicts must live as long as their ids mean something.
         self._attributes, self._targets = attributes, targets
         self._distinct = len({series.text for series in targets}) == len(targets)
@@ -115,7 +131,9 @@ class Stream:
 
 
 class NumberStream(Stream):
-    """Sums and gauges."""
+    """Gauges, and sums that become gauges."""
+
+    series_type: type[NumberSeries] = GaugeSeries
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
         values = list(map(_value_of, points))
@@ -129,7 +147,7 @@ class NumberStream(Stream):
         return True
 
     def _make(self, labels: Labels, point: Any) -> NumberSeries:
-        return self._series_type(*labels)
+        return self.series_type(*labels)
 
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):
@@ -137,6 +155,36 @@ class NumberStream(Stream):
             kind = type(value)
             # Plain integers are within the limits, or the points would have been checked one by one.
             series.value = value if kind is float or kind is int else coerce_number(value)
+
+
+class UpDownStream(NumberStream):
+    """Sums that fall: gauges that add up where two meet."""
+
+    series_type = UpDownSeries
+
+
+class CounterStream(NumberStream):
+    """Sums that only rise, with start times and exemplars."""
+
+    def _make(self, labels: Labels, point: Any) -> CounterSeries:
+        return CounterSeries(*labels, 0, start_of(point))
+
+    def _load(self, points: Sequence[Any]) -> None:
+        for series, point in zip(self._targets, points):
+            value = point.value
+            kind = type(value)
+            value = value if kind is float or kind is int else coerce_number(value)
+            if value < series.value:  # a reset, which may have a start time of its own
+                series.created, series.wire = start_of(point), None
+            series.value = value
+            if point.exemplars:
+                self.keep(series, point)
+
+    def keep(self, series: Any, point: Any) -> None:
+        """Keep the latest exemplar: the SDK gives each but once (M64)."""
+        exemplar = self._exemplar(latest(point.exemplars))
+        if is_newer(exemplar, series.exemplar):
+            series.exemplar = exemplar
 
 
 class HistogramStream(Stream):
@@ -154,10 +202,7 @@ class HistogramStream(Stream):
         return points if set(fit) <= {1} else super()._usable(points)
 
     def _check(self, point: Any) -> bool:
-        buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
-        if buckets != bounds + 1 and (buckets or bounds):
-            raise ValueError(f"{buckets} bucket counts do not go with {bounds} bounds")
-        return True
+        return check_buckets(point)
 
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
         given = tuple(point.explicit_bounds)
@@ -166,33 +211,68 @@ class HistogramStream(Stream):
             bounds is None
         ):  # shared by all series that have them, in memory and when they are written
             bounds = self._bounds[given] = check_bounds((*given, math.inf))
-        return HistogramSeries(*labels, bounds)
+        return HistogramSeries(*labels, bounds, start_of(point))
 
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):
             total = point.sum
-            total = total if type(total) is float else _sum(total)
+            total = total if type(total) is float else sum_of(total)
             # Without buckets the count stands for the last one (M31).
             series.load(point.bucket_counts or (point.count,), total)
+            series.created = start_of(point)
+            if point.exemplars:
+                self.keep(series, point)
+
+    def keep(self, series: Any, point: Any) -> None:
+        """Keep the latest exemplar of each bucket (M64)."""
+        keep_in_buckets(series, self._exemplar, point)
 
 
-class ExponentialStream(Stream):
-    """Exponential histograms as classic ones, with the last bucket only (M37)."""
+def check_buckets(point: Any) -> bool:
+    """Return that a histogram's point makes sense.
 
-    def _check(self, point: Any) -> bool:
-        # A flag says that the series has ended (M71).
-        return not getattr(point, "flags", 0) & _NO_RECORDED_VALUE
-
-    def _make(self, labels: Labels, point: Any) -> HistogramSeries:
-        return HistogramSeries(*labels, _NO_BOUNDS)
-
-    def _load(self, points: Sequence[Any]) -> None:
-        for series, point in zip(self._targets, points):
-            series.load((point.count,), _sum(point.sum))
+    Raises:
+        ValueError: Its counts do not go with its bounds.
+    """
+    buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
+    if buckets != bounds + 1 and (buckets or bounds):
+        raise ValueError(f"{buckets} bucket counts do not go with {bounds} bounds")
+    return True
 
 
-def _sum(total: Any) -> float | None:
+def keep_in_buckets(series: Any, translate: Callable[[Any], Exemplar], point: Any) -> None:
+    """Keep the latest exemplar of each classic bucket; each lies in its bucket.
+
+    Spec:
+        M61, M64.
+    """
+    places: list[Exemplar | None] = list(series.exemplars or [None] * len(series.bounds))
+    for given in point.exemplars:
+        exemplar = translate(given)
+        place = bisect_left(series.bounds, exemplar.value)
+        if is_newer(exemplar, places[place]):
+            places[place] = exemplar
+    series.exemplars = places
+
+
+def sum_of(total: Any) -> float | None:
+    """Return a point's sum as a plain number, if it has one."""
     return None if total is None else coerce_number(total)
+
+
+def start_of(point: Any) -> float | None:
+    """Return when a point's counting began, in seconds since the epoch, if that is known.
+
+    Spec:
+        M66.
+    """
+    start = point.start_time_unix_nano
+    return start / _NANOSECONDS if start else None
+
+
+@lru_cache(maxsize=4096)  # bounded, for names can come from strangers
+def _are_classic(names: tuple[str, ...]) -> bool:
+    return all(map(is_valid_label_name, names))
 
 
 def _within_limits(values: list[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from otel_aioprom.errors import TranslationError
 from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
-from otel_aioprom.otel.names import Kind, TranslationStrategy, label_name, metric_name, unit_suffix
+from otel_aioprom.otel.names import (
+    Kind,
+    TranslationStrategy,
+    find_strategy,
+    label_name,
+    metric_name,
+    unit_suffix,
+)
 
 KINDS: list[Kind] = ["counter", "gauge", "histogram", "summary"]
 UNITS = st.sampled_from(
@@ -125,21 +133,39 @@ def test_a_name_without_a_legal_character_is_refused(name: str, kind: Kind) -> N
 
 
 def test_another_strategy_is_only_other_data() -> None:
-    """A strategy that keeps every character and adds nothing needs no other code."""
-    untouched = TranslationStrategy(
-        spell=str, spell_unit=str, complete=lambda name, words, kind: name
-    )
+    """A strategy says how each part is spelled and put together."""
     listing = TranslationStrategy(
-        spell=str, spell_unit=str, complete=lambda *parts: " ".join(parts)
+        name="Listing",
+        spell=str,
+        spell_unit=str,
+        complete=lambda *parts: " ".join(parts),
+        label=str,
     )
 
     assert (
-        metric_name("foo.bar", "By", kind="counter", prefix="my.app", strategy=untouched)
-        == "my.app_foo.bar"
-    )
-    assert (
         metric_name("x", "custom unit", kind="counter", strategy=listing) == "x custom unit counter"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NoTranslation",
+        "no_translation/development",
+        "notranslation",
+        "NO_TRANSLATION",
+    ],
+)
+def test_strategies_are_found_by_both_of_their_names(name: str) -> None:
+    """The specification's, and the one of declarative configuration."""
+    assert find_strategy(name).name == "NoTranslation"
+
+
+@pytest.mark.parametrize("name", ["", "None", "translation", None, 3])
+def test_unknown_strategies_are_refused_with_the_known_ones(name: Any) -> None:
+    """All four of them."""
+    with pytest.raises(ValueError, match=r"UnderscoreEscapingWithSuffixes, .*NoTranslation"):
+        find_strategy(name)
 
 
 @pytest.mark.parametrize(

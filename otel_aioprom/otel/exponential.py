@@ -1,0 +1,167 @@
+"""Exponential histograms: native ones, and classic ones for formats that know no others."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from otel_aioprom.faults import Fault
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.model import Exemplar
+from otel_aioprom.native import HIGHEST_SCHEMA, LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom.otel.streams import Labels, Stream, keep_in_buckets, start_of, sum_of
+
+ZERO_THRESHOLD = 1e-128
+"""What OpenTelemetry's data mean by zero, where they do not say (M36)."""
+
+_NO_RECORDED_VALUE = 1
+_NO_BOUNDS = (math.inf,)
+_MOST_EXEMPLARS = 10
+
+
+def native_buckets(point: Any, exemplars: Sequence[Exemplar] = ()) -> NativeBuckets:
+    """Put the counts of a point into the buckets of a native histogram.
+
+    Args:
+        point: The SDK's.
+        exemplars: What to keep beside.
+
+    Raises:
+        ValueError: Its scale is too coarse, or its counts make no sense.
+
+    Spec:
+        M33 to M36.
+    """
+    shift = max(0, point.scale - HIGHEST_SCHEMA)
+    return NativeBuckets(
+        point.scale - shift,
+        ZERO_THRESHOLD,
+        point.zero_count,
+        _shifted(point.positive, shift),
+        _shifted(point.negative, shift),
+        exemplars,
+    )
+
+
+def _shifted(buckets: Any, shift: int) -> list[tuple[int, int]]:
+    """Merge buckets until they have the coarser scale, and name each by its upper bound."""
+    if not shift:
+        first = buckets.offset + 1
+        return [(first + place, n) for place, n in enumerate(buckets.bucket_counts) if n]
+    merged: dict[int, int] = {}
+    for place, n in enumerate(buckets.bucket_counts):
+        if n:
+            # Halving the index that is named by its lower bound, which rounds down, also below zero.
+            index = ((buckets.offset + place) >> shift) + 1
+            merged[index] = merged.get(index, 0) + n
+    return sorted(merged.items())
+
+
+def upper_bounds(point: Any) -> Iterator[tuple[float, int]]:
+    """Yield the upper bound and the count of each bucket that holds something, ascending.
+
+    Spec:
+        M37.
+    """
+    negative, positive = point.negative, point.positive
+    for place in reversed(range(len(negative.bucket_counts))):
+        if negative.bucket_counts[place]:
+            yield -power(point.scale, negative.offset + place), negative.bucket_counts[place]
+    if point.zero_count:
+        yield ZERO_THRESHOLD, point.zero_count
+    for place, n in enumerate(positive.bucket_counts):
+        if n:
+            yield power(point.scale, positive.offset + place + 1), n
+
+
+def power(scale: int, index: int) -> float:
+    """Return the lower bound of a positive bucket: the scale's base to the power of its index."""
+    try:
+        return float(2.0 ** (index / 2.0**scale))
+    except OverflowError:
+        return math.inf
+
+
+def is_recorded(point: Any) -> bool:
+    """Tell whether a point has a value, or says that its series has ended (M71)."""
+    return not getattr(point, "flags", 0) & _NO_RECORDED_VALUE
+
+
+def classic_counts(buckets: Iterable[tuple[float, int]], bounds: Sequence[float]) -> list[int]:
+    """Place counts in classic buckets, each by its upper bound: never below what it counts.
+
+    Args:
+        buckets: Upper bounds with counts.
+        bounds: Of the classic buckets, ``inf`` the last.
+    """
+    counts = [0] * len(bounds)
+    for bound, n in buckets:
+        counts[bisect_left(bounds, bound)] += n
+    return counts
+
+
+class ExponentialStream(Stream):
+    """Exponential histograms, natively and as classic ones.
+
+    Attributes:
+        bounds: Of the classic buckets; the infinite one alone unless the user wants more (M37).
+    """
+
+    bounds: tuple[float, ...] = _NO_BOUNDS
+
+    def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
+        self._natives: list[NativeBuckets | None] = []
+        return super()._usable(points)
+
+    def _check(self, point: Any) -> bool:
+        if not is_recorded(point):
+            return False
+        if point.scale < LOWEST_SCHEMA:
+            raise ValueError(
+                f"its scale is {point.scale}; native histograms begin at {LOWEST_SCHEMA}"
+            )
+        if point.sum is None:
+            raise ValueError("it has no sum")
+        native = native_buckets(point)
+        whole = native.observations == point.count
+        if (
+            not whole
+        ):  # which only data from elsewhere can be; a server would refuse the whole response
+            message = f"buckets hold {native.observations} of {point.count} observations; only the count is shown"
+            self.faults.append(Fault("untranslatable", self._head.name, message, lost=False))
+        self._natives.append(native if whole else None)
+        return True
+
+    def _make(self, labels: Labels, point: Any) -> HistogramSeries:
+        return HistogramSeries(*labels, self.bounds, start_of(point))
+
+    def _load(self, points: Sequence[Any]) -> None:
+        for series, point, counted in zip(self._targets, points, self._natives):
+            known = series.native.exemplars if series.native is not None else ()
+            exemplars = self._merged(known, point) if point.exemplars else known
+            counts = (
+                (point.count,)
+                if self.bounds is _NO_BOUNDS
+                else classic_counts(upper_bounds(point), self.bounds)
+            )
+            native = counted and replace(counted, exemplars=exemplars)
+            series.load(counts, sum_of(point.sum), native)
+            series.created = start_of(point)
+            if point.exemplars:
+                keep_in_buckets(series, self._exemplar, point)
+        self._natives = []
+
+    def keep(self, series: Any, point: Any) -> None:
+        """Keep the exemplars of a collection that is not shown (M64)."""
+        if series.native is not None:
+            exemplars = self._merged(series.native.exemplars, point)
+            series.native = replace(series.native, exemplars=exemplars)
+            keep_in_buckets(series, self._exemplar, point)
+
+    def _merged(self, known: Sequence[Exemplar], point: Any) -> list[Exemplar]:
+        """Keep the latest ones."""
+        every = [*known, *map(self._exemplar, point.exemplars)]
+        return sorted(every, key=lambda each: each.timestamp or 0)[-_MOST_EXEMPLARS:]
