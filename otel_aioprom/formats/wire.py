@@ -20,7 +20,7 @@ double = Struct("<d").pack
 
 _ONE_BYTE = 0x80
 _TWO_BYTES = 0x4000
-_NANOSECONDS = 1_000_000_000
+_MICROSECONDS = 1_000_000
 _WRAP = 1 << 64  # negative integers are written as their complement
 _KNOWN = 1024
 _SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]
@@ -83,8 +83,9 @@ def label_fields(pairs: Iterable[tuple[str, str]]) -> bytes:
 @lru_cache(maxsize=_KNOWN)
 def timestamp(seconds: float) -> bytes:
     """Write a moment, seconds and nanoseconds, as the content of a message."""
-    whole, nanoseconds = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
-    fraction = b"\x10" + varint(nanoseconds) if nanoseconds else b""
+    # A float says no more of a time in this century than its microseconds.
+    whole, microseconds = divmod(round(seconds * _MICROSECONDS), _MICROSECONDS)
+    fraction = b"\x10" + varint(1000 * microseconds) if microseconds else b""
     return (b"\x08" + varint(whole) if whole else b"") + fraction
 
 

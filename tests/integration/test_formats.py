@@ -23,6 +23,7 @@ from otel_aioprom.native import NativeBuckets
 from otel_aioprom.series import CounterSeries
 from otel_aioprom.summary import SummaryPoint
 from servers import PrometheusServer, ScrapeJob, free_port
+from victoria import VictoriaMetricsServer
 
 pytestmark = pytest.mark.integration
 
@@ -54,6 +55,7 @@ TYPES = {
     "odd": "unknown",
 }
 
+OTHERS = re.compile(rf"{OWN}.*|scrape_.*|up")
 COMPLAINT = re.compile(r"(?i)level=(warn|error)|scrape failed|error on ingesting")
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -341,3 +343,31 @@ def test_the_older_generation_finds_everything_too(features: tuple[str, ...]) ->
     assert {"requests_total", "latency_seconds_bucket 1.0"} <= found.exemplars["two"].keys()
     assert found.targets[0]["lastError"] == ""
     assert found.complaints == []
+
+
+# --- VictoriaMetrics -------------------------------------------------------------------
+
+
+def test_victoriametrics_finds_everything_that_text_carries() -> None:
+    """It asks for text 0.0.4; no scrape fails and nothing is warned of."""
+    port = free_port()
+    job = ScrapeJob("vm", f"127.0.0.1:{port}")
+    with served(port), VictoriaMetricsServer([job]) as server:
+        server.wait_for_scrape("vm")
+        found = {
+            as_key(sample.labels): sample.value
+            for sample in server.query('{job="vm"}')
+            if not OTHERS.fullmatch(sample.labels["__name__"])
+        }
+        complaints = server.warnings()
+
+    wanted = expected("PrometheusText0.0.4", "underscores", natively=False)
+    unknown = {key for key, value in wanted.items() if value == "NaN"}  # no value to it
+    assert found == {key: float(wanted[key]) for key in wanted.keys() - unknown}
+    assert complaints == []
+
+
+def as_key(labels: Mapping[str, str]) -> Key:
+    """Name and labels, without those that a server adds."""
+    kept = {k: v for k, v in labels.items() if k not in {"__name__", "job", "instance"}}
+    return labels["__name__"], tuple(sorted(kept.items()))
