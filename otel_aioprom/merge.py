@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.series import CounterSeries, NumberSeries, UpDownSeries
 
 _SUMS = (CounterSeries, UpDownSeries)
@@ -108,22 +108,46 @@ def merge_pair(first: Series, second: Series) -> Series:
     counts, of all others the first.
     """
     if isinstance(first, _SUMS) and isinstance(second, _SUMS):
-        total = first.value + second.value
-        return type(first)(first.names, first.values, first.text, total)
+        return _merge_sums(first, second)
     if isinstance(first, HistogramSeries) and isinstance(second, HistogramSeries):
         return _merge_histograms(first, second)
     return second if isinstance(second, NumberSeries) else first
 
 
+def _merge_sums(first: NumberSeries, second: NumberSeries) -> NumberSeries:
+    merged = type(first)(first.names, first.values, first.text, first.value + second.value)
+    if isinstance(merged, CounterSeries):
+        merged.created = _earlier(first.created, second.created)
+        merged.exemplar = _later(first.exemplar, second.exemplar)
+    return merged
+
+
 def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
     if first.bounds != second.bounds:
         return first
-    *counts, total = first.snapshot()
-    *more, other = second.snapshot()
-    merged = HistogramSeries(first.names, first.values, first.text, first.bounds)
-    sums = [int(a or 0) + int(b or 0) for a, b in zip(counts, more)]
-    merged.load(sums, None if total is None or other is None else total + other)
+    (*counts, total), native = first.read()
+    (*more, other), others = second.read()
+    created = _earlier(first.created, second.created)
+    merged = HistogramSeries(first.names, first.values, first.text, first.bounds, created)
+    sums = [a + b for a, b in zip(counts, more)]
+    both = None if native is None or others is None else native.plus(others)
+    merged.load(sums, None if total is None or other is None else total + other, both)
+    if first.exemplars is not None or second.exemplars is not None:
+        none = (None,) * len(sums)
+        places = zip(first.exemplars or none, second.exemplars or none)
+        merged.exemplars = [_later(one, another) for one, another in places]
     return merged
+
+
+def _earlier(first: float | None, second: float | None) -> float | None:
+    """Return from when on both count together; unknown if that is unknown of one."""
+    return None if first is None or second is None else min(first, second)
+
+
+def _later(first: Exemplar | None, second: Exemplar | None) -> Exemplar | None:
+    if first is None or second is None:
+        return first or second
+    return max(first, second, key=lambda each: each.timestamp or 0)
 
 
 def without_clashes(

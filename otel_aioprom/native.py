@@ -60,12 +60,54 @@ class NativeBuckets:
             if any(first >= second for (first, _), (second, _) in pairwise(buckets)):
                 raise ValueError("the indexes of buckets must ascend")
 
+    def plus(self, other: NativeBuckets) -> NativeBuckets | None:
+        """Add the counts of another histogram, in the coarser resolution of the two.
+
+        Args:
+            other: The other histogram.
+
+        Returns:
+            The sum; ``None`` if they do not mean the same by zero.
+
+        Spec:
+            E75, E77.
+        """
+        if self.zero_threshold != other.zero_threshold:
+            return None
+        schema = min(self.schema, other.schema)
+        return NativeBuckets(
+            schema,
+            self.zero_threshold,
+            self.zero_count + other.zero_count,
+            _added(
+                _halved(self.positive, self.schema - schema),
+                _halved(other.positive, other.schema - schema),
+            ),
+            _added(
+                _halved(self.negative, self.schema - schema),
+                _halved(other.negative, other.schema - schema),
+            ),
+            [*self.exemplars, *other.exemplars],
+        )
+
     @property
     def observations(self) -> int:
         """How many observations the buckets hold; NaN is in none."""
         return self.zero_count + sum(
             [n for part in (self.positive, self.negative) for _, n in part]
         )
+
+
+def _halved(buckets: Buckets, times: int) -> Buckets:
+    """Lower the resolution: two buckets become one each time, the index being rounded up."""
+    return [(-(-index >> times), count) for index, count in buckets] if times else buckets
+
+
+def _added(first: Buckets, second: Buckets) -> list[tuple[int, int]]:
+    sums: dict[int, int] = {}
+    for index, count in (*first, *second):
+        sums[index] = sums.get(index, 0) + count
+    return sorted(sums.items())
 
 
 def spans(buckets: Buckets) -> list[tuple[int, list[int]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.labels import labels_text
 from otel_aioprom.merge import Owners, merge_families, merge_pair, merge_series
-from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.model import Exemplar, MetricFamily, Series
+from otel_aioprom.native import NativeBuckets
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, UpDownSeries
 from otel_aioprom.summary import SummaryPoint
 
@@ -208,3 +210,77 @@ def test_of_a_gauge_and_a_sum_behind_it_the_sum_counts() -> None:
     gauge, up_down = number(5, kind=GaugeSeries), number(1, kind=UpDownSeries)
 
     assert merge_pair(gauge, up_down) is up_down
+
+
+# --- what belongs to a series beside its value -------------------------------------------
+
+
+def counter(value: float, created: float | None, moment: float | None) -> CounterSeries:
+    """A counter with a start time, and an exemplar of some moment."""
+    series = CounterSeries((), (), " ", value, created)
+    series.exemplar = None if moment is None else Exemplar((), value, moment)
+    return series
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "created", "moment"),
+    [
+        ((1.0, 5.0), (2.0, 6.0), 1.0, 6.0),
+        ((2.0, 7.0), (1.0, 6.0), 1.0, 7.0),
+        ((None, None), (1.0, 6.0), None, 6.0),
+        ((1.0, 5.0), (None, None), None, 5.0),
+        ((1.0, None), (1.0, None), 1.0, None),
+    ],
+)
+def test_counters_keep_the_earlier_start_and_the_later_exemplar(
+    first: Any, second: Any, created: float | None, moment: float | None
+) -> None:
+    """A start that is unknown of one is unknown of both."""
+    merged = merge_pair(counter(3, *first), counter(4, *second))
+
+    assert isinstance(merged, CounterSeries)
+    assert (merged.value, merged.created) == (7, created)
+    assert (merged.exemplar and merged.exemplar.timestamp) == moment
+
+
+def rich(native: NativeBuckets | None, *moments: float | None) -> HistogramSeries:
+    """A histogram of two buckets with one observation in the first."""
+    series = HistogramSeries((), (), " ", (1.0, math.inf), 1.0)
+    series.load([1, 0], 0.5, native)
+    if moments:
+        series.exemplars = [None if at is None else Exemplar((), 0.5, at) for at in moments]
+    return series
+
+
+def test_histograms_merge_natively_in_the_coarser_resolution() -> None:
+    """Indexes are halved until both have one schema."""
+    fine = NativeBuckets(2, 0.5, 0, [(-3, 1)])
+    coarse = NativeBuckets(1, 0.5, 1)
+    merged = merge_pair(rich(fine), rich(coarse))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native == NativeBuckets(1, 0.5, 1, [(-1, 1)], [], [])
+    assert merged.snapshot() == [2, 0, 1.0]
+
+
+@pytest.mark.parametrize("other", [None, NativeBuckets(2, 0.25, 1)])
+def test_histograms_that_mean_other_things_by_zero_lose_their_native_part(
+    other: NativeBuckets | None,
+) -> None:
+    """As they do if only one has it; the classic one stays."""
+    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(other))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native is None
+    assert merged.observations == 2
+
+
+def test_histograms_keep_the_later_exemplar_of_each_bucket() -> None:
+    """Also if only one of them has any."""
+    merged = merge_pair(rich(None, 5.0, 8.0), rich(None, 6.0, None))
+    alone = merge_pair(rich(None), rich(None, 6.0, None))
+
+    assert isinstance(merged, HistogramSeries)
+    assert isinstance(alone, HistogramSeries)
+    assert [each and each.timestamp for each in merged.exemplars or ()] == [6.0, 8.0]
+    assert [each and each.timestamp for each in alone.exemplars or ()] == [6.0, None]
