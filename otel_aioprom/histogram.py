@@ -178,11 +178,8 @@ class HistogramSeries(Histogram):
         Spec:
             E71, E76.
         """
-        observed = sum(counts)
-        held = observed if native is None else native.observations
-        # A sum that is NaN, which differs from itself, tells of NaN observations: they are in no native bucket.
-        if held > observed or (held < observed and total == total):  # noqa: PLR0124
-            raise ValueError(f"native buckets hold {held} observations, classic ones {observed}")
+        if native is not None:
+            _check_native(native, sum(counts), total)
         self.counts = counts
         self.total = total
         self.native = native
@@ -196,6 +193,13 @@ class HistogramSeries(Histogram):
         found["count"] = found[POS_INF]
         found["sum"] = total
         return found
+
+
+def _check_native(native: NativeBuckets, observed: int, total: float | None) -> None:
+    held = native.observations
+    # A sum that is NaN, which differs from itself, tells of NaN observations: they are in no native bucket.
+    if held > observed or (held < observed and total == total):  # noqa: PLR0124
+        raise ValueError(f"native buckets hold {held} observations, classic ones {observed}")
 
 
 def linear_buckets(start: float, width: float, count: int) -> list[float]:

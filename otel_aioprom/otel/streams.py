@@ -31,6 +31,7 @@ _AT_ONCE = 512
 _NANOSECONDS = 1_000_000_000
 _attributes_of = attrgetter("attributes")
 _value_of = attrgetter("value")
+_start_of = attrgetter("start_time_unix_nano")
 _PLAIN = frozenset({int, float})
 
 
@@ -193,6 +194,7 @@ class HistogramStream(Stream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
+        self._starts: list[int] = []
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
         try:
@@ -219,9 +221,13 @@ class HistogramStream(Stream):
             total = total if type(total) is float else sum_of(total)
             # Without buckets the count stands for the last one (M31).
             series.load(point.bucket_counts or (point.count,), total)
-            series.created = start_of(point)
             if point.exemplars:
                 self.keep(series, point)
+        starts = list(map(_start_of, points))
+        if starts != self._starts:
+            self._starts = starts
+            for series, point in zip(self._targets, points):
+                series.created = start_of(point)
 
     def keep(self, series: Any, point: Any) -> None:
         """Keep the latest exemplar of each bucket (M64)."""
