@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, count
 from math import isfinite
 from typing import Any
 
@@ -23,7 +23,7 @@ _LAST_STEP = 1024
 _CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds
 _KNOWN_NAMES = 4096
-_LABELS = "\0"  # stands in no name, bound or value
+_FIRST_MARK = 14  # a control character, which stands in no bound or value, and hardly in a name
 
 Write = Callable[[Sequence[Any]], str]
 """Writes some series of one family."""
@@ -112,18 +112,20 @@ def number_writer(name: str, end: str) -> Write:
     return write
 
 
-def histogram_writer(name: str, end: str) -> Write:
+def histogram_writer(name: str, end: str, *, count_first: bool = False) -> Write:
     """Make the writer of families of histograms: buckets, sum where there is one, count.
 
     Args:
         name: The family's name, without the suffixes of its samples.
         end: What stands behind a value, line feed included.
+        count_first: Write the count in front of the sum.
 
     Spec:
-        E23.
+        E23, E33.
     """
     # Series of a family share their bounds objects, so that the template is found without hashing them.
     templates: dict[tuple[int, bool, bool], str] = {}
+    mark = next(char for char in map(chr, count(_FIRST_MARK)) if char not in name)
 
     def write_one(one: Any) -> str:
         counts = one.snapshot()
@@ -132,26 +134,32 @@ def histogram_writer(name: str, end: str) -> Write:
         key = (id(one.bounds), not labels, total is None)
         template = templates.get(key)
         if template is None:
-            template = templates[key] = _histogram_template(name, one.bounds, end, key)
+            suffixes = ["_count"] if total is None else ["_sum", "_count"]
+            suffixes.sort(reverse=not count_first)
+            heads = _histogram_heads(name, one.bounds, mark if labels else "", suffixes)
+            # Names in quotes may hold a percent sign.
+            template = templates[key] = "".join(
+                [f"{head.replace('%', '%%')}%s{end}" for head in heads]
+            )
         values = tuple(accumulate(counts))
-        if total is not None:
-            values = (*values, value_text(total))
-        return (template % (*values, values[len(counts) - 1])).replace(_LABELS, labels)
+        observed = values[-1]
+        if total is None:
+            values = (*values, observed)
+        elif count_first:
+            values = (*values, observed, value_text(total))
+        else:
+            values = (*values, value_text(total), observed)
+        return (template % values).replace(mark, labels)
 
     return lambda series: "".join([write_one(one) for one in series])
 
 
-def _histogram_template(
-    name: str, bounds: Sequence[float], end: str, key: tuple[int, bool, bool]
-) -> str:
-    """Lines of one series with places for values, and a mark where its labels go: one pass for each."""
-    _, bare, no_sum = key
-    labels = "" if bare else _LABELS
-    heads = bucket_heads(name, bounds, labels)
-    heads += [] if no_sum else [sample_head(f"{name}_sum", labels)]
-    heads.append(sample_head(f"{name}_count", labels))
-    # Names in quotes may hold a percent sign.
-    return "".join([f"{head.replace('%', '%%')}%s{end}" for head in heads])
+def _histogram_heads(
+    name: str, bounds: Sequence[float], labels: str, suffixes: Sequence[str]
+) -> list[str]:
+    """What stands before each value of a series; a mark where its labels go: one pass for each."""
+    others = [sample_head(f"{name}{suffix}", labels) for suffix in suffixes]
+    return bucket_heads(name, bounds, labels) + others
 
 
 def bucket_heads(name: str, bounds: Sequence[float], labels: str) -> list[str]:

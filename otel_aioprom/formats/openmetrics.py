@@ -182,7 +182,7 @@ class _Writers:
         return write
 
     def _histograms(self, base: str) -> Write:
-        plain = histogram_writer(base, self._end)
+        plain = histogram_writer(base, self._end, count_first=True)
 
         def write_one(one: Any) -> str:
             exemplars = one.exemplars or (None,) * len(one.bounds)
@@ -224,8 +224,8 @@ class _Writers:
 
     def _both(self, base: str, labels: str, total: float, count: int) -> list[str]:
         return [
-            f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
             f"{sample_head(f'{base}_count', labels)}{count}{self._end}",
+            f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
         ]
 
     def _start_time(self, base: str, labels: str, one: Any) -> str:
