@@ -202,7 +202,7 @@ class Scraper:
             return refusal(405, "only GET and HEAD are answered here", allow)
         formatter = make_formatter(request.accept, self._created_samples, self._protobuf_escaping)
         selection = Selection(self._offered, request.names, formatter.escaping)
-        timeout = min(self._timeout, _patience(request.timeout))
+        timeout = min(self._timeout, patience(request.timeout))
         plan = _Plan(
             formatter, choose_coding(request.accept_encoding, codings()), timeout, selection
         )
@@ -274,8 +274,18 @@ def _checker() -> Executor:
     return ThreadPoolExecutor(1, "otel_aioprom credentials")
 
 
-def _patience(header: str | None) -> float:
-    """Tell how long sources get, from how long the client waits (E58)."""
+def patience(header: str | None) -> float:
+    """Tell how long sources get, from how long the client waits.
+
+    Args:
+        header: Value of ``X-Prometheus-Scrape-Timeout-Seconds``, if there is one.
+
+    Returns:
+        Seconds; infinite if the header says nothing that makes sense.
+
+    Spec:
+        E58.
+    """
     try:
         seconds = float(header or "")
     except ValueError:

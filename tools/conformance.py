@@ -13,6 +13,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from rules import EXPOSITION, UNTESTED
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 SETS = {
@@ -23,8 +25,8 @@ SETS = {
 HEAD = """# Conformance
 
 Which test proves which rule. The rules are numbered after the OpenTelemetry specification's Prometheus compatibility pages
-(M), the Prometheus and OpenMetrics exposition formats (E) and the API that aioprometheus documents (N). A rule stands here
-as soon as a test names it; made by `tools/conformance.py`.
+(M), the Prometheus and OpenMetrics exposition formats, pushing and remote write (E), and the API that aioprometheus documents (N).
+Of the rules about exposition all stand here, those without a test with the reason; of the others those that a test names. Made by `tools/conformance.py`.
 """
 _TEST = re.compile(r"^\s*(?:async )?def (test_((?:[a-z]\d+_)+)\w+)", re.MULTILINE)
 
@@ -43,12 +45,28 @@ def page(rules: dict[str, list[str]]) -> str:
     """Return the page's text."""
     parts = [HEAD]
     for letter, title in SETS.items():
-        mine = sorted((rule for rule in rules if rule[0] == letter), key=lambda rule: int(rule[1:]))
-        parts.append(f"\n## {title}\n\n| rule | tests |\n|---|---|\n")
-        parts += [
-            f"| {rule} | {'<br>'.join(f'`{test}`' for test in rules[rule])} |\n" for rule in mine
-        ]
+        parts.append(f"\n## {title}\n\n")
+        if letter == "E":
+            parts.append("| rule | about | tests |\n|---|---|---|\n")
+            parts += [
+                f"| E{rule} | {EXPOSITION[rule]} | {_proof(rules, rule)} |\n" for rule in EXPOSITION
+            ]
+        else:
+            mine = sorted(
+                (rule for rule in rules if rule[0] == letter), key=lambda rule: int(rule[1:])
+            )
+            parts.append("| rule | tests |\n|---|---|\n")
+            parts += [f"| {rule} | {_listed(rules[rule])} |\n" for rule in mine]
     return "".join(parts)
+
+
+def _proof(rules: dict[str, list[str]], rule: int) -> str:
+    tests = rules.get(f"E{rule}", [])
+    return _listed(tests) if tests else UNTESTED.get(rule, "**no test**")
+
+
+def _listed(tests: list[str]) -> str:
+    return "<br>".join(f"`{test}`" for test in tests)
 
 
 def main(arguments: list[str]) -> int:
