@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.scrape import ScrapeOptions, Scraper
@@ -24,8 +26,8 @@ _TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 class MetricsApp:
     """An ASGI application that answers scrapes on whatever path it stands at.
 
-    In FastAPI and Starlette, ``app.add_route("/metrics", MetricsApp(registry))`` answers ``/metrics`` itself,
-    without the redirect that ``mount`` causes.
+    In FastAPI and Starlette, ``app.add_route("/metrics", MetricsApp(registry))`` answers that very path, without the
+    redirect that ``mount`` causes; ``MetricsMiddleware`` answers it with a slash at its end too.
 
     Args:
         registry: What to expose.
@@ -49,8 +51,11 @@ class MetricsApp:
             await _turn_away(receive, send)
 
     async def _serve(self, scope: Scope, send: Send) -> None:
-        async with self._scraper.scrape(_scrape_request(scope)) as answer:
-            await _send(answer, send, body=scope["method"] != "HEAD")
+        # A response that is left unfinished makes the server cut the connection; an exception would be logged as an error
+        # of the application.
+        with suppress(SlowReaderError):
+            async with self._scraper.scrape(_scrape_request(scope)) as answer:
+                await _send(answer, send, body=scope["method"] != "HEAD")
 
 
 class MetricsMiddleware:
@@ -108,7 +113,6 @@ async def _send(answer: ScrapeResponse, send: Send, *, body: bool) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if body:
-        # A client that reads nothing leaves the response unfinished: the server then cuts the connection.
         await answer.send(
             lambda piece: send({"type": "http.response.body", "body": piece, "more_body": True})
         )
