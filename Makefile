@@ -11,6 +11,8 @@ VENV ?= .venv
 CONSTRAINTS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
+SOAK_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
@@ -25,7 +27,7 @@ CHECK_PYTHON = $(if $(filter-out ok,$(VERSION_FOUND)),$(error \
 	Python 3.10 or newer is needed, $(PYTHON) is $(VERSION_FOUND); name another, as in PYTHON=python3.12))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers bench servers docs build clean
+.PHONY: help demo test lint types layers bench fuzz soak servers docs build clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +50,12 @@ layers: $(STAMPS)/group-lint  ## check who imports whom
 
 bench: $(STAMPS)/package $(STAMPS)/group-bench  ## measure, next to the other client libraries
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+fuzz: $(STAMPS)/package $(STAMPS)/group-test  ## a million odd inputs for the endpoint
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+soak: $(STAMPS)/package $(STAMPS)/group-bench  ## ten minutes of hostile load on the endpoint
+	@$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
 servers:  ## fetch the servers that the integration tests talk to
 	@$(CHECK_PYTHON)$(PYTHON) tools/servers.py

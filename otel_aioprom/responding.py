@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from aiohttp.http import HttpProcessingError
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
 from otel_aioprom.patience import Patience
+from otel_aioprom.scrape import ALLOWED_METHODS
 
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
@@ -45,6 +46,29 @@ class QuietLogger(_Adapter):
 
 
 server_logger = QuietLogger(_logger, {})
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def only_read(handler: Handler) -> Handler:
+    """Wrap the handler of a page, so that other methods than GET and HEAD are refused."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.method not in ALLOWED_METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, ALLOWED_METHODS)
+        return await handler(request)
+
+    return handle
+
+
+async def not_found(_: web.Request) -> web.StreamResponse:
+    """Answer what nobody else answers."""
+    raise web.HTTPNotFound
+
+
+async def expect_nothing(_: web.Request) -> None:
+    """Pass over what a client expects: there is no use for a body, and aiohttp's answer fails for odd characters."""
 
 
 def scrape_request(request: web.BaseRequest) -> ScrapeRequest:

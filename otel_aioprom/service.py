@@ -25,7 +25,15 @@ from otel_aioprom.errors import (
 from otel_aioprom.listening import close_all, open_sockets
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.responding import scrape_request, send, server_logger
+from otel_aioprom.responding import (
+    Handler,
+    expect_nothing,
+    not_found,
+    only_read,
+    scrape_request,
+    send,
+    server_logger,
+)
 from otel_aioprom.scrape import ScrapeOptions, Scraper
 from otel_aioprom.web_config import WebConfig
 
@@ -190,13 +198,18 @@ class Service:
 
     def _application(self, endpoints: Mapping[str, Scraper]) -> web.Application:
         application = web.Application()
+        handlers: dict[str, Handler] = {
+            "/": only_read(self.handle_root),
+            "/robots.txt": only_read(self.handle_robots),
+            _HEALTHY: only_read(self.handle_healthy),
+            _READY: only_read(self.handle_ready),
+        }
         for path, scraper in endpoints.items():
-            for exact in (path, f"{path}/"):
-                application.router.add_route(hdrs.METH_ANY, exact, partial(self._handle, scraper))
-        application.router.add_get("/", self.handle_root)
-        application.router.add_get("/robots.txt", self.handle_robots)
-        application.router.add_get(_HEALTHY, self.handle_healthy)
-        application.router.add_get(_READY, self.handle_ready)
+            handlers[path] = handlers[f"{path}/"] = partial(self._handle, scraper)
+        for path, handler in {**handlers, "/{path:.*}": not_found}.items():
+            application.router.add_route(
+                hdrs.METH_ANY, path, handler, expect_handler=expect_nothing
+            )
         application.on_response_prepare.append(self._add_headers)
         return application
 

@@ -345,6 +345,7 @@ async def test_of_too_many_scrapes_at_once_the_last_is_sent_away(
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400"),
         (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
         (b"GET /unknown HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
+        (b"GET /unknown HTTP/1.1\r\nHost: x\r\nExpect: \x91\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", b"405"),
         (b"PATCH /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
         (b"POST /-/ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
