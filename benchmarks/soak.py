@@ -85,7 +85,7 @@ class Load:
             self.counter.inc(labels)
             self.shared.inc()
             self.seconds.observe(labels, 0.01 * number)
-            self.wait.observe(labels, 0.5)
+            self.wait.observe(labels, random.random())  # noqa: S311
             self.added[number] += 1
             time.sleep(PAUSE)
 
