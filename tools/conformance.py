@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from rules import EXPOSITION, UNTESTED
+from rules import EXPOSITION, MAPPING, UNTESTED, UNTESTED_MAPPING
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
@@ -26,8 +26,10 @@ HEAD = """# Conformance
 
 Which test proves which rule. The rules are numbered after the OpenTelemetry specification's Prometheus compatibility pages
 (M), the Prometheus and OpenMetrics exposition formats, pushing and remote write (E), and the API that aioprometheus documents (N).
-Of the rules about exposition all stand here, those without a test with the reason; of the others those that a test names. Made by `tools/conformance.py`.
+All rules of mapping and exposition stand here, those without a test with the reason; of the API those that a test names. Made by `tools/conformance.py`.
 """
+LISTED = {"E": (EXPOSITION, UNTESTED), "M": (MAPPING, UNTESTED_MAPPING)}
+"""Sets of which every rule is listed: what each is about, and why some have no test."""
 _TEST = re.compile(r"^\s*(?:async )?def (test_((?:[a-z]\d+_)+)\w+)", re.MULTILINE)
 
 
@@ -46,10 +48,12 @@ def page(rules: dict[str, list[str]]) -> str:
     parts = [HEAD]
     for letter, title in SETS.items():
         parts.append(f"\n## {title}\n\n")
-        if letter == "E":
+        if letter in LISTED:
+            about, untested = LISTED[letter]
             parts.append("| rule | about | tests |\n|---|---|---|\n")
             parts += [
-                f"| E{rule} | {EXPOSITION[rule]} | {_proof(rules, rule)} |\n" for rule in EXPOSITION
+                f"| {letter}{rule} | {about[rule]} | {_proof(rules, f'{letter}{rule}', untested.get(rule))} |\n"
+                for rule in about
             ]
         else:
             mine = sorted(
@@ -60,9 +64,9 @@ def page(rules: dict[str, list[str]]) -> str:
     return "".join(parts)
 
 
-def _proof(rules: dict[str, list[str]], rule: int) -> str:
-    tests = rules.get(f"E{rule}", [])
-    return _listed(tests) if tests else UNTESTED.get(rule, "**no test**")
+def _proof(rules: dict[str, list[str]], rule: str, reason: str | None) -> str:
+    tests = rules.get(rule, [])
+    return _listed(tests) if tests else reason or "**no test**"
 
 
 def _listed(tests: list[str]) -> str:

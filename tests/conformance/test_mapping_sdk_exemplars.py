@@ -296,3 +296,21 @@ async def test_m67_the_time_of_a_point_is_not_exposed(rig: Rig) -> None:
 
     assert openmetrics(rig)["c_total"] == "1"
     assert (await async_render(rig.registry))[0].endswith(b"c_total 1\n")
+
+
+# --- the SDK's own metrics ---------------------------------------------------------------
+
+
+def test_m80_the_reader_says_what_kind_of_component_it_is(
+    rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the SDK measures its readers: from the second response on."""
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    rig = rigs()
+    rig.meter().create_counter("c").add(1)
+    openmetrics(rig)
+    name = "otel_sdk_metric_reader_collection_duration_seconds_count"
+    found = [key for key in openmetrics(rig) if key.startswith(name)]
+
+    assert len(found) == 1
+    assert 'otel_component_type="prometheus_http_text_metric_exporter"' in found[0]
