@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from otel_aioprom.collector import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
@@ -76,6 +78,7 @@ class CollectorRegistry:
         self._feeds: dict[int, Feed] = {}
         self._owners: Owners = {}
         self._mirror = Mirror()
+        _EVERY.add(self)
 
     def register(self, collector: Collector[Any]) -> None:
         """Expose a collector from now on.
@@ -192,6 +195,12 @@ class CollectorRegistry:
             if fault.cause in SOURCE_FAILURES:
                 self.endpoint.failures.inc({"source": fault.subject, "cause": fault.cause})
 
+    def after_fork(self) -> None:
+        """Start over in a child process, whose other threads are gone with what they held."""
+        self._lock = threading.RLock()
+        for feed in [*self._own.values(), *self._feeds.values()]:
+            feed.after_fork()
+
     def _own_families(self) -> list[MetricFamily]:
         return [self._faults.family(), *self.endpoint.families()]
 
@@ -229,6 +238,17 @@ class CollectorRegistry:
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
 
+
+_EVERY: WeakSet[CollectorRegistry] = WeakSet()
+
+
+def _after_fork() -> None:
+    for registry in list(_EVERY):
+        registry.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 Registry = CollectorRegistry
 REGISTRY = CollectorRegistry()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -272,6 +273,10 @@ class _Exchange:
 def _checker() -> Executor:
     """The thread in which slow credentials are checked one by one: a flood of wrong ones takes no thread of others."""
     return ThreadPoolExecutor(1, "otel_aioprom credentials")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_checker.cache_clear)
 
 
 def patience(header: str | None) -> float:

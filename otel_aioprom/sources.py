@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
@@ -26,7 +26,8 @@ class SupportsCollect(Protocol):
         """Return the families as they stand now, and what cannot be given as a ``Fault``.
 
         Called in a worker thread, or in the thread of whoever renders; never twice at once.
-        Whatever it raises costs this source alone.
+        Whatever it raises costs this source alone. A source that holds locks may have a method
+        ``after_fork``, which is called in child processes.
         """
 
 
@@ -58,10 +59,20 @@ class Feed:
     def __init__(self, source: SupportsCollect) -> None:
         self._source = source
         self._owners: Owners = {}
+        self.names: set[str] = set()
+        self._take_off()
+
+    def _take_off(self) -> None:
         self._turn = threading.Lock()
         self._asking: int | None = None
-        self.names: set[str] = set()
-        self.flight = SingleFlight(self.collect, f"collect {source.name}")
+        self.flight = SingleFlight(self.collect, f"collect {self._source.name}")
+
+    def after_fork(self) -> None:
+        """Start over in a child process: who was asking there is gone."""
+        self._take_off()
+        start_over: Callable[[], None] | None = getattr(self._source, "after_fork", None)
+        if start_over is not None:
+            start_over()
 
     def collect(self) -> Collected:
         """Ask the source, in the calling thread.

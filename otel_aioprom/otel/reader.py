@@ -204,6 +204,11 @@ class _ReaderSource:
         with self._translating:
             return list(self._translator.translate(data))
 
+    def after_fork(self) -> None:
+        """Start over in a child process: whoever was translating is gone."""
+        self._translating = threading.Lock()
+        self._slot = threading.local()
+
     def deliver(self, data: sdk.MetricsData) -> None:
         """Take a collection, if this thread has asked for it; of another one, only what the SDK gives but once."""
         if self._closed:
