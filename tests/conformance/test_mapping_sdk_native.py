@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
 from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric
 from otel_aioprom.native import NativeBuckets, deltas, spans
+from otel_aioprom.otel.exponential import power
 from otel_aioprom.otel.quantiles import explicit_quantile, exponential_quantile
 
 
@@ -281,3 +282,14 @@ def test_m31_summaries_of_odd_points(rig: Rig, rigs: Callable[..., Rig]) -> None
     assert page.samples["h_count"] == 3
     assert math.isnan(page.samples["h_sum"])
     assert page.dropped == {"untranslatable": 1}
+
+
+def test_m32_exponential_quantiles_of_both_signs() -> None:
+    """Negative values come first, zeros count as zero; nothing has no quantile."""
+    both = point(scale=0, count=3, zero_count=1, positive=(1, [1]), negative=(1, [1]))
+    none = point(scale=0, count=0, zero_count=0, positive=(0, [0]), negative=(0, [0]))
+
+    estimates = [exponential_quantile(quantile, both) for quantile in (0.1, 0.5, 0.9)]
+    assert estimates == pytest.approx([-8 / 3, 0, 8 / 3])
+    assert math.isnan(exponential_quantile(0.5, none))
+    assert power(-4, 100) == math.inf

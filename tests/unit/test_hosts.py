@@ -333,3 +333,17 @@ def test_a_file_has_what_could_be_collected(tmp_path: Path, registry: CollectorR
 
     assert "x_total 1\n" in text
     assert f'{OWN}source_failures_total{{cause="raised",source="bad"}} 1' in text
+
+
+def test_a_wsgi_application_refuses_while_credentials_cannot_be_checked(
+    registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    """With 503, until the file is back."""
+    file = tmp_path / "token"
+    file.write_text("t")
+    app = wsgi.MetricsApp(registry, auth=BearerAuth(token_file=file))
+    file.unlink()
+
+    assert ask(app, HTTP_AUTHORIZATION="Bearer t").status == 503
+    file.write_text("t")
+    assert ask(app, HTTP_AUTHORIZATION="Bearer t").status == 200

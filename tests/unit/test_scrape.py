@@ -98,7 +98,16 @@ async def test_an_empty_registry_is_an_empty_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"on_error": "ignore"}, {"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}]
+    "options",
+    [
+        {"on_error": "ignore"},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"send_timeout": 0},
+        {"max_concurrent": 0},
+        {"protobuf_escaping": "none"},
+    ],
 )
 def test_options_without_meaning_are_refused(options: dict[str, object]) -> None:
     """When the scraper is made, not at the first scrape."""
