@@ -9,7 +9,7 @@ adds. Scope labels are on; the SDK's limit of 2000 series is lifted for all.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import prometheus_client
 from opentelemetry.exporter import prometheus as official
@@ -70,6 +70,13 @@ def measure(rounds: int, *, quick: bool) -> list[Case]:
         *_cases(f"{few:,} counters", _counters(few), COUNTER_GOAL, few, rounds),
         *_cases(f"{many:,} counters", _counters(many), COUNTER_GOAL, many, rounds),
         *_cases(
+            f"{few:,} counters, resource labels and exemplars",
+            _counters(few, _full_bench()),
+            COUNTER_GOAL,
+            few,
+            rounds,
+        ),
+        *_cases(
             f"{histograms:,} histograms",
             _histograms(histograms),
             HISTOGRAM_GOAL,
@@ -100,13 +107,25 @@ def _figures(bench: Bench, rounds: int, *, collector: bool) -> dict[str, list[fl
     return interleave(contenders, rounds)
 
 
-def _bench() -> Bench:
+def _full_bench() -> Bench:
+    """A bench with everything on that a scrape may have to carry: each measurement leaves an exemplar."""
+
+    def chosen(key: str) -> bool:
+        return key.startswith("service.")
+
+    return _bench(
+        {"resource_attribute_filter": chosen}, exemplar_filter=sdk.AlwaysOnExemplarFilter()
+    )
+
+
+def _bench(options: dict[str, Any] | None = None, **provider: Any) -> Bench:
     registry = otel_aioprom.CollectorRegistry()
     theirs = prometheus_client.CollectorRegistry()
     dropping = DroppingReader(cardinality_limits=LIMITS)
+    shared: dict[str, Any] = {"cardinality_limits": LIMITS, **(options or {})}
     readers = [
-        otel_aioprom.PrometheusMetricReader(registry=registry, cardinality_limits=LIMITS),
-        official.PrometheusMetricReader(registry=theirs, cardinality_limits=LIMITS),
+        otel_aioprom.PrometheusMetricReader(registry=registry, **shared),
+        official.PrometheusMetricReader(registry=theirs, **shared),
         dropping,
     ]
     actions: dict[str, Callable[[], object]] = {
@@ -114,11 +133,12 @@ def _bench() -> Bench:
         SDK: dropping.collect,
         EXPORTER: partial(prometheus_client.generate_latest, theirs),
     }
-    return Bench(sdk.MeterProvider(metric_readers=readers, shutdown_on_exit=False), actions)
+    made = sdk.MeterProvider(metric_readers=readers, shutdown_on_exit=False, **provider)
+    return Bench(made, actions)
 
 
-def _counters(series: int) -> Bench:
-    bench = _bench()
+def _counters(series: int, bench: Bench | None = None) -> Bench:
+    bench = bench or _bench()
     meter = bench.provider.get_meter(*SCOPE)
     counters = [
         meter.create_counter(f"bench.requests.{index}", unit="{request}")
