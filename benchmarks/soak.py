@@ -18,6 +18,7 @@ import socket
 import statistics
 import struct
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -345,6 +346,7 @@ async def run(minutes: float) -> int:
     print("|---:|---:|---:|---:|---:|---:|---:|")
     _row("before", before)
     readings: list[Reading] = []
+    at_half = Path(tempfile.mkstemp(prefix="soak-")[1])
     began = time.monotonic()
     async with service.running(addr="127.0.0.1"):
         for thread in threads:
@@ -359,6 +361,8 @@ async def run(minutes: float) -> int:
                 load.requests += 1
                 await asyncio.sleep(0.01)
             readings.append(await _at_rest(load, service, (time.monotonic() - began) / 60))
+            if number == many // 2:
+                _dump(at_half)
             if number % READINGS_A_MINUTE == 0 or number == many:
                 _row(f"{readings[-1].minute:.1f}", readings[-1])
         load.done.set()
@@ -370,7 +374,27 @@ async def run(minutes: float) -> int:
     await asyncio.get_running_loop().shutdown_default_executor()
     after = await _settled(before)
     _row("after", after)
-    return _verdict(load, before, after, readings)
+    status = _verdict(load, before, after, readings)
+    _grown(at_half)
+    return status
+
+
+def _dump(at_half: Path) -> None:
+    """Write down what is allocated: to a file, for a snapshot in memory would be counted itself."""
+    tracemalloc.take_snapshot().dump(str(at_half))
+
+
+def _grown(at_half: Path) -> None:
+    """Say where memory has grown most since then."""
+    ours = tracemalloc.Filter(inclusive=False, filename_pattern=tracemalloc.__file__)
+    now, then = (
+        each.filter_traces([ours])
+        for each in (tracemalloc.take_snapshot(), tracemalloc.Snapshot.load(str(at_half)))
+    )
+    at_half.unlink()
+    print("\ngrown most since the middle of the run:")
+    for line in now.compare_to(then, "lineno")[:5]:
+        print(f"  {line}")
 
 
 async def _at_rest(load: Load, service: Service, minute: float) -> Reading:
