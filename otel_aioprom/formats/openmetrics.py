@@ -229,7 +229,7 @@ class _Writers:
         ]
 
     def _start_time(self, base: str, labels: str, one: Any) -> str:
-        if not self._created or one.created is None:
+        if not self._created or not is_moment(one.created):
             return ""
         return f"{sample_head(f'{base}_created', labels)}{float_text(one.created)}\n"
 
@@ -238,8 +238,14 @@ class _Writers:
         if exemplar is None:
             return ""
         pairs = escaped_pairs(exemplar.labels, self._escaping)
-        moment = "" if exemplar.timestamp is None else f" {float_text(exemplar.timestamp)}"
+        at = exemplar.timestamp
+        moment = f" {float_text(at)}" if at is not None and is_moment(at) else ""
         return f" # {{{encodable(inner_text(pairs))}}} {float_text(exemplar.value)}{moment}"
+
+
+def is_moment(seconds: float | None) -> bool:
+    """Tell whether there is a time, and one that is no infinity."""
+    return seconds is not None and isfinite(seconds)
 
 
 _exemplar_of = attrgetter("exemplar")

@@ -154,7 +154,7 @@ class _Content:
         if one.exemplar is not None:
             self._exemplars = True
             return b""
-        value = wire.created_field(b"\x1a", one.created) + b"\x09"
+        value = wire.moment_field(b"\x1a", one.created) + b"\x09"
         inner = wire.label_fields(one.pairs) + self._kind.tag + wire.varint(len(value) + 8) + value
         one.wire = head = _METRIC + wire.varint(len(inner) + 8) + inner
         return head
@@ -182,7 +182,7 @@ class _Content:
 
     def _number(self, one: Any) -> bytes:
         exemplar = self._exemplar(b"\x12", one.exemplar)
-        created = wire.created_field(b"\x1a", one.created)
+        created = wire.moment_field(b"\x1a", one.created)
         value = b"\x09" + wire.double(one.value) + exemplar + created
         return self._message(wire.label_fields(one.pairs), value)
 
@@ -193,7 +193,7 @@ class _Content:
         ]
         count, total = one.snapshot()
         both = b"\x08" + wire.varint(count) + b"\x11" + wire.double(total)
-        created = wire.created_field(b"\x22", one.created)
+        created = wire.moment_field(b"\x22", one.created)
         return self._metric(one, b"".join([both, *quantiles, created]))
 
     def _histogram(self, one: Any) -> bytes:
@@ -202,7 +202,7 @@ class _Content:
         exemplars = None if native is not None and len(counts) == 1 else one.exemplars
         parts = [self._classic(one.bounds, counts, total, exemplars)]
         parts += [] if native is None else [wire.native_fields(native)]
-        parts.append(wire.created_field(b"\x7a", one.created))
+        parts.append(wire.moment_field(b"\x7a", one.created))
         if native is not None:
             # A server drops those that have no timestamp.
             timed = [each for each in native.exemplars if each.timestamp is not None]

@@ -21,6 +21,7 @@ double = Struct("<d").pack
 _ONE_BYTE = 0x80
 _TWO_BYTES = 0x4000
 _MICROSECONDS = 1_000_000
+_LATEST = 1 << 63  # what the message can hold, in seconds
 _WRAP = 1 << 64  # negative integers are written as their complement
 _KNOWN = 1024
 _SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]
@@ -80,18 +81,24 @@ def label_fields(pairs: Iterable[tuple[str, str]]) -> bytes:
     )
 
 
+def moment_field(tag: bytes, seconds: float | None) -> bytes:
+    """Write a moment as a message of seconds and nanoseconds.
+
+    Args:
+        tag: Of the field.
+        seconds: Since the epoch; nothing is written if it is unknown, or no time that the message can hold.
+    """
+    if seconds is None or not -_LATEST < seconds < _LATEST:  # nor is NaN
+        return b""
+    return field(tag, _moment(seconds))
+
+
 @lru_cache(maxsize=_KNOWN)
-def timestamp(seconds: float) -> bytes:
-    """Write a moment, seconds and nanoseconds, as the content of a message."""
+def _moment(seconds: float) -> bytes:
     # A float says no more of a time in this century than its microseconds.
     whole, microseconds = divmod(round(seconds * _MICROSECONDS), _MICROSECONDS)
     fraction = b"\x10" + varint(1000 * microseconds) if microseconds else b""
     return (b"\x08" + varint(whole) if whole else b"") + fraction
-
-
-def created_field(tag: bytes, created: float | None) -> bytes:
-    """Write a start time; nothing if it is unknown."""
-    return b"" if created is None else field(tag, timestamp(created))
 
 
 def exemplar_message(exemplar: Exemplar, labels: Iterable[tuple[str, str]]) -> bytes:
@@ -104,7 +111,7 @@ def exemplar_message(exemplar: Exemplar, labels: Iterable[tuple[str, str]]) -> b
     Spec:
         E64.
     """
-    moment = b"" if exemplar.timestamp is None else field(b"\x1a", timestamp(exemplar.timestamp))
+    moment = moment_field(b"\x1a", exemplar.timestamp)
     return label_fields(labels) + b"\x11" + double(exemplar.value) + moment
 
 
