@@ -154,9 +154,12 @@ class _Content:
         if one.exemplar is not None:
             self._exemplars = True
             return b""
-        value = wire.moment_field(b"\x1a", one.created) + b"\x09"
+        created = one.created
+        value = wire.moment_field(b"\x1a", created) + b"\x09"
         inner = wire.label_fields(one.pairs) + self._kind.tag + wire.varint(len(value) + 8) + value
         one.wire = head = _METRIC + wire.varint(len(inner) + 8) + inner
+        if one.created != created or one.exemplar is not None:
+            one.wire = None  # it has changed meanwhile, and the next response must not show this
         return head
 
     def chunks(self) -> Iterator[bytes]:
