@@ -78,6 +78,8 @@ async def test_only_clients_with_a_good_certificate_pass(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.certificate))
     context.load_cert_chain(server.certificate, server.key)
     context.verify_mode = ssl.CERT_REQUIRED
+    # From Python 3.13 on the default asks of certificates what those of the openssl program have not.
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
     bad = {
         "none": lambda: None,
         "a stranger's": lambda: make_pair(tmp_path, "stranger"),
