@@ -16,6 +16,9 @@ from otel_aioprom.names import is_valid_label_name
 Pairs = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name, each name once."""
 
+EXEMPLAR_LIMIT = 128
+"""Code points that the labels of an exemplar may have, names and values together."""
+
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _KNOWN_NAMES = 4096  # bounded, for names can come from strangers
@@ -156,6 +159,27 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
         escaped = _free(escape_label_name(name, scheme))
         joined[escaped] = f"{joined[escaped]};{value}" if escaped in joined else value
     return tuple(joined.items())
+
+
+def exemplar_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
+    """Escape the label names of an exemplar; the last labels go if names have grown too long for what is allowed.
+
+    Args:
+        pairs: Names and values, the most important first.
+        scheme: How to escape.
+
+    Spec:
+        E38, E45.
+    """
+    kept = escaped_pairs(pairs, scheme)
+    while exemplar_length(kept) > EXEMPLAR_LIMIT:
+        kept = kept[:-1]
+    return kept
+
+
+def exemplar_length(pairs: Iterable[tuple[str, str]]) -> int:
+    """Return the length of names and values together, in code points (E38)."""
+    return sum([len(name) + len(value) for name, value in pairs])
 
 
 def check_labels(labels: Mapping[str, object], reserved: str | None) -> None:

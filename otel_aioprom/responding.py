@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from aiohttp.http import HttpProcessingError
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
 from otel_aioprom.patience import Patience
-from otel_aioprom.scrape import ALLOWED_METHODS
 
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
@@ -39,36 +38,13 @@ class QuietLogger(_Adapter):
         """Log, a malformed request at the level ``DEBUG`` and in one line."""
         error = kwargs.get("exc_info")
         error = sys.exc_info()[1] if error is True else error
-        if isinstance(error, HttpProcessingError):
-            super().log(logging.DEBUG, _MALFORMED, error.message)
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+            super().log(logging.DEBUG, _MALFORMED, getattr(error, "message", error))
         else:
             super().log(level, msg, *args, **kwargs)
 
 
 server_logger = QuietLogger(_logger, {})
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def only_read(handler: Handler) -> Handler:
-    """Wrap the handler of a page, so that other methods than GET and HEAD are refused."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if request.method not in ALLOWED_METHODS:
-            raise web.HTTPMethodNotAllowed(request.method, ALLOWED_METHODS)
-        return await handler(request)
-
-    return handle
-
-
-async def not_found(_: web.Request) -> web.StreamResponse:
-    """Answer what nobody else answers."""
-    raise web.HTTPNotFound
-
-
-async def expect_nothing(_: web.Request) -> None:
-    """Pass over what a client expects: there is no use for a body, and aiohttp's answer fails for odd characters."""
 
 
 def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
@@ -83,10 +59,17 @@ def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
     )
 
 
-async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamResponse:
+async def send(
+    request: web.BaseRequest, answer: ScrapeResponse, headers: Mapping[str, str]
+) -> web.StreamResponse:
     """Send a response piece by piece; a client that takes nothing for too long is cut off.
 
     A body of one piece goes in one write, with its length.
+
+    Args:
+        request: What to answer.
+        answer: The response to a scrape.
+        headers: More headers.
 
     Raises:
         SlowReaderError: The client was cut off.
@@ -94,7 +77,7 @@ async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamRe
     try:
         with Patience(answer.send_timeout) as patience:
             async with aclosing(answer.pieces()) as pieces:
-                return await _send(request, answer, pieces, patience)
+                return await _send(request, answer, {**answer.headers, **headers}, pieces, patience)
     except SlowReaderError:
         _cut_off(request)
         raise
@@ -103,6 +86,7 @@ async def send(request: web.BaseRequest, answer: ScrapeResponse) -> web.StreamRe
 async def _send(
     request: web.BaseRequest,
     answer: ScrapeResponse,
+    headers: Mapping[str, str],
     pieces: AsyncGenerator[bytes, None],
     patience: Patience,
 ) -> web.StreamResponse:
@@ -110,9 +94,9 @@ async def _send(
     second = await anext(pieces, None) if first else None
     response: web.StreamResponse
     if second is None:
-        response = web.Response(body=first, status=answer.status, headers=answer.headers)
+        response = web.Response(body=first, status=answer.status, headers=headers)
     else:
-        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response = web.StreamResponse(status=answer.status, headers=headers)
     try:
         await patience.wait(response.prepare(request))
         if second is not None:

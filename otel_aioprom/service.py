@@ -25,15 +25,8 @@ from otel_aioprom.errors import (
 from otel_aioprom.listening import close_all, open_sockets
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.responding import (
-    Handler,
-    expect_nothing,
-    not_found,
-    only_read,
-    scrape_request,
-    send,
-    server_logger,
-)
+from otel_aioprom.responding import scrape_request, send, server_logger
+from otel_aioprom.routing import Handler, Pages, only_read
 from otel_aioprom.scrape import ScrapeOptions, Scraper
 from otel_aioprom.web_config import WebConfig
 
@@ -93,7 +86,7 @@ class Service:
         self._web = _web_config(web_config)
         self._scraper = self._make_scraper(self.registry, options)
         self._endpoints: dict[str, Scraper] = {}
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._sites: list[web.SockSite] = []
         self._refreshing: asyncio.Task[None] | None = None
         self._root = ""
@@ -164,14 +157,14 @@ class Service:
             raise ValueError(f"the path {metrics_url!r} is taken")
         context = self._tls(ssl)
         self._metrics_path = metrics_url
-        self._runner = runner = web.AppRunner(
-            self._application({plain: self._scraper, **self._endpoints}),
+        server = web.Server(
+            Pages(self._pages(plain), self._headers).handle,
             access_log=None,
-            shutdown_timeout=_CUT_OFF,
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
             logger=server_logger,
         )
+        self._runner = runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
         try:
             await runner.setup()
             await self._listen(runner, addr, port, context)
@@ -196,28 +189,22 @@ class Service:
             await asyncio.sleep(_REFRESH)
             await asyncio.to_thread(configuration.refresh)
 
-    def _application(self, endpoints: Mapping[str, Scraper]) -> web.Application:
-        application = web.Application()
-        handlers: dict[str, Handler] = {
+    def _pages(self, metrics_path: str) -> Mapping[str, Handler]:
+        pages: dict[str, Handler] = {
             "/": only_read(self.handle_root),
             "/robots.txt": only_read(self.handle_robots),
             _HEALTHY: only_read(self.handle_healthy),
             _READY: only_read(self.handle_ready),
         }
-        for path, scraper in endpoints.items():
-            handlers[path] = handlers[f"{path}/"] = partial(self._handle, scraper)
-        for path, handler in {**handlers, "/{path:.*}": not_found}.items():
-            application.router.add_route(
-                hdrs.METH_ANY, path, handler, expect_handler=expect_nothing
-            )
-        application.on_response_prepare.append(self._add_headers)
-        return application
+        for path, scraper in {metrics_path: self._scraper, **self._endpoints}.items():
+            pages[path] = pages[f"{path}/"] = partial(self._handle, scraper)
+        return pages
 
-    async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update({} if self._web is None else self._web.headers)
+    def _headers(self) -> Mapping[str, str]:
+        return {} if self._web is None else self._web.headers
 
     async def _listen(
-        self, runner: web.AppRunner, addr: str, port: int, ssl: ssl_module.SSLContext | None
+        self, runner: web.ServerRunner, addr: str, port: int, ssl: ssl_module.SSLContext | None
     ) -> None:
         sockets = await open_sockets(addr, port)
         try:
@@ -303,16 +290,16 @@ class Service:
         """Return the media types and parameters of a request's ``Accept`` lines."""
         return parse_accepts(request.headers.getall(hdrs.ACCEPT, []))
 
-    async def handle_metrics(self, request: web.Request) -> web.StreamResponse:
+    async def handle_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a scrape; an aiohttp handler for any route and method."""
         return await self._handle(self._scraper, request)
 
-    async def _handle(self, scraper: Scraper, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, scraper: Scraper, request: web.BaseRequest) -> web.StreamResponse:
         self._in_flight += 1
         self._idle.clear()
         try:
             async with scraper.scrape(scrape_request(request)) as answer:
-                return await send(request, answer)
+                return await send(request, answer, self._headers())
         except SlowReaderError:
             return web.Response()  # to nobody: the connection is cut
         finally:
@@ -320,11 +307,11 @@ class Service:
             if not self._in_flight:
                 self._idle.set()
 
-    async def handle_root(self, request: web.Request) -> web.StreamResponse:
+    async def handle_root(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with a page that links to the metrics, to those who may see them."""
         refused = await self._scraper.authorize(request.headers.get(hdrs.AUTHORIZATION))
         if refused is not None:
-            return await send(request, refused)
+            return await send(request, refused, self._headers())
         paths = [html.escape(path, quote=True) for path in (self._metrics_path, *self._endpoints)]
         links = "<br>".join([f'<a href="{path}">{path}</a>' for path in paths])
         page = (
@@ -332,17 +319,17 @@ class Service:
         )
         return web.Response(text=page, content_type="text/html")
 
-    async def handle_healthy(self, request: web.Request) -> web.Response:
+    async def handle_healthy(self, request: web.BaseRequest) -> web.Response:
         """Tell that the event loop runs; whoever asks need not show who they are."""
         return web.Response(text="healthy\n")
 
-    async def handle_ready(self, request: web.Request) -> web.Response:
+    async def handle_ready(self, request: web.BaseRequest) -> web.Response:
         """Tell whether scrapes are answered: 200, or 503 from the beginning of the stop on."""
         if self._runner is None:
             return web.Response(status=503, text="stopping\n", headers={hdrs.RETRY_AFTER: "1"})
         return web.Response(text="ready\n")
 
-    async def handle_robots(self, request: web.Request) -> web.Response:
+    async def handle_robots(self, request: web.BaseRequest) -> web.Response:
         """Turn robots away."""
         return web.Response(text="User-agent: *\nDisallow: /\n", content_type="text/plain")
 

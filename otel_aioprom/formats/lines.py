@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 from otel_aioprom.labels import quoted
+from otel_aioprom.model import MetricFamily
 from otel_aioprom.names import is_valid_metric_name
 from otel_aioprom.numbers import canonical_float, float_text
 
@@ -23,10 +24,20 @@ _LAST_STEP = 1024
 _CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds
 _KNOWN_NAMES = 4096
+_NOTHING_BUT_SUFFIX = {"_total": "counter", "_info": "info"}
 _FIRST_MARK = 14  # a control character, which stands in no bound or value, and hardly in a name
 
 Write = Callable[[Sequence[Any]], str]
 """Writes some series of one family."""
+
+
+def shown_type(family: MetricFamily) -> str:
+    """Return the type of a family, or ``untyped`` if its name is all suffix: readers that take it off have none left.
+
+    Spec:
+        E30, M24.
+    """
+    return "untyped" if family.type == _NOTHING_BUT_SUFFIX.get(family.name) else family.type
 
 
 def in_steps(every: Sequence[Any], write: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:

@@ -22,8 +22,9 @@ from otel_aioprom.formats.lines import (
     quantile_heads,
     sample_head,
     shown_name,
+    shown_type,
 )
-from otel_aioprom.labels import encodable, escaped_pairs, help_text, inner_text
+from otel_aioprom.labels import encodable, exemplar_pairs, help_text, inner_text
 from otel_aioprom.merge import without_clashes
 from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily
 from otel_aioprom.numbers import float_text
@@ -107,7 +108,7 @@ def base_name(family: MetricFamily) -> str:
     Spec:
         E30, M24.
     """
-    return family.name.removesuffix(_SUFFIXES.get(family.type, ""))
+    return family.name.removesuffix(_SUFFIXES.get(shown_type(family), ""))
 
 
 def openmetrics_names(family: MetricFamily) -> list[str]:
@@ -117,15 +118,16 @@ def openmetrics_names(family: MetricFamily) -> list[str]:
         E30, M59.
     """
     base = base_name(family)
-    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(family.type, ())]]
+    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(shown_type(family), ())]]
     return list(dict.fromkeys(names))
 
 
 def _head(family: MetricFamily, base: str) -> str:
     """TYPE, UNIT and HELP, the last two where there is something to say (E28, E29)."""
-    name = shown_name(base)
-    lines = [f"# TYPE {name} {_TYPES.get(family.type, family.type)}\n"]
-    if family.unit and family.type not in UNITLESS and base.endswith(f"_{family.unit}"):
+    name, kind = shown_name(base), shown_type(family)
+    lines = [f"# TYPE {name} {_TYPES.get(kind, kind)}\n"]
+    fits = base.endswith(f"_{family.unit}") and family.unit.isprintable()
+    if family.unit and family.type not in UNITLESS and fits:
         lines.append(f"# UNIT {name} {family.unit}\n")
     if family.doc:
         lines.append(f"# HELP {name} {help_text(family.doc, quotes=True)}\n")
@@ -149,16 +151,13 @@ class _Writers:
 
     def of(self, family: MetricFamily, base: str) -> Write:
         """Return the writer of a family."""
+        kind = shown_type(family)
         make: Callable[[str], Write] | None = {
             "counter": self._counters,
             "histogram": self._histograms,
             "summary": self._summaries,
-        }.get(family.type)
-        return (
-            make(base)
-            if make
-            else number_writer(f"{base}{_SUFFIXES.get(family.type, '')}", self._end)
-        )
+        }.get(kind)
+        return make(base) if make else number_writer(f"{base}{_SUFFIXES.get(kind, '')}", self._end)
 
     def _counters(self, base: str) -> Write:
         total = f"{base}_total"
@@ -237,7 +236,7 @@ class _Writers:
         """Write an exemplar behind its sample's value (E37)."""
         if exemplar is None:
             return ""
-        pairs = escaped_pairs(exemplar.labels, self._escaping)
+        pairs = exemplar_pairs(exemplar.labels, self._escaping)
         at = exemplar.timestamp
         moment = f" {float_text(at)}" if at is not None and is_moment(at) else ""
         return f" # {{{encodable(inner_text(pairs))}}} {float_text(exemplar.value)}{moment}"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from otel_aioprom.formats import wire
 from otel_aioprom.formats.base import IFormatter
 from otel_aioprom.formats.lines import in_steps
-from otel_aioprom.labels import Pairs, escaped_pairs
+from otel_aioprom.labels import exemplar_pairs
 from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily, Series
 
 _METRIC = b"\x22"
@@ -81,7 +81,7 @@ class BinaryFormatter(IFormatter):
     def _exemplar(self, tag: bytes, exemplar: Exemplar | None) -> bytes:
         if exemplar is None:
             return b""
-        labels: Pairs = escaped_pairs(exemplar.labels, self.escaping)
+        labels = exemplar_pairs(exemplar.labels, self.escaping)
         return wire.field(tag, wire.exemplar_message(exemplar, labels))
 
 

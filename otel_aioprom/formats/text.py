@@ -16,6 +16,7 @@ from otel_aioprom.formats.lines import (
     quantile_heads,
     sample_head,
     shown_name,
+    shown_type,
     value_text,
 )
 from otel_aioprom.labels import help_text
@@ -70,7 +71,8 @@ def _head(family: MetricFamily) -> str:
     """HELP and TYPE; HELP is left out where there is nothing to say (E20, E21)."""
     name = shown_name(family.name)
     help_line = f"# HELP {name} {help_text(family.doc)}\n" if family.doc else ""
-    return f"{help_line}# TYPE {name} {_TYPES.get(family.type, family.type)}\n"
+    kind = shown_type(family)
+    return f"{help_line}# TYPE {name} {_TYPES.get(kind, kind)}\n"
 
 
 def _summary_writer(name: str, end: str) -> Write:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from otel_aioprom.labels import encodable
+from otel_aioprom.labels import EXEMPLAR_LIMIT, encodable, exemplar_length
 from otel_aioprom.model import Exemplar
 from otel_aioprom.numbers import coerce_number
 from otel_aioprom.otel.attributes import attribute_text, join_labels
-
-LONGEST = 128
-"""Code points of all names and values together."""
 
 _NANOSECONDS = 1_000_000_000
 
@@ -59,7 +56,7 @@ def translate(exemplar: SupportsExemplar, label: Callable[[str], str]) -> Exempl
     ]
     others = [pair for pair in join_labels(filtered, spell=label) if pair[0] not in ids]
     pairs = (*ids.items(), *((name, encodable(value)) for name, value in others))
-    if sum([len(name) + len(value) for name, value in pairs]) > LONGEST:
+    if exemplar_length(pairs) > EXEMPLAR_LIMIT:
         pairs = tuple(ids.items())
     moment = exemplar.time_unix_nano / _NANOSECONDS
     return Exemplar(pairs, coerce_number(exemplar.value), moment)

@@ -1,69 +1,92 @@
-"""The long run: ``python -m tests.fuzz --inputs 1000000``.
+"""The long run: ``python -m tests.fuzz --inputs 1000000 --seed 1``.
 
-With atheris installed, ``--atheris`` lets coverage guide the inputs instead of chance.
+An input is made of the seed, the target's name and its own number, so that a finding can be had again alone:
+``--only TARGET --first NUMBER --inputs 1``. With atheris installed, ``--atheris`` lets coverage guide the inputs.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import random
 import sys
 import time
+import traceback
+from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+_TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(_TESTS / "fuzz"), str(_TESTS / "support")]
 
-from fuzzing import Fuzzer
+from fuzz_inputs import ByBytes, ByChance
 
-LONGEST = 200
-SHARES = {"web configuration": 0.25}
+WEIGHTS = {"opentelemetry": 0.25, "web configuration": 0.5}
 """Targets that are slow get fewer inputs than their share."""
+LONGEST = 400
 
 
 def main() -> int:
     """Run, print a table, and return 1 if anything was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the endpoint.")
-    parser.add_argument(
-        "--inputs", type=int, default=1_000_000, help="how many, all targets together"
-    )
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="all targets together")
     parser.add_argument("--seed", type=int, default=1, help="of the inputs")
+    parser.add_argument("--only", metavar="TARGET", help="one target")
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="NUMBER", help="the input to begin with"
+    )
     parser.add_argument("--atheris", action="store_true", help="let coverage guide the inputs")
     options = parser.parse_args()
-    logging.disable(logging.ERROR)  # what a source or a client does wrong is not looked for here
-    return guided(options.inputs) if options.atheris else by_chance(options.inputs, options.seed)
+    if options.atheris:
+        return guided(options.inputs)
+    return by_chance(options.inputs, options.seed, options.only, options.first)
 
 
-def by_chance(inputs: int, seed: int) -> int:
-    """Random inputs, the same for the same seed."""
-    fuzzer, chance, found = Fuzzer(), random.Random(seed), 0  # noqa: S311 - no secret
-    weights = {name: SHARES.get(name, 1.0) for name in fuzzer.targets}
-    print("| target | inputs | seconds | findings |\n|---|---:|---:|---:|")
+def by_chance(inputs: int, seed: int, only: str | None, first: int) -> int:
+    """Random inputs, the same for the same seed; prints each place that fails once."""
+    from fuzz_targets import Fuzzer  # noqa: PLC0415 - atheris must be there before what it watches
+
+    fuzzer, found = Fuzzer(), 0
+    weights = {name: WEIGHTS.get(name, 1.0) for name in fuzzer.targets if only in {None, name}}
+    print("| target | inputs | seconds | findings | different ones |\n|---|---:|---:|---:|---:|")
     for name, weight in weights.items():
-        count, mine, begun = round(inputs * weight / sum(weights.values())), 0, time.perf_counter()
-        for _ in range(count):
-            data = chance.randbytes(chance.randrange(LONGEST))
+        count, begun = round(inputs * weight / sum(weights.values())), time.perf_counter()
+        places: Counter[str] = Counter()
+        for number in range(first, first + count):
             try:
-                fuzzer.run(name, data)
+                fuzzer.run(name, ByChance(f"{seed} {name} {number}"))
             except Exception as error:  # noqa: BLE001 - that is what is looked for
-                mine += 1
-                print(f"{name}: {error!r} from {data.hex()}", file=sys.stderr)
-        print(f"| {name} | {count:,} | {time.perf_counter() - begun:.0f} | {mine} |", flush=True)
-        found += mine
+                place = _place(error)
+                if not places[place]:
+                    print(f"{name}, input {number}: {place}: {str(error)[:300]!r}", file=sys.stderr)
+                places[place] += 1
+        seconds = time.perf_counter() - begun
+        print(
+            f"| {name} | {count:,} | {seconds:.0f} | {sum(places.values()):,} | {len(places)} |",
+            flush=True,
+        )
+        found += len(places)
+    print("\n| how far they got | inputs |\n|---|---:|")
+    for what, times in sorted(fuzzer.reached.items()):
+        print(f"| {what} | {times:,} |")
     fuzzer.close()
     return 1 if found else 0
+
+
+def _place(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def guided(inputs: int) -> int:
     """Inputs that coverage leads to; an error ends the run with the input that caused it."""
     import atheris  # noqa: PLC0415 - an optional tool
 
-    atheris.instrument_all()
+    with atheris.instrument_imports(include=["otel_aioprom"]):
+        from fuzz_targets import Fuzzer  # noqa: PLC0415
+
     fuzzer = Fuzzer()
     names = list(fuzzer.targets)
 
     def one_input(data: bytes) -> None:
-        fuzzer.run(names[data[0] % len(names)] if data else names[0], data[1:])
+        fuzzer.run(names[data[0] % len(names)] if data else names[0], ByBytes(data[1:]))
 
     atheris.Setup([sys.argv[0], f"-runs={inputs}", f"-max_len={LONGEST}"], one_input)
     atheris.Fuzz()

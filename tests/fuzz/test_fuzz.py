@@ -1,20 +1,53 @@
-"""The short run of what ``python -m tests.fuzz`` does at length."""
+"""The short run of what ``python -m tests.fuzz`` does at length, and what it has found, each by itself."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import pytest
+from fuzz_exchange import Connection, responses
+from fuzz_inputs import ByBytes, ByChance
+from fuzz_targets import PLAIN, Fuzzer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import Exemplar, export
 
-from fuzzing import Fuzzer
+from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric
+from oracles import all_kinds
+from otel_aioprom.collectors import Counter, Gauge
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.service import Service
+from servers import parse_with_prometheus_client
 
-TARGETS = ("connection", "headers", "asgi", "wsgi", "formats", "credentials", "web configuration")
+SHARES = {
+    "connection": 400,
+    "headers": 400,
+    "asgi, wsgi": 300,
+    "native": 200,
+    "opentelemetry": 30,
+    "credentials": 400,
+    "web configuration": 60,
+}
+REACHED = (
+    "asgi, wsgi: 200",
+    "connection: scrapes with None",
+    "connection: scrapes with gzip",
+    "connection: scrapes with zstd",
+    "connection: 400",
+    "credentials: True",
+    "headers: PrometheusProto",
+    "headers: OpenMetricsText1.0.0",
+    "headers: gzip",
+    "headers: zstd",
+    "opentelemetry: with samples",
+    "web configuration: taken",
+)
+"""How far inputs must get, so that the run proves something."""
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping="
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def fuzzer() -> Iterator[Fuzzer]:
     """All targets."""
     made = Fuzzer()
@@ -22,26 +55,82 @@ def fuzzer() -> Iterator[Fuzzer]:
     made.close()
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_whatever_comes_there_is_an_answer(fuzzer: Fuzzer, target: str) -> None:
-    """No exception leaves the handler, no status is 500, and what is written can be read."""
-    chance = random.Random(target)  # noqa: S311 - no secret
-    for _ in range(300):
-        fuzzer.run(target, chance.randbytes(chance.randrange(200)))
+def test_whatever_comes_there_is_an_answer(fuzzer: Fuzzer) -> None:
+    """No exception, no 500, no error in the log, bodies that foreign parsers read; and inputs get far enough."""
+    assert set(SHARES) == set(fuzzer.targets)
+    for target, count in SHARES.items():
+        for number in range(count):
+            fuzzer.run(target, ByChance(f"test {target} {number}"))
+    fuzzer.still_serves()
+
+    assert [what for what in REACHED if not fuzzer.reached[what]] == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_what_hypothesis_thinks_of_is_answered_too(fuzzer: Fuzzer, target: str) -> None:
-    """Short inputs, and those that shrink to something."""
+def test_what_hypothesis_thinks_of_is_answered_too(fuzzer: Fuzzer) -> None:
+    """Choices by its bytes, so that what fails shrinks."""
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.binary(max_size=120))
+    @settings(max_examples=40, deadline=None)
+    @given(st.binary(max_size=200))
     def run(data: bytes) -> None:
-        fuzzer.run(target, data)
+        for target in SHARES:
+            fuzzer.run(target, ByBytes(data))
 
     run()
 
 
-def test_the_targets_are_all_there(fuzzer: Fuzzer) -> None:
-    """None is forgotten here."""
-    assert tuple(fuzzer.targets) == TARGETS
+# --- what was found --------------------------------------------------------------------
+
+
+async def test_a_body_that_cannot_be_decoded_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Strangers can send what they like without an error in our log."""
+    body = b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    async with Service(all_kinds()).running(addr="127.0.0.1") as service:
+        runner = service._runner
+        assert runner is not None
+        assert runner.server is not None
+        connection = Connection(runner.server())
+        connection.receive(PLAIN[:-2] + body)
+        await connection.settle()
+        await connection.end()
+
+    assert [answer.status for answer in responses(bytes(connection.written))] == [200]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_e29_a_unit_with_a_line_break_begins_no_line() -> None:
+    """The SDK lets it pass; a response that cannot be read costs all metrics."""
+    rig = Rig(translation_strategy="NoUTF8EscapingWithSuffixes")
+    rig.meter().create_counter("requests", unit="x\nup 0\n# TYPE y").add(1)
+    body, _ = render(rig.registry, [f"{OPENMETRICS}allow-utf-8"])
+    rig.provider.shutdown()
+
+    assert b"\nup 0\n" not in body
+    parse_with_prometheus_client(body, openmetrics=True)
+
+
+def test_e30_a_counter_that_is_all_suffix_has_a_name() -> None:
+    """Without its suffix nothing would be left, and the others would be lost with it."""
+    registry = CollectorRegistry()
+    Counter("_total", "All of it.", registry=registry).inc()
+    Gauge("level", "Another one.", registry=registry).set({}, 1)
+    body, _ = render(registry, [f"{OPENMETRICS}underscores"])
+
+    assert b"level 1\n" in body
+    assert b'# TYPE "" ' not in body
+    parse_with_prometheus_client(body, openmetrics=True)
+
+
+@pytest.mark.parametrize("scheme", ["underscores", "dots", "values"])
+def test_e38_labels_of_exemplars_are_short_enough_after_escaping(scheme: str) -> None:
+    """Names grow with some schemes: what counts is what is written."""
+    rig = Rig(translation_strategy="NoTranslation")
+    exemplar = Exemplar({"k.\U0001f600" * 6: "v"}, 1.5, 5_000_000_000, 1, 2)
+    point = histogram_point(exemplars=[exemplar])
+    hand_over(rig.reader, metric("m", export.Histogram([point], CUMULATIVE)))
+    body, _ = render(rig.registry, [f"{OPENMETRICS}{scheme}"])
+    rig.provider.shutdown()
+
+    assert b"# {trace_id=" in body
+    parse_with_prometheus_client(body, openmetrics=True)  # it counts

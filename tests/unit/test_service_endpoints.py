@@ -346,6 +346,9 @@ async def test_of_too_many_scrapes_at_once_the_last_is_sent_away(
         (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
         (b"GET /unknown HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
         (b"GET /unknown HTTP/1.1\r\nHost: x\r\nExpect: \x91\r\n\r\n", b"404"),
+        (b"CONNECT /-/healthy HTTP/1.1\r\nHost: x\r\nExpect: \x91\r\n\r\n", b"404"),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nExpect: \x91\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", b"405"),
         (b"PATCH /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
         (b"POST /-/ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
@@ -368,7 +371,7 @@ async def test_requests_that_make_no_sense_get_a_clear_answer(
 
     assert line.split()[1] == status
     assert served == 200
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_request_body_is_not_waited_for(registry: CollectorRegistry) -> None:

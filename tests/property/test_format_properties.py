@@ -1,0 +1,75 @@
+"""Whatever the families: every format says the same, and foreign readers understand it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from any_families import gathered, same, samples_of
+from client_model import Key, key_of, read_delimited, refuse, samples
+from format_families import FORMATS
+from otel_aioprom.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom.formats import (
+    BinaryFormatter,
+    IFormatter,
+    OpenMetricsFormatter,
+    with_escaping,
+)
+from otel_aioprom.model import MetricFamily
+from servers import parse_with_prometheus_client
+
+bounded = settings(max_examples=100, deadline=None)
+every_way = pytest.mark.parametrize(
+    ("kind", "scheme"),
+    [(kind, scheme) for kind in FORMATS for scheme in ESCAPING_SCHEMES],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+Prepared = tuple[IFormatter, list[MetricFamily], bytes]
+
+
+def prepared(
+    kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], **options: Any
+) -> Prepared:
+    """Write families: the formatter, what it was ready to write, and the bytes."""
+    formatter = with_escaping(kind, scheme)(**options)
+    ready, _ = formatter.prepare(families)
+    return formatter, list(ready), b"".join(formatter.encode(ready))
+
+
+def read_back(formatter: IFormatter, body: bytes) -> list[tuple[str, list[tuple[Key, float]]]]:
+    """Families and samples, as a reader that others have written finds them."""
+    if isinstance(formatter, BinaryFormatter):
+        found = read_delimited(body)
+        for family in found:
+            refuse(family)
+        return [(family.name, list(samples(family))) for family in found]
+    strict = isinstance(formatter, OpenMetricsFormatter)
+    parsed = parse_with_prometheus_client(body, openmetrics=strict)
+    return [(each.name, [_sample(one) for one in each.samples]) for each in parsed]
+
+
+def _sample(one: Any) -> tuple[Key, float]:
+    bounds = {name: float(one.labels[name]) for name in ("le", "quantile") if name in one.labels}
+    rest = {name: text for name, text in one.labels.items() if name not in bounds}
+    return key_of(one.name, rest, **bounds), one.value
+
+
+@every_way
+@bounded
+@given(families=gathered, created=st.booleans())
+def test_foreign_readers_find_every_sample(
+    kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], created: bool
+) -> None:
+    """No more, no less, none twice; one group for each family."""
+    formatter, ready, body = prepared(kind, scheme, families, created_samples=created)
+    found = read_back(formatter, body)
+    expected = {key: value for family in ready for key, value in samples_of(family, formatter)}
+    pairs = [pair for _, part in found for pair in part]
+
+    assert len(found) == len(ready)
+    assert len({key for key, _ in pairs}) == len(pairs)
+    assert dict(pairs).keys() == expected.keys()
+    assert all(same(value, expected[key]) for key, value in pairs)

@@ -1,0 +1,155 @@
+"""Any families at all, and the samples that each format must make of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+from hypothesis import strategies as st
+
+from client_model import Key, key_of
+from format_families import counter, histogram, summary
+from oracles import number
+from otel_aioprom.escaping import ESCAPING_SCHEMES, escape_label_name
+from otel_aioprom.formats import OpenMetricsFormatter
+from otel_aioprom.merge import merge_families, without_clashes
+from otel_aioprom.model import Exemplar, MetricFamily
+from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
+from otel_aioprom.native import NativeBuckets
+
+RESERVED = ("le", "quantile", "__name__")
+SUFFIXES = {"counter": "_total", "info": "_info"}
+
+
+def _escaped_too_far(name: str) -> Iterator[bool]:
+    """Whether two underscores come to stand in front, which foreign readers refuse, scheme by scheme."""
+    return (escape_label_name(name, scheme).startswith("__") for scheme in ESCAPING_SCHEMES)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+names = st.from_regex(r"[a-c_:][a-c_0-9]{0,2}", fullmatch=True) | texts.filter(bool) | st.sampled_from(["a.b", "a b", "9", "a_count"])  # fmt: skip
+label_names = (
+    st.sampled_from(["a", "b", "a.b", "a_b", "a:b", "é", "..name.."]) | texts.filter(bool)
+).filter(lambda name: name not in RESERVED and not any(_escaped_too_far(name)))
+label_values = texts | st.sampled_from(['"', "\\", "\n", "a\\n", "%s", "x" * 130])
+numbers = st.floats() | st.integers(-(2**256), 2**256) | st.integers(-3, 3)
+moments = st.none() | st.integers(-(2**33), 2**33).map(lambda n: n / 8)
+counts = st.integers(0, 300) | st.integers(0, 2**40)
+# The reader of OpenMetrics stumbles over escaped quotes in exemplars.
+exemplars = st.builds(
+    Exemplar,
+    st.dictionaries(label_names, st.text("ab\\\n", max_size=3), max_size=2).map(lambda found: tuple(found.items())),
+    st.floats(),
+    st.none() | st.integers(0, 2**33).map(lambda n: n / 8),
+)  # fmt: skip
+label_sets = st.dictionaries(label_names, label_values, max_size=3)
+
+
+@st.composite
+def histograms(draw: Any, labels: dict[str, str]) -> Any:
+    """With native buckets or without, and exemplars in any of the classic ones."""
+    bounds = tuple(sorted(draw(st.sets(st.floats(allow_nan=False, allow_infinity=False), max_size=3))))  # fmt: skip
+    held = draw(st.lists(counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1))
+    total = draw(st.none() | numbers)
+    marks = st.lists(st.none() | exemplars, min_size=len(held), max_size=len(held))
+    native = draw(st.none() | natives())
+    if native is not None:
+        held[-1] = native.observations
+        held[:-1] = [0] * len(bounds)
+    return histogram(held, total, bounds, native, labels=labels, created=draw(moments), exemplars=draw(st.none() | marks))  # fmt: skip
+
+
+def natives() -> Any:
+    """Native buckets."""
+    buckets = st.dictionaries(st.integers(-20, 20), counts, max_size=4).map(lambda found: sorted(found.items()))  # fmt: skip
+    threshold = st.sampled_from([0.0, 2.0**-128, 1.0])
+    return st.builds(NativeBuckets, st.integers(-4, 8), threshold, counts, buckets, buckets, st.lists(exemplars, max_size=2))  # fmt: skip
+
+
+@st.composite
+def series(draw: Any, kind: str, labels: dict[str, str]) -> Any:
+    """A series of a type."""
+    if kind == "counter":
+        value = draw(numbers | st.integers(0, 9))
+        return counter(value, labels, draw(moments), draw(st.none() | exemplars))
+    if kind == "histogram":
+        return draw(histograms(labels))
+    if kind == "summary":
+        quantiles = sorted(draw(st.sets(st.floats(0.001, 0.999), max_size=3)))
+        estimates = [(quantile, draw(numbers)) for quantile in quantiles]
+        return summary(draw(counts), draw(numbers), estimates, labels, draw(moments))
+    return number(1 if kind == "info" else draw(numbers), labels)
+
+
+@st.composite
+def families(draw: Any) -> MetricFamily:
+    """A family of any type and with any names."""
+    kind = draw(st.sampled_from(["counter", "gauge", "untyped", "info", "histogram", "summary"]))
+    name = draw(names) + SUFFIXES.get(kind, "")
+    unit = draw(st.sampled_from(["", "", "a", "b", "seconds"]))
+    suffix = SUFFIXES.get(kind, "")
+    name = f"{name.removesuffix(suffix)}_{unit}{suffix}" if draw(st.booleans()) and unit else name
+    sets = draw(st.lists(label_sets, max_size=4, unique_by=lambda found: key_of("", found)))
+    found = [draw(series(kind, labels)) for labels in sets]
+    classic = is_valid_metric_name(name) and all(
+        is_valid_label_name(label) for labels in sets for label in labels
+    )
+    return MetricFamily(name, kind, draw(texts), unit, found, utf8=not classic)
+
+
+def _gathered(found: list[MetricFamily]) -> list[MetricFamily]:
+    """Merge families as a registry does with those of its sources."""
+    merged, _ = merge_families([each for each in found if each.series], {})
+    return without_clashes(merged, {})[0]
+
+
+gathered = st.lists(families(), max_size=4).map(_gathered)
+"""What a registry gives to a format."""
+
+
+def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, float]]:
+    """Yield the samples that a format must write, without those that OpenMetrics forbids (E32).
+
+    Args:
+        family: As ``prepare`` returns it.
+        formatter: The format that prepared it.
+    """
+    strict = isinstance(formatter, OpenMetricsFormatter)
+    for one in family.series:
+        yield from _samples(family, one, strict)
+        if strict and formatter.created_samples and one.created is not None:
+            counted = family.type != "counter" or one.value >= 0  # type: ignore[attr-defined]
+            base = family.name.removesuffix("_total") if family.type == "counter" else family.name
+            if counted:
+                yield key_of(f"{base}_created", dict(one.pairs)), one.created
+
+
+def _samples(family: MetricFamily, one: Any, strict: bool) -> Iterator[tuple[Key, float]]:
+    name, labels = family.name, dict(one.pairs)
+    if family.type == "histogram":
+        *held, total = one.snapshot()
+        for bound, upto in zip(one.bounds, accumulate(held)):
+            yield key_of(f"{name}_bucket", labels, le=bound), upto
+        summed = total is not None and (not strict or (total >= 0 and one.bounds[0] >= 0))
+        if summed or not strict:
+            yield key_of(f"{name}_count", labels), sum(held)
+        if summed:
+            yield key_of(f"{name}_sum", labels), total
+    elif family.type == "summary":
+        count, total = one.snapshot()
+        for quantile, value in one.quantiles():
+            if not strict or not value < 0:
+                yield key_of(name, labels, quantile=quantile), value
+        if not strict or total >= 0:
+            yield key_of(f"{name}_count", labels), count
+            yield key_of(f"{name}_sum", labels), total
+    elif family.type != "counter" or not strict or one.value >= 0:
+        yield key_of(name, labels), one.value
+
+
+def same(first: float, second: float) -> bool:
+    """Equal as doubles, NaN being NaN."""
+    first, second = float(first), float(second)
+    return first == second or (math.isnan(first) and math.isnan(second))

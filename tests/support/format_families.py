@@ -1,0 +1,99 @@
+"""Families made by hand, and all formats that write them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from client_model import read_delimited
+from oracles import CounterSeries, number
+from otel_aioprom.escaping import Escaping
+from otel_aioprom.formats import (
+    BinaryFormatter,
+    IFormatter,
+    OpenMetrics001Formatter,
+    OpenMetricsFormatter,
+    Text100Formatter,
+    TextFormatter,
+    with_escaping,
+)
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.labels import labels_text
+from otel_aioprom.model import Exemplar, MetricFamily
+from otel_aioprom.native import NativeBuckets
+from otel_aioprom.summary import SummaryPoint
+
+FORMATS: tuple[type[IFormatter], ...] = (
+    TextFormatter,
+    Text100Formatter,
+    OpenMetrics001Formatter,
+    OpenMetricsFormatter,
+    BinaryFormatter,
+)
+
+
+def encode(
+    formatter: type[IFormatter],
+    *families: MetricFamily,
+    scheme: Escaping | None = None,
+    **options: Any,
+) -> bytes:
+    """Write families as a response does, under the format's own scheme or another one."""
+    made = with_escaping(formatter, scheme or formatter.escaping)(**options)
+    ready, _ = made.prepare(families)
+    return b"".join(made.encode(ready))
+
+
+def write(*families: MetricFamily, **options: Any) -> bytes:
+    """Write families as protobuf."""
+    return encode(BinaryFormatter, *families, **options)
+
+
+def read(*families: MetricFamily, **options: Any) -> list[Any]:
+    """Write families as protobuf, and let the official runtime read them."""
+    return read_delimited(write(*families, **options))
+
+
+def _parts(labels: dict[str, str] | None) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    pairs = sorted((labels or {}).items())
+    return tuple(name for name, _ in pairs), tuple(value for _, value in pairs), labels_text(pairs)
+
+
+def counter(
+    value: float,
+    labels: dict[str, str] | None = None,
+    created: float | None = None,
+    exemplar: Exemplar | None = None,
+) -> Any:
+    """A counter's series."""
+    series: Any = number(value, labels, CounterSeries)
+    series.created, series.exemplar = created, exemplar
+    return series
+
+
+def histogram(
+    counts: list[int],
+    total: float | None,
+    bounds: tuple[float, ...] = (),
+    native: NativeBuckets | None = None,
+    *,
+    labels: dict[str, str] | None = None,
+    created: float | None = None,
+    exemplars: list[Exemplar | None] | None = None,
+) -> HistogramSeries:
+    """A histogram's series; the infinite bound is added."""
+    series = HistogramSeries(*_parts(labels), (*bounds, math.inf), created)
+    series.load(counts, total, native)
+    series.exemplars = exemplars
+    return series
+
+
+def summary(
+    count: int,
+    total: float,
+    estimates: list[tuple[float, float]],
+    labels: dict[str, str] | None = None,
+    created: float | None = None,
+) -> SummaryPoint:
+    """A summary's series."""
+    return SummaryPoint(*_parts(labels), count, total, estimates, created)
