@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_aioprom import formats as formats
+    from otel_aioprom.blocking import BlockingPusher as BlockingPusher
     from otel_aioprom.collectors import Collector as Collector
     from otel_aioprom.collectors import Counter as Counter
     from otel_aioprom.collectors import Gauge as Gauge
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from otel_aioprom.decorators import count_exceptions as count_exceptions
     from otel_aioprom.decorators import inprogress as inprogress
     from otel_aioprom.decorators import timer as timer
+    from otel_aioprom.jobs import job_metrics as job_metrics
     from otel_aioprom.negotiator import negotiate as negotiate
     from otel_aioprom.otel.reader import PrometheusMetricReader as PrometheusMetricReader
+    from otel_aioprom.push_exporter import PushMetricExporter as PushMetricExporter
+    from otel_aioprom.pusher import Pusher as Pusher
     from otel_aioprom.registry import REGISTRY as REGISTRY
     from otel_aioprom.registry import CollectorRegistry as CollectorRegistry
     from otel_aioprom.registry import Registry as Registry
     from otel_aioprom.renderer import async_render as async_render
     from otel_aioprom.renderer import render as render
+    from otel_aioprom.retrying import Retry as Retry
     from otel_aioprom.service import Service as Service
     from otel_aioprom.textfile import write_textfile as write_textfile
 
@@ -36,6 +41,7 @@ _HOMES = {
     "REGISTRY": "registry",
     "BasicAuth": "credentials",
     "BearerAuth": "credentials",
+    "BlockingPusher": "blocking",
     "Collector": "collectors",
     "CollectorRegistry": "registry",
     "Counter": "collectors",
@@ -43,12 +49,16 @@ _HOMES = {
     "Histogram": "collectors",
     "MetricsTypes": "collectors",
     "PrometheusMetricReader": "otel.reader",
+    "PushMetricExporter": "push_exporter",
+    "Pusher": "pusher",
     "Registry": "registry",
+    "Retry": "retrying",
     "Service": "service",
     "Summary": "collectors",
     "async_render": "renderer",
     "count_exceptions": "decorators",
     "inprogress": "decorators",
+    "job_metrics": "jobs",
     "negotiate": "negotiator",
     "render": "renderer",
     "timer": "decorators",

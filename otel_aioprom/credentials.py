@@ -1,4 +1,4 @@
-"""Who may read the metrics: Basic and Bearer credentials, given or kept in files that may change."""
+"""Basic and Bearer credentials, given or kept in files that may change: asked of others, or shown to them."""
 
 from __future__ import annotations
 
@@ -114,6 +114,15 @@ class BasicAuth:
         same_password = hmac.compare_digest(_digest(password), expected)
         return (same_name & same_password) and given is not None
 
+    def header(self) -> str:
+        """Return the ``Authorization`` header that shows name and password to another server.
+
+        Raises:
+            SecretError: The password cannot be read at present.
+        """
+        pair = b"%b:%b" % (self._username.encode(), self._secret.value())
+        return f"Basic {base64.b64encode(pair).decode()}"
+
     def __repr__(self) -> str:
         return f"BasicAuth({self._username!r}, {self._secret!r})"
 
@@ -152,6 +161,14 @@ class BearerAuth:
         given = _after_scheme(authorization, "bearer")
         return hmac.compare_digest(_digest(given or b""), expected) and given is not None
 
+    def header(self) -> str:
+        """Return the ``Authorization`` header that shows the token to another server.
+
+        Raises:
+            SecretError: The token cannot be read at present.
+        """
+        return f"Bearer {self._secret.value().decode()}"
+
     def __repr__(self) -> str:
         return f"BearerAuth({self._secret!r})"
 
@@ -177,7 +194,7 @@ def _after_scheme(authorization: str | None, wanted: str) -> bytes | None:
 
 
 class _Secret:
-    """A secret, kept as a digest: given once, or from a file that is read again when it changes."""
+    """A secret: given once, or from a file that is read again when it changes."""
 
     def __init__(
         self,
@@ -193,15 +210,19 @@ class _Secret:
         self._signature: FileSignature | None = None
         self._known = b""
         if value is None:
-            self.digest()
+            self.value()
             return
         secret = _encoded(kind, value)
         if fault := flaw(secret):
             raise ValueError(f"the {kind} {fault}")
-        self._known = _digest(secret)
+        self._known = secret
 
     def digest(self) -> bytes:
         """Return the digest of the secret as it is now."""
+        return _digest(self.value())
+
+    def value(self) -> bytes:
+        """Return the secret as it is now."""
         if self._path is None:
             return self._known
         try:
@@ -215,7 +236,7 @@ class _Secret:
             raise SecretError(self._path, error.strerror or type(error).__name__) from error
         if fault := self._flaw(secret):
             raise SecretError(self._path, f"it {fault}")
-        self._known = _digest(secret)
+        self._known = secret
         self._signature = (
             signature  # taken before reading: a change meanwhile is seen the next time
         )

@@ -11,6 +11,7 @@ MetricsError
 ├── SecretError (OSError)                 .path .reason
 ├── WebConfigError (ValueError)           .path .where .reason
 ├── MissingExtraError (ImportError)       .package .extra
+├── PushError (ConnectionError)           .url .status .reason
 └── ServiceError (RuntimeError)
     ├── ServiceNotRunningError
     └── ServiceStartError (OSError)       .address
@@ -189,6 +190,26 @@ class WebConfigError(MetricsError, ValueError):
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.path, self.where, self.reason) if part)
+
+
+class PushError(MetricsError, ConnectionError):
+    """Metrics have not arrived. The error of the connection, if any, is the cause.
+
+    Attributes:
+        url: Where they were to go, without credentials.
+        status: The HTTP status of the refusal; ``None`` if there was no response.
+        reason: What the server said, or what became of the connection.
+    """
+
+    def __init__(self, url: str, status: int | None, reason: str) -> None:
+        super().__init__(url, status, reason)
+        self.url = url
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        answer = "no response" if self.status is None else f"status {self.status}"
+        return f"nothing arrived at {self.url}: {answer}: {self.reason}"
 
 
 class MissingExtraError(MetricsError, ImportError):

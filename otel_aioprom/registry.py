@@ -18,7 +18,7 @@ from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
 from otel_aioprom.merge import Owners, merge_families, without_clashes
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.selfmetrics import ScrapeMetrics
+from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.sources import Collected, Feed, SupportsCollect
 
 
@@ -53,6 +53,7 @@ class CollectorRegistry:
 
     Attributes:
         endpoint: What endpoints measure of themselves; exposed with the rest.
+        pushes: What pushers measure of themselves.
 
     Spec:
         N13, E109.
@@ -71,6 +72,7 @@ class CollectorRegistry:
         self._faults = FaultLog()
         self._collectors: dict[str, Collector[Any]] = {}
         self.endpoint = ScrapeMetrics()
+        self.pushes = PushMetrics()
         self._samples: dict[str, str] = {
             name: family.name for family in self._own_families() for name in family.taken_names()
         }
@@ -202,7 +204,7 @@ class CollectorRegistry:
             feed.after_fork()
 
     def _own_families(self) -> list[MetricFamily]:
-        return [self._faults.family(), *self.endpoint.families()]
+        return [self._faults.family(), *self.endpoint.families(), *self.pushes.families()]
 
     def _asked(self) -> list[Feed]:
         with self._lock:

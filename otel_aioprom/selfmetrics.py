@@ -1,9 +1,9 @@
-"""What an endpoint measures of itself: scrapes by status and format, their time and size."""
+"""What endpoints and pushers measure of themselves: exchanges by status, their time and size."""
 
 from __future__ import annotations
 
 from otel_aioprom.collector import Collector
-from otel_aioprom.collectors import Counter, Histogram
+from otel_aioprom.collectors import Counter, Gauge, Histogram
 from otel_aioprom.model import MetricFamily
 
 PREFIX = "otel_aioprom"
@@ -43,4 +43,40 @@ class ScrapeMetrics:
             self.size,
             self.failures,
         ]
+        return [collector.family() for collector in every]
+
+
+class PushMetrics:
+    """The metrics of all pushers of one registry, by ``destination``; each is shown from its first use on.
+
+    Attributes:
+        requests: Requests sent, by what came of them (``code``: a status, or ``error`` if there was no response).
+        seconds: From the first try of a request to its end.
+        size: Bytes of bodies, as they left.
+        last: When something arrived last, in seconds since the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.requests = Counter(
+            f"{PREFIX}_pushes_total", "Requests that push metrics, by destination and status."
+        )
+        self.seconds = Histogram(
+            f"{PREFIX}_push_duration_seconds",
+            "Time from the first try of a request that pushes metrics to its end.",
+        )
+        self.size = Counter(f"{PREFIX}_push_bytes_total", "Bytes of pushed metrics, as they left.")
+        self.last = Gauge(
+            f"{PREFIX}_push_last_success_timestamp_seconds", "When pushed metrics arrived last."
+        )
+
+    def count(self, destination: str, code: str, size: int, seconds: float) -> None:
+        """Enter a request."""
+        labels = {"destination": destination}
+        self.requests.inc({**labels, "code": code})
+        self.seconds.observe(labels, seconds)
+        self.size.add(labels, size)
+
+    def families(self) -> list[MetricFamily]:
+        """All of them, those without series too."""
+        every: list[Collector] = [self.requests, self.seconds, self.size, self.last]  # type: ignore[type-arg]
         return [collector.family() for collector in every]

@@ -12,11 +12,9 @@ from typing import Any
 from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
-from otel_aioprom.histogram import check_bounds
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.names import find_strategy
-from otel_aioprom.otel.translate import Options, Translator
-from otel_aioprom.patterns import Patterns
+from otel_aioprom.otel.options import make_options
+from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
 
 
@@ -78,14 +76,15 @@ class PrometheusMetricReader(sdk.MetricReader):
     ) -> None:
         if not isinstance(registry, CollectorRegistry):
             raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
-        options = Options(
+        options = make_options(
             prefix=prefix,
             scope_info_enabled=scope_info_enabled,
             target_info_enabled=target_info_enabled and not disable_target_info,
-            resource_constant_labels=_selected(resource_constant_labels, resource_attribute_filter),
-            strategy=find_strategy(translation_strategy),
-            summaries=_summaries(summaries or {}),
-            classic_buckets=None if classic_buckets is None else check_bounds(classic_buckets),
+            resource_constant_labels=resource_constant_labels,
+            resource_attribute_filter=resource_attribute_filter,
+            translation_strategy=translation_strategy,
+            summaries=summaries,
+            classic_buckets=classic_buckets,
         )
         super().__init__(
             preferred_aggregation=preferred_aggregation,
@@ -113,35 +112,6 @@ class PrometheusMetricReader(sdk.MetricReader):
         """
         self._source.close()
         self._registry.remove_source(self._source)
-
-
-def _selected(
-    patterns: Mapping[str, Sequence[str] | None] | None, choose: Callable[[str], bool] | None
-) -> Callable[[str], bool] | None:
-    if choose is None:
-        return None if patterns is None else Patterns.from_option(patterns).matches
-    if patterns is not None:
-        raise ValueError(
-            "resource_constant_labels and resource_attribute_filter say the same: give one of them"
-        )
-    if not callable(choose):
-        raise TypeError(f"resource_attribute_filter must be a function, not {choose!r}")
-    return choose
-
-
-def _summaries(
-    option: Mapping[str, Iterable[float]],
-) -> list[tuple[Patterns, tuple[float, ...]]]:
-    if not isinstance(option, Mapping):
-        raise TypeError(f"summaries must be a mapping of patterns to quantiles, not {option!r}")
-    return [(Patterns([pattern]), _quantiles(given)) for pattern, given in option.items()]
-
-
-def _quantiles(given: Iterable[float]) -> tuple[float, ...]:
-    quantiles = tuple(sorted({float(quantile) for quantile in given}))
-    if not quantiles or not all(0 <= quantile <= 1 for quantile in quantiles):
-        raise ValueError(f"quantiles must lie between 0 and 1, one or more of them: {quantiles}")
-    return quantiles
 
 
 def _component_type() -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Pushing from programs that have no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from otel_aioprom.pusher import Pusher
+
+if TYPE_CHECKING:
+    import aiohttp
+    from typing_extensions import Unpack
+
+    from otel_aioprom.pusher import PusherOptions
+    from otel_aioprom.registry import CollectorRegistry, Gathering
+    from otel_aioprom.retrying import Retry
+
+
+class PushResult(NamedTuple):
+    """What a gateway has answered.
+
+    Attributes:
+        status: The HTTP status.
+        text: The body.
+    """
+
+    status: int
+    text: str
+
+
+class BlockingPusher:
+    """A ``Pusher`` whose methods wait for the answer; each call runs an event loop of its own.
+
+    For scripts and worker threads, not for the thread of an event loop. It works to the very end of a program, when
+    no thread can be started any more: a registry's sources are collected in the calling thread.
+
+    Args:
+        job_name: As for ``Pusher``.
+        addr: As for ``Pusher``.
+        **options: As for ``Pusher``, but for ``session``, which belongs to a loop.
+
+    Raises:
+        ValueError: As for ``Pusher``; or a session is given.
+
+    Examples:
+        >>> pusher = BlockingPusher("nightly", "http://localhost:9091")
+    """
+
+    def __init__(self, job_name: str, addr: str, **options: Unpack[PusherOptions]) -> None:
+        if options.get("session") is not None:
+            raise ValueError("a session belongs to an event loop: leave it out, or use Pusher")
+        options.setdefault("resolver", _InPlace())
+        self._pusher = _Threadless(job_name, addr, **options)
+
+    @property
+    def url(self) -> str:
+        """Address of the group, without credentials."""
+        return self._pusher.url
+
+    def add(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
+        """Push a registry; the group's other metrics stay. See ``Pusher.add``."""
+        return _run(lambda: self._pusher.add(registry, retry=retry))
+
+    def replace(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
+        """Push a registry in place of all that the group has. See ``Pusher.replace``."""
+        return _run(lambda: self._pusher.replace(registry, retry=retry))
+
+    def delete(
+        self, registry: CollectorRegistry | None = None, *, retry: Retry | None = None
+    ) -> PushResult:
+        """Delete the group. See ``Pusher.delete``."""
+        return _run(lambda: self._pusher.delete(registry, retry=retry))
+
+
+class _Threadless(Pusher):
+    async def _gather(self, registry: CollectorRegistry) -> Gathering:
+        return registry.gather()
+
+
+class _InPlace(AbstractResolver):
+    """Looks hosts up in the calling thread: nobody else waits for this loop."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host."""
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=int(kind),
+                proto=protocol,
+                flags=int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV),
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
+    async def run() -> PushResult:
+        response = await push()
+        return PushResult(response.status, await response.text(errors="replace"))
+
+    return asyncio.run(run())

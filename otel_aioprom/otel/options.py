@@ -1,0 +1,81 @@
+"""The options of a translation, as users give them, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypedDict
+
+from otel_aioprom.histogram import check_bounds
+from otel_aioprom.otel.names import find_strategy
+from otel_aioprom.otel.translate import Options
+from otel_aioprom.patterns import Patterns
+
+
+class TranslationOptions(TypedDict, total=False):
+    """The options of ``make_options``, for signatures of what passes them on."""
+
+    prefix: str
+    scope_info_enabled: bool
+    target_info_enabled: bool
+    resource_constant_labels: Mapping[str, Sequence[str] | None] | None
+    resource_attribute_filter: Callable[[str], bool] | None
+    translation_strategy: str
+    summaries: Mapping[str, Iterable[float]] | None
+    classic_buckets: Iterable[float] | None
+
+
+def make_options(
+    *,
+    prefix: str = "",
+    scope_info_enabled: bool = True,
+    target_info_enabled: bool = True,
+    resource_constant_labels: Mapping[str, Sequence[str] | None] | None = None,
+    resource_attribute_filter: Callable[[str], bool] | None = None,
+    translation_strategy: str = "UnderscoreEscapingWithSuffixes",
+    summaries: Mapping[str, Iterable[float]] | None = None,
+    classic_buckets: Iterable[float] | None = None,
+) -> Options:
+    """Check the options of a translation; what they mean is told at ``PrometheusMetricReader``.
+
+    Raises:
+        TypeError: An option is of the wrong kind.
+        ValueError: An option's value makes no sense, or two options contradict each other.
+    """
+    return Options(
+        prefix=prefix,
+        scope_info_enabled=scope_info_enabled,
+        target_info_enabled=target_info_enabled,
+        resource_constant_labels=_selected(resource_constant_labels, resource_attribute_filter),
+        strategy=find_strategy(translation_strategy),
+        summaries=_summaries(summaries or {}),
+        classic_buckets=None if classic_buckets is None else check_bounds(classic_buckets),
+    )
+
+
+def _selected(
+    patterns: Mapping[str, Sequence[str] | None] | None, choose: Callable[[str], bool] | None
+) -> Callable[[str], bool] | None:
+    if choose is None:
+        return None if patterns is None else Patterns.from_option(patterns).matches
+    if patterns is not None:
+        raise ValueError(
+            "resource_constant_labels and resource_attribute_filter say the same: give one of them"
+        )
+    if not callable(choose):
+        raise TypeError(f"resource_attribute_filter must be a function, not {choose!r}")
+    return choose
+
+
+def _summaries(
+    option: Mapping[str, Iterable[float]],
+) -> list[tuple[Patterns, tuple[float, ...]]]:
+    if not isinstance(option, Mapping):
+        raise TypeError(f"summaries must be a mapping of patterns to quantiles, not {option!r}")
+    return [(Patterns([pattern]), _quantiles(given)) for pattern, given in option.items()]
+
+
+def _quantiles(given: Iterable[float]) -> tuple[float, ...]:
+    quantiles = tuple(sorted({float(quantile) for quantile in given}))
+    if not quantiles or not all(0 <= quantile <= 1 for quantile in quantiles):
+        raise ValueError(f"quantiles must lie between 0 and 1, one or more of them: {quantiles}")
+    return quantiles
