@@ -192,7 +192,7 @@ class Delivery:
         if pieces:
             all_headers[hdrs.CONTENT_LENGTH] = str(sum(map(len, pieces)))
         try:
-            async with session.request(
+            response = await session.request(
                 method,
                 url,
                 data=_stream(pieces) if pieces else None,
@@ -200,11 +200,16 @@ class Delivery:
                 ssl=self._ssl,
                 timeout=aiohttp.ClientTimeout(total=seconds),
                 allow_redirects=False,  # a path that was cleaned up is another group (E90)
-            ) as response:
+            )
+            try:
+                # Read to its end it gives its connection back, and can be read again: a released one cannot.
                 await response.read()
-                return response, None
+            except BaseException:
+                response.close()
+                raise
         except _TRANSIENT as error:
             return None, error
+        return response, None
 
     async def _conclude(
         self, url: URL, response: aiohttp.ClientResponse | None, error: Exception | None
