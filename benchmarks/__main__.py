@@ -14,12 +14,12 @@ from benchmarks import machine, report
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-TOPICS = ("recording", "text", "formats", "otel", "http", "memory")
+TOPICS = ("recording", "text", "formats", "otel", "http", "pushing", "memory")
 ROUNDS = 7
 QUICK_ROUNDS = 2
 _MISSING = (
-    "{0}\nThe benchmarks need the peers: pip install prometheus_client aioprometheus aiohttp "
-    "opentelemetry-exporter-prometheus\n"
+    "{0}\nThe benchmarks need the peers: pip install prometheus_client aioprometheus aiohttp cramjam "
+    "opentelemetry-exporter-prometheus opentelemetry-exporter-prometheus-remote-write\n"
 )
 
 

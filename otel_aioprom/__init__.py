@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from otel_aioprom.registry import REGISTRY as REGISTRY
     from otel_aioprom.registry import CollectorRegistry as CollectorRegistry
     from otel_aioprom.registry import Registry as Registry
+    from otel_aioprom.remote_write.writer import RemoteWriter as RemoteWriter
     from otel_aioprom.renderer import async_render as async_render
     from otel_aioprom.renderer import render as render
     from otel_aioprom.retrying import Retry as Retry
@@ -52,6 +53,7 @@ _HOMES = {
     "PushMetricExporter": "push_exporter",
     "Pusher": "pusher",
     "Registry": "registry",
+    "RemoteWriter": "remote_write.writer",
     "Retry": "retrying",
     "Service": "service",
     "Summary": "collectors",

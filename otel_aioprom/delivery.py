@@ -104,6 +104,15 @@ class Delivery:
         self._raise = raise_for_status
         self._resolver = resolver
 
+    def check_target(self, url: URL) -> None:
+        """Refuse an address that shows other credentials.
+
+        Raises:
+            ValueError: It has some, and ``auth`` is given.
+        """
+        if self._auth is not None and url.user is not None:
+            raise ValueError("credentials stand in the address: leave out those, or auth")
+
     async def open(self) -> None:
         """Keep one session from now on; a second call does nothing."""
         if self._given is None and self._kept is None:

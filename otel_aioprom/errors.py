@@ -12,6 +12,7 @@ MetricsError
 ├── WebConfigError (ValueError)           .path .where .reason
 ├── MissingExtraError (ImportError)       .package .extra
 ├── PushError (ConnectionError)           .url .status .reason
+├── SpoolError (OSError)                  .path .reason
 └── ServiceError (RuntimeError)
     ├── ServiceNotRunningError
     └── ServiceStartError (OSError)       .address
@@ -210,6 +211,23 @@ class PushError(MetricsError, ConnectionError):
     def __str__(self) -> str:
         answer = "no response" if self.status is None else f"status {self.status}"
         return f"nothing arrived at {self.url}: {answer}: {self.reason}"
+
+
+class SpoolError(MetricsError, OSError):
+    """A folder in which messages wait cannot be used. The system's error is the cause.
+
+    Attributes:
+        path: The folder or file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"messages cannot be kept in {self.path!r}: {self.reason}"
 
 
 class MissingExtraError(MetricsError, ImportError):

@@ -121,6 +121,7 @@ class Pusher:
         self._gather_timeout = gather_timeout
         self._retry = options.get("retry")
         self._delivery = Delivery(**options)
+        self._delivery.check_target(self._url)
 
     @property
     def url(self) -> str:

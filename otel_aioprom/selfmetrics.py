@@ -54,6 +54,9 @@ class PushMetrics:
         seconds: From the first try of a request to its end.
         size: Bytes of bodies, as they left.
         last: When something arrived last, in seconds since the epoch.
+        samples: Samples of remote write by ``outcome``: sent, refused by the server, dropped because too much waited,
+            or lost because they could not be kept.
+        waiting: Bytes that wait for remote write.
     """
 
     def __init__(self) -> None:
@@ -68,6 +71,13 @@ class PushMetrics:
         self.last = Gauge(
             f"{PREFIX}_push_last_success_timestamp_seconds", "When pushed metrics arrived last."
         )
+        self.samples = Counter(
+            f"{PREFIX}_remote_write_samples_total",
+            "Samples of remote write, by what became of them.",
+        )
+        self.waiting = Gauge(
+            f"{PREFIX}_remote_write_waiting_bytes", "Bytes of messages that wait to be sent."
+        )
 
     def count(self, destination: str, code: str, size: int, seconds: float) -> None:
         """Enter a request."""
@@ -78,5 +88,12 @@ class PushMetrics:
 
     def families(self) -> list[MetricFamily]:
         """All of them, those without series too."""
-        every: list[Collector] = [self.requests, self.seconds, self.size, self.last]  # type: ignore[type-arg]
+        every: list[Collector] = [  # type: ignore[type-arg]
+            self.requests,
+            self.seconds,
+            self.size,
+            self.last,
+            self.samples,
+            self.waiting,
+        ]
         return [collector.family() for collector in every]

@@ -26,6 +26,7 @@ HOMES = {
     "PushMetricExporter": "push_exporter",
     "Pusher": "pusher",
     "Registry": "registry",
+    "RemoteWriter": "remote_write.writer",
     "Retry": "retrying",
     "Service": "service",
     "Summary": "collectors",

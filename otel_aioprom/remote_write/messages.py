@@ -1,0 +1,276 @@
+"""What both versions of the remote write message have in common.
+
+A *line* is one series of the server: name and labels, in the form in which a writer needs them. It is made
+once, when the series comes up, and it also tells the series apart from all others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from struct import Struct
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from otel_aioprom.escaping import Escaping
+from otel_aioprom.formats.wire import double, field, varint, zigzag
+from otel_aioprom.labels import encodable
+from otel_aioprom.model import UNITLESS, MetricFamily
+from otel_aioprom.native import Buckets, NativeBuckets, deltas, spans
+
+STALE = b"\x02\x00\x00\x00\x00\x00\xf0\x7f"
+"""Eight bytes that say, in the place of a value, that a series has ended (E105)."""
+
+_NAN = double(float("nan"))
+_MILLISECONDS = 1000
+_LAST_MOMENT = 1 << 42
+_LATEST = 1 << 63  # what the message can hold, in milliseconds
+_TYPES = {"counter": 1, "gauge": 2, "info": 2, "stateset": 2, "histogram": 3, "summary": 5}
+_SIZES = 1024
+
+
+SMALL = [varint(number) for number in range(1024)]
+"""Integers as ``varint`` writes them, for where a call would count."""
+
+
+class Message(NamedTuple):
+    """A message, ready to be compressed and sent.
+
+    Attributes:
+        body: The protobuf message.
+        samples: Float samples in it, stale markers among them.
+        histograms: Native histograms in it.
+        exemplars: Exemplars in it.
+    """
+
+    body: bytes
+    samples: int
+    histograms: int
+    exemplars: int
+
+
+class Spot(NamedTuple):
+    """An exemplar as it is sent.
+
+    Attributes:
+        pairs: Its labels, sorted, under their final names.
+        value: What was observed.
+        moment: When, in milliseconds since the epoch.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+    value: float
+    moment: int
+
+
+L = TypeVar("L")
+Spots = Mapping[int, Sequence[Spot]]
+"""Exemplars by the place of the sample that they belong to."""
+
+NO_SPOTS: Spots = MappingProxyType({})
+
+
+class Writer(ABC, Generic[L]):
+    """Puts a message together, series by series.
+
+    Attributes:
+        escaping: What becomes of names that are not classic.
+        starts: Whether start times are written, so that it is worth while to look them up.
+        cells_each: How many cells a label makes.
+        is_patient: Exemplars of a native histogram wait until the series has been sent once. In version 1.0, a
+            Prometheus looks for the series of an exemplar before it stores the histogram that makes it.
+    """
+
+    escaping: ClassVar[Escaping]
+    starts: ClassVar[bool]
+    cells_each: ClassVar[int]
+    is_patient: ClassVar[bool]
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._stamp = b""
+        self._moment = 0
+        self._samples = self._histograms = self._exemplars = 0
+
+    @property
+    def size(self) -> int:
+        """Samples and histograms that wait in the message."""
+        return self._samples + self._histograms
+
+    def begin(self, moment: int) -> None:
+        """Start a collection; what waits from one that was given up is thrown away.
+
+        Args:
+            moment: Of all samples, in milliseconds since the epoch.
+
+        Raises:
+            ValueError: The moment does not lie between 1970 and 2109.
+        """
+        if not 0 <= moment < _LAST_MOMENT:
+            raise ValueError(f"a moment lies between 1970 and 2109, not at {moment} ms")
+        self._clear()
+        self._moment = moment
+        # What goes before a value tells how long the rest is, so that all moments take as many bytes as those
+        # of this century. A clock that was never set needs fewer: it gets zeros, which readers pass over.
+        self._stamp = b"\x10" + moment_varint(moment)
+
+    def _clear(self) -> None:
+        self._parts = []
+        self._samples = self._histograms = self._exemplars = 0
+
+    def take(self) -> Message:
+        """Return the message, and begin the next one."""
+        body = b"".join(self._body())
+        message = Message(body, self._samples, self._histograms, self._exemplars)
+        self._clear()
+        self._next()
+        return message
+
+    def settle(self) -> Iterable[None]:
+        """Write what has to stand at the end of the message, a step at a time; before ``take``."""
+        return ()
+
+    def finish(self) -> None:
+        """Forget what the next collection has no use for."""
+
+    def _next(self) -> None:
+        """Get ready for the next message of the same collection."""
+
+    def _body(self) -> Iterable[bytes]:
+        return self._parts
+
+    @abstractmethod
+    def cells(self, names: Sequence[str], values: Sequence[str]) -> list[Any]:
+        """Write labels as cells, of which lines are made: the first cell of each label, then the second of each."""
+
+    @abstractmethod
+    def line(self, cells: tuple[Any, ...]) -> L:
+        """Put a line together of the cells of its labels, which are sorted by name."""
+
+    @abstractmethod
+    def family(self, family: MetricFamily | None) -> None:
+        """Say what the series that follow belong to."""
+
+    @abstractmethod
+    def floats(
+        self,
+        lines: Sequence[L],
+        values: Sequence[bytes],
+        starts: Sequence[float | None] | None,
+        spots: Spots,
+    ) -> None:
+        """Add a sample to each of some series.
+
+        Args:
+            lines: The series.
+            values: Eight bytes for each.
+            starts: When their counting began, in seconds since the epoch, if any of them counts.
+            spots: Exemplars of some of them.
+        """
+
+    @abstractmethod
+    def histogram(
+        self, line: L, content: bytes, start: float | None, spots: Sequence[Spot]
+    ) -> None:
+        """Add a native histogram.
+
+        Args:
+            line: The series.
+            content: As ``native_content`` writes it.
+            start: When counting began, in seconds since the epoch, if that is known.
+            spots: Its exemplars, in the order of time.
+        """
+
+
+def type_number(family: MetricFamily) -> int:
+    """Return the number of a family's type, in metadata of both versions.
+
+    Spec:
+        E96, E99: an info metric and a set of states are gauges.
+    """
+    return _TYPES.get(family.type, 0)
+
+
+def unit_of(family: MetricFamily) -> str:
+    """Return the unit of a family, empty where its type has none."""
+    return "" if family.type in UNITLESS else encodable(family.unit)
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """Return a moment in milliseconds, ``None`` if it is unknown, or no time that a message can hold."""
+    if seconds is None or not -_LATEST < seconds * _MILLISECONDS < _LATEST:  # nor is NaN
+        return None
+    return round(seconds * _MILLISECONDS)
+
+
+def moment_varint(moment: int) -> bytes:
+    """Write a moment between 1970 and 2109, in milliseconds, always in six bytes.
+
+    Examples:
+        >>> moment_varint(1700000000000).hex(" "), moment_varint(0).hex(" ")
+        ('80 d0 95 ff bc 31', '80 80 80 80 80 00')
+    """
+    return bytes((moment & 0x7F | 0x80, moment >> 7 & 0x7F | 0x80)) + _quarter_minute(moment >> 14)
+
+
+@lru_cache(maxsize=_SIZES)
+def _quarter_minute(high: int) -> bytes:
+    """Write what moments near each other have in common."""
+    return bytes(
+        (high & 0x7F | 0x80, high >> 7 & 0x7F | 0x80, high >> 14 & 0x7F | 0x80, high >> 21)
+    )
+
+
+def doubles(values: Sequence[float]) -> Sequence[bytes]:
+    """Write values, eight bytes each.
+
+    A value that has the bits of the stale marker is a NaN like any other: only who ends a series may
+    say so.
+
+    Spec:
+        E105.
+    """
+    pack, split = _columns(len(values))
+    packed = pack(*values)
+    pieces: Sequence[bytes] = split(packed)
+    if STALE in packed:
+        return [_NAN if piece == STALE else piece for piece in pieces]
+    return pieces
+
+
+@lru_cache(maxsize=_SIZES)
+def _columns(count: int) -> tuple[Callable[..., bytes], Callable[[bytes], tuple[bytes, ...]]]:
+    return Struct(f"<{count}d").pack, Struct("8s" * count).unpack
+
+
+def native_content(count: int, total: float | None, native: NativeBuckets) -> bytes:
+    """Write a histogram without its times: the message is the same in both versions.
+
+    Args:
+        count: All observations.
+        total: Their sum; it is left out if it is unknown.
+        native: Where they lie.
+
+    Spec:
+        E74, E96, E104.
+    """
+    parts = [b"\x08", varint(count)]
+    parts += [] if total is None else [b"\x19", *doubles([total])]
+    parts += [b"\x20", zigzag(native.schema), b"\x29", double(native.zero_threshold)]
+    parts += [b"\x30", varint(native.zero_count)]
+    parts += _sign(native.negative, b"\x42", b"\x4a")
+    parts += _sign(native.positive, b"\x5a", b"\x62")
+    return b"".join(parts)
+
+
+def _sign(buckets: Buckets, span_tag: bytes, delta_tag: bytes) -> list[bytes]:
+    """Write the buckets of one sign: spans, then the first count and the differences, in one field."""
+    runs = spans(buckets)
+    if not runs:
+        return []
+    parts = [
+        field(span_tag, b"\x08" + zigzag(offset) + b"\x10" + varint(len(counts)))
+        for offset, counts in runs
+    ]
+    return [*parts, field(delta_tag, b"".join(map(zigzag, deltas(runs))))]
