@@ -12,7 +12,8 @@ from otel_aioprom.remote_write.filling import Filler, Turn
 from otel_aioprom.remote_write.known import Entry, Known, lines_of
 from otel_aioprom.remote_write.ledger import Ledger
 from otel_aioprom.remote_write.lines import LineMaker, Prepared
-from otel_aioprom.remote_write.messages import Spot, Writer, doubles, native_content
+from otel_aioprom.remote_write.messages import Spot, Writer
+from otel_aioprom.remote_write.pieces import doubles, native_content
 from otel_aioprom.remote_write.shapes import BARE, SHAPES, Reading, Shape
 
 STEP = 128

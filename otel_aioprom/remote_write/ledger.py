@@ -7,7 +7,8 @@ from typing import Any, Generic
 
 from otel_aioprom.labels import exemplar_pairs
 from otel_aioprom.model import Exemplar
-from otel_aioprom.remote_write.messages import L, Spot, Writer, milliseconds
+from otel_aioprom.remote_write.messages import L, Spot, Writer
+from otel_aioprom.remote_write.pieces import milliseconds
 
 _SHARDS = 64
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from otel_aioprom.formats.wire import varint
-from otel_aioprom.remote_write.messages import SMALL
+from otel_aioprom.remote_write.pieces import SMALL
 
 _SMALL = len(SMALL)
 
@@ -109,12 +109,8 @@ class Draft:
     def trim(self) -> None:
         """Forget the steps that were not reused, and the texts that only they need."""
         del self._steps[self._place :]
-        self._cut()
-
-    def _cut(self) -> None:
         self.symbols.cut(self._steps[-1].texts if self._steps else 1)
 
     def rewind(self) -> None:
-        """Go back to the first step, for the next collection; texts that no step needs are forgotten."""
-        self._cut()
+        """Go back to the first step, for the next collection."""
         self._place = 0

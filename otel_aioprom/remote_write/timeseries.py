@@ -14,7 +14,8 @@ from otel_aioprom.remote_write.filling import Filler, Turn
 from otel_aioprom.remote_write.known import Known, lines_of
 from otel_aioprom.remote_write.ledger import Ledger
 from otel_aioprom.remote_write.lines import LineMaker
-from otel_aioprom.remote_write.messages import STALE, Message, Writer
+from otel_aioprom.remote_write.messages import Message, Writer
+from otel_aioprom.remote_write.pieces import STALE
 from otel_aioprom.remote_write.version1 import Writer1
 from otel_aioprom.remote_write.version2 import Writer2
 
@@ -32,7 +33,7 @@ class SeriesTable:
     """Turns collections into messages, and knows which series were sent, so that those that end can be marked.
 
     A table belongs to one destination, and one collection at a time is made into messages. A collection that
-    is given up half-way does no harm: what it left undone, the next one does.
+    is given up half-way costs what its unfinished message held; the next one does the rest.
 
     Args:
         version: Of the protocol. Names that are not classic are escaped for 1.0; 2.0 takes them as they are.

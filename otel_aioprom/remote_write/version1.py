@@ -10,7 +10,6 @@ from otel_aioprom.model import MetricFamily
 from otel_aioprom.remote_write.messages import Spot, Spots, Writer, type_number, unit_of
 
 _TIME_SERIES = b"\x0a"
-_SAMPLE = b"\x12"
 _LABEL_HEADS = 4096
 _MORE = 0x80
 

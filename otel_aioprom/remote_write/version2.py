@@ -9,16 +9,8 @@ from itertools import chain
 from otel_aioprom.formats.wire import double, field, varint
 from otel_aioprom.labels import encodable
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.remote_write.messages import (
-    SMALL,
-    Spot,
-    Spots,
-    Writer,
-    milliseconds,
-    moment_varint,
-    type_number,
-    unit_of,
-)
+from otel_aioprom.remote_write.messages import Spot, Spots, Writer, type_number, unit_of
+from otel_aioprom.remote_write.pieces import SMALL, milliseconds, moment_varint
 from otel_aioprom.remote_write.symbols import Draft, Step
 
 _TIME_SERIES = b"\x2a"

@@ -12,7 +12,8 @@ from format_families import counter, histogram, summary
 from oracles import family, number
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.native import NativeBuckets
-from otel_aioprom.remote_write.messages import STALE, Message
+from otel_aioprom.remote_write.messages import Message
+from otel_aioprom.remote_write.pieces import STALE
 from otel_aioprom.remote_write.timeseries import SeriesTable
 from write_model import Point, Receiver, Request, WriteRequest, native_buckets, read_points
 

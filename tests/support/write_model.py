@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 
 from client_model import buckets_of
-from otel_aioprom.remote_write.messages import STALE, Message
+from otel_aioprom.remote_write.messages import Message
+from otel_aioprom.remote_write.pieces import STALE
 
 Labels = tuple[tuple[str, str], ...]
 

@@ -482,3 +482,62 @@ def test_a_start_that_is_held_back_is_written_later() -> None:
         starts.append([point.start for point in sender.points])
 
     assert starts == [[0, 0], [T, 0], [T, 0]]
+
+
+@every_version
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 10])
+def test_exemplars_at_the_borders_of_messages(version: Any, limit: int) -> None:
+    """Each is with its own sample, start and metadata."""
+    series = [
+        counter(n, {"x": str(n)}, 1600000000.0 + n, Exemplar((("t", str(n)),), n, 5.0 + n) if n % 3 else None)
+        for n in range(9)
+    ]  # fmt: skip
+    sender = Sender(version, max_samples=limit)
+    sender.send(
+        family("c_total", *series, kind="counter", doc="C."),
+        family("h", histogram([1, 1], 2.0, (1.0,), exemplars=[series[1].exemplar] * 2), kind="histogram"),
+    )  # fmt: skip
+    found = {text_of(point): point for point in sender.points}
+
+    for n in range(9):
+        point = found[f'c_total{{x="{n}"}}']
+        assert point.value == n
+        assert point.exemplars == ([((("t", str(n)),), n, 5000 + 1000 * n)] if n % 3 else [])
+        if version == "2.0":
+            assert (point.start, point.metadata) == (1600000000000 + 1000 * n, ("counter", "C.", ""))  # fmt: skip
+    marked = [text for text, point in found.items() if point.exemplars]
+    assert sorted(marked)[-2:] == ['h_bucket{le="+Inf"}', 'h_bucket{le="1.0"}']
+    assert len(marked) == 8
+
+
+@every_version
+def test_exemplars_of_series_that_change_places(version: Any) -> None:
+    """Are not sent again, however far the series moves."""
+    series = [
+        counter(1, {"x": str(n)}, exemplar=Exemplar((("t", "x"),), 1.0, 5.0)) for n in range(1200)
+    ]
+    sender = Sender(version)
+    for some in (series, series[::-1], [*series[600:], *series[:600]], series[1:]):
+        sender.send(family("c_total", *some, kind="counter"))
+        sent = sum(len(point.exemplars) for point in sender.points)
+        assert sent == (1200 if some is series else 0)
+
+
+@every_version
+def test_a_label_without_a_name(version: Any) -> None:
+    """Is left out."""
+    sender = Sender(version)
+
+    assert sender.send(family("m", number(1, {"": "x", "a": "y"}))) == {'m{a="y"}': 1}
+
+
+@every_version
+def test_a_summary_with_a_quantile_twice(version: Any) -> None:
+    """Is left out as a whole; the others are sent."""
+    sender = Sender(version)
+    made = [summary(1, 1.0, [(0.5, 1.0), (0.5, 2.0)]), summary(2, 2.0, [], {"x": "1"})]
+
+    assert len(sender.send(family("s", *made, kind="summary"))) == 2
+    assert [fault.cause for fault in sender.table.faults] == ["duplicate_series"]
+    sender.end()
+    assert len(sender.points) == 2
