@@ -19,6 +19,7 @@ Pairs = tuple[tuple[str, str], ...]
 EXEMPLAR_LIMIT = 128
 """Code points that the labels of an exemplar may have, names and values together."""
 
+_IDS = frozenset({"trace_id", "span_id"})
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _KNOWN_NAMES = 4096  # bounded, for names can come from strangers
@@ -36,12 +37,13 @@ def label_value(value: object) -> str:
         >>> label_value(404), label_value("a\ud800b") == "a\ufffdb"
         ('404', True)
     """
-    text = str.__str__(value) if isinstance(value, str) else str(value)
-    return text if text.isascii() else encodable(text)
+    return encodable(str.__str__(value) if isinstance(value, str) else str(value))
 
 
 def encodable(text: str) -> str:
     """Replace what UTF-8 cannot carry; surrogates that make a pair become the character they mean."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -162,19 +164,22 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
 
 
 def exemplar_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
-    """Escape the label names of an exemplar; the last labels go if names have grown too long for what is allowed.
+    """Escape the label names of an exemplar.
 
     Args:
-        pairs: Names and values, the most important first.
+        pairs: Names and values. The ids of trace and span win over labels that would take their names, and stay alone
+            if the names have grown too long for what is allowed.
         scheme: How to escape.
 
     Spec:
-        E38, E45.
+        E38, E45, M62, M63.
     """
-    kept = escaped_pairs(pairs, scheme)
-    while exemplar_length(kept) > EXEMPLAR_LIMIT:
-        kept = kept[:-1]
-    return kept
+    given = list(pairs)
+    ids = tuple([pair for pair in given if pair[0] in _IDS])
+    taken = {name for name, _ in ids}
+    others = [pair for pair in given if escape_label_name(pair[0], scheme) not in taken]
+    every = (*ids, *escaped_pairs(others, scheme))
+    return every if exemplar_length(every) <= EXEMPLAR_LIMIT else ids
 
 
 def exemplar_length(pairs: Iterable[tuple[str, str]]) -> int:

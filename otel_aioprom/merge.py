@@ -59,11 +59,12 @@ def _merge_group(
     if len(members) == 1:
         family = members[0]
         same = family.doc == owner.doc and family.unit == owner.unit
-        return family if same else replace(owner, series=family.series)
+        return family if same else replace(owner, series=family.series, utf8=family.utf8)
+    utf8 = any(family.utf8 for family in members)
     if owner.type == "info":
-        return replace(owner, series=_first_info(members, faults))
+        return replace(owner, series=_first_info(members, faults), utf8=utf8)
     every = [series for family in members for series in family.series]
-    return replace(owner, series=merge_series(owner.name, every, faults))
+    return replace(owner, series=merge_series(owner.name, every, faults), utf8=utf8)
 
 
 def _first_info(members: list[MetricFamily], faults: list[Fault]) -> Sequence[Series]:
@@ -90,14 +91,20 @@ def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Seq
         M58.
     """
     found: dict[str, Series] = {}
+    lost = False
     for series in every:
         first = found.setdefault(series.text, series)
         if first is not series:
-            found[series.text] = merge_pair(first, series)
+            found[series.text] = merged = merge_pair(first, series)
+            lost = lost or merged is first
     if len(found) == len(every):
         return every
-    message = "several points have the same labels and are exposed as one series"
-    faults.append(Fault("duplicate_series", name, message, lost=False))
+    message = (
+        "several points have the same labels and cannot be added up: the first is exposed"
+        if lost
+        else "several points have the same labels and are exposed as one series"
+    )
+    faults.append(Fault("duplicate_series", name, message, lost=lost))
     return list(found.values())
 
 

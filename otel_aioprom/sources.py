@@ -94,7 +94,8 @@ class Feed:
 
     def _sort(self, answer: Sequence[MetricFamily | Fault]) -> Collected:
         faults = [item for item in answer if isinstance(item, Fault)]
-        families = [item for item in answer if isinstance(item, MetricFamily)]
+        # One without series takes no name from another.
+        families = [item for item in answer if isinstance(item, MetricFamily) and item.series]
         merged, conflicts = merge_families(families, self._owners)
         return Collected(merged, [*faults, *conflicts])
 

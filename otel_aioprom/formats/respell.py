@@ -16,6 +16,7 @@ from otel_aioprom.faults import Fault
 from otel_aioprom.labels import escaped_pairs, labels_text
 from otel_aioprom.merge import merge_families, merge_series, without_clashes
 from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.names import is_valid_metric_name
 
 
 def respell(
@@ -37,9 +38,9 @@ def respell(
     if scheme == "allow-utf-8" or not any(family.utf8 for family in families):
         return families, ()
     faults: list[Fault] = []
-    escaped = [_respelled(family, scheme, faults) if family.utf8 else family for family in families]
-    # Who has the name by right keeps it against those that only escaping has brought there.
-    escaped.sort(key=attrgetter("utf8"))
+    # Who has a name by right keeps it against those that only escaping brings there.
+    ranked = sorted(families, key=lambda each: each.utf8 and not is_valid_metric_name(each.name))
+    escaped = [_respelled(family, scheme, faults) if family.utf8 else family for family in ranked]
     merged, conflicts = merge_families(escaped, {})
     admitted, clashes = without_clashes(merged, {})
     return admitted, [*faults, *conflicts, *clashes]

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from math import inf, isfinite, isnan
 from operator import itemgetter
 from typing import Protocol
 
-from otel_aioprom.labels import Pairs
+from otel_aioprom.labels import Pairs, encodable
 from otel_aioprom.otel.names import label_name
 
 SCOPE_LABELS = frozenset({"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
 """The labels that every point of a scope has, even where they are empty."""
 
+_WRITTEN_BITS = 14_000
 _NON_FINITE = {inf: "Infinity", -inf: "-Infinity"}
 
 
@@ -68,7 +70,8 @@ def _plain(value: object) -> object:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        return int(value)
+        # Python writes no numbers this long by itself, for that can take very long.
+        return int(value) if value.bit_length() <= _WRITTEN_BITS else f"{Decimal(int(value)):f}"
     if isinstance(value, float):
         return _plain_float(value)
     return _plain_object(value)
@@ -91,7 +94,30 @@ def _plain_object(value: object) -> object:
     return str(value)
 
 
-def scope_pairs(scope: SupportsScope) -> list[tuple[str, str]]:
+def attribute_pairs(
+    attributes: Mapping[str, object] | None, leave_out: Callable[[str, Exception], None]
+) -> list[tuple[str, str]]:
+    """Write attributes; one that cannot be written costs itself.
+
+    Args:
+        attributes: Key → value; ``None`` for none.
+        leave_out: Is told of a key whose value cannot be written, and why.
+
+    Returns:
+        Original keys and texts.
+    """
+    pairs = []
+    for key, value in (attributes or {}).items():
+        try:
+            pairs.append((key, attribute_text(value)))
+        except Exception as error:  # noqa: BLE001 - whatever the value is made of
+            leave_out(key, error)
+    return pairs
+
+
+def scope_pairs(
+    scope: SupportsScope, leave_out: Callable[[str, Exception], None]
+) -> list[tuple[str, str]]:
     """List the labels that every point of an instrumentation scope gets.
 
     Attributes of the scope that would take the place of its name, version or schema URL are
@@ -99,6 +125,7 @@ def scope_pairs(scope: SupportsScope) -> list[tuple[str, str]]:
 
     Args:
         scope: The SDK's scope, or anything with the same attributes.
+        leave_out: Is told of an attribute that cannot be written.
 
     Returns:
         Original key and text, the three labels of ``SCOPE_LABELS`` first, empty where unset.
@@ -106,8 +133,8 @@ def scope_pairs(scope: SupportsScope) -> list[tuple[str, str]]:
     Spec:
         M45, M46.
     """
-    attributes: Mapping[str, object] = getattr(scope, "attributes", None) or {}
-    extra = ((f"otel_scope_{key}", attribute_text(value)) for key, value in attributes.items())
+    written = attribute_pairs(getattr(scope, "attributes", None), leave_out)
+    extra = [(f"otel_scope_{key}", text) for key, text in written]
     return [
         ("otel_scope_name", scope.name or ""),
         ("otel_scope_version", scope.version or ""),
@@ -149,7 +176,8 @@ def join_labels(
     """
     joined: dict[str, str] = {}
     for key, text in sorted(pairs, key=itemgetter(0)):  # stable
-        name = _free_name(spell(key), reserved)
+        # Made fit for UTF-8 before names are compared: two may differ in what it cannot carry.
+        name = _free_name(encodable(spell(key)), reserved)
         joined[name] = f"{joined[name]};{text}" if name in joined else text
     return tuple(
         sorted((name, text) for name, text in joined.items() if text or name in keep_empty)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from otel_aioprom.labels import EXEMPLAR_LIMIT, encodable, exemplar_length
 from otel_aioprom.model import Exemplar
 from otel_aioprom.numbers import coerce_number
-from otel_aioprom.otel.attributes import attribute_text, join_labels
+from otel_aioprom.otel.attributes import attribute_pairs, join_labels
 
 _NANOSECONDS = 1_000_000_000
 
@@ -37,12 +37,17 @@ class SupportsExemplar(Protocol):
         """Of the active span."""
 
 
-def translate(exemplar: SupportsExemplar, label: Callable[[str], str]) -> Exemplar:
+def translate(
+    exemplar: SupportsExemplar,
+    label: Callable[[str], str],
+    leave_out: Callable[[str, Exception], None],
+) -> Exemplar:
     """Translate an exemplar.
 
     Args:
         exemplar: The SDK's.
         label: Names the label of an attribute, as the strategy wants it.
+        leave_out: Is told of an attribute that cannot be written.
 
     Returns:
         One with the ids first, then the filtered attributes if there is room for all of them.
@@ -51,9 +56,7 @@ def translate(exemplar: SupportsExemplar, label: Callable[[str], str]) -> Exempl
         M62, M63.
     """
     ids = _ids(exemplar)
-    filtered = [
-        (key, attribute_text(value)) for key, value in (exemplar.filtered_attributes or {}).items()
-    ]
+    filtered = attribute_pairs(exemplar.filtered_attributes, leave_out)
     others = [pair for pair in join_labels(filtered, spell=label) if pair[0] not in ids]
     pairs = (*ids.items(), *((name, encodable(value)) for name, value in others))
     if exemplar_length(pairs) > EXEMPLAR_LIMIT:

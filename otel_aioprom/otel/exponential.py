@@ -142,24 +142,33 @@ class ExponentialStream(Stream):
         for series, point, counted in zip(self._targets, points, self._natives):
             known = series.native.exemplars if series.native is not None else ()
             exemplars = self._merged(known, point) if point.exemplars else known
-            counts = (
-                (point.count,)
-                if self.bounds is _NO_BOUNDS
-                else classic_counts(upper_bounds(point), self.bounds)
-            )
+            counts = self._classic(point, whole=counted is not None)
             native = counted and replace(counted, exemplars=exemplars)
             series.load(counts, sum_of(point.sum), native)
             series.created = start_of(point)
             if point.exemplars:
                 keep_in_buckets(series, self._exemplar, point)
+            if series.exemplars is not None:
+                # By its value an exemplar may lie below the bucket that its observation was placed in.
+                series.exemplars = [
+                    each if n else None for each, n in zip(series.exemplars, counts)
+                ]
         self._natives = []
+
+    def _classic(self, point: Any, *, whole: bool) -> Sequence[int]:
+        """Return the counts of the classic buckets; what the buckets do not hold is in the infinite one (M31)."""
+        if whole and self.bounds is not _NO_BOUNDS:
+            return classic_counts(upper_bounds(point), self.bounds)
+        return [0] * (len(self.bounds) - 1) + [point.count]
 
     def keep(self, series: Any, point: Any) -> None:
         """Keep the exemplars of a collection that is not shown (M64)."""
-        if series.native is not None:
-            exemplars = self._merged(series.native.exemplars, point)
-            series.native = replace(series.native, exemplars=exemplars)
-            keep_in_buckets(series, self._exemplar, point)
+        if series.native is None and series.observations:
+            return  # it is shown without native buckets
+        native = series.native or native_buckets(point)
+        exemplars = self._merged(native.exemplars, point)
+        series.native = replace(native, exemplars=exemplars)
+        keep_in_buckets(series, self._exemplar, point)
 
     def _merged(self, known: Sequence[Exemplar], point: Any) -> list[Exemplar]:
         """Keep the latest ones."""

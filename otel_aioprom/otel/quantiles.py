@@ -15,6 +15,8 @@ from otel_aioprom.otel.exponential import is_recorded, power
 from otel_aioprom.otel.streams import Labels, Stream, check_buckets, start_of, sum_of
 from otel_aioprom.summary import SummaryPoint
 
+_ROUNDING = 2.0**-50
+
 
 def explicit_quantile(quantile: float, bounds: Sequence[float], counts: Sequence[int]) -> float:
     """Estimate a quantile as ``histogram_quantile`` does: linearly inside the bucket that it lies in.
@@ -36,12 +38,12 @@ def explicit_quantile(quantile: float, bounds: Sequence[float], counts: Sequence
         return math.nan
     rank = quantile * total
     upto = list(accumulate(counts))
-    place = bisect_left(upto, rank)
+    place = next(i for i, n in enumerate(counts) if n and upto[i] >= rank)
     if place == len(bounds):
         return float(bounds[-1])
     bound, count = bounds[place], counts[place]
     lower = bounds[place - 1] if place else 0.0
-    if lower >= bound or not count:  # the first bucket, if it ends at zero or below, or is empty
+    if lower >= bound:  # the first bucket, if it ends at zero or below
         return float(bound)
     return float(lower + (bound - lower) * (rank - upto[place] + count) / count)
 
@@ -61,7 +63,9 @@ def exponential_quantile(quantile: float, point: Any) -> float:
     if not held:
         return math.nan
     upto = list(accumulate([count for _, count in held]))
-    place = bisect_left(upto, quantile * upto[-1])
+    total = upto[-1]
+    # A product such as 0.55 · 100 lies above the rank that it means.
+    place = bisect_left(upto, math.ceil(quantile * total - total * _ROUNDING))
     return held[place][0]
 
 

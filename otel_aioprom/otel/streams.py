@@ -32,6 +32,8 @@ _NANOSECONDS = 1_000_000_000
 _attributes_of = attrgetter("attributes")
 _value_of = attrgetter("value")
 _start_of = attrgetter("start_time_unix_nano")
+_count_of = attrgetter("count")
+_counts_of = attrgetter("bucket_counts")
 _PLAIN = frozenset({int, float})
 
 
@@ -72,17 +74,22 @@ class Stream:
             The series that these points make, no two with the same labels.
         """
         self.faults = []
+        usable = self._match(points)
+        self._load(usable)
+        _release(points)
+        if self._distinct:
+            return self._targets
+        return merge_series(self._head.name, self._targets, self.faults)
+
+    def _match(self, points: Sequence[Any]) -> Sequence[Any]:
+        """Find the series of each point that is to be shown, and return those points."""
         usable = self._usable(points)
         attributes = list(map(_attributes_of, usable))
         if len(attributes) != len(self._attributes) or not all(
             map(is_, attributes, self._attributes)
         ):
             self._plan(attributes, usable)
-        self._load(usable)
-        _release(points)
-        if self._distinct:
-            return self._targets
-        return merge_series(self._head.name, self._targets, self.faults)
+        return usable
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
         """Leave out points that have ended, and those that make no sense: each is a fault of its own."""
@@ -105,10 +112,8 @@ class Stream:
 
     def keep_all(self, points: Sequence[Any]) -> None:
         """Keep the exemplars of a collection that is not shown."""
-        known = {id(old): series for old, series in zip(self._attributes, self._targets)}
-        for point in points:
-            series = known.get(id(point.attributes))
-            if point.exemplars and series is not None:
+        for point, series in zip(self._match(points), self._targets):
+            if getattr(point, "exemplars", None):
                 self.keep(series, point)
 
     def _plan(self, attributes: list[Any], points: Sequence[Any]) -> None:
@@ -167,6 +172,10 @@ class UpDownStream(NumberStream):
 class CounterStream(NumberStream):
     """Sums that only rise, with start times and exemplars."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._starts: list[int] = []
+
     def _make(self, labels: Labels, point: Any) -> CounterSeries:
         return CounterSeries(*labels, 0, start_of(point))
 
@@ -174,12 +183,14 @@ class CounterStream(NumberStream):
         for series, point in zip(self._targets, points):
             value = point.value
             kind = type(value)
-            value = value if kind is float or kind is int else coerce_number(value)
-            if value < series.value:  # a reset, which may have a start time of its own
-                series.created, series.wire = start_of(point), None
-            series.value = value
+            series.value = value if kind is float or kind is int else coerce_number(value)
             if point.exemplars:
                 self.keep(series, point)
+        starts = list(map(_start_of, points))
+        if starts != self._starts:
+            self._starts = starts
+            for series, point in zip(self._targets, points):
+                series.created, series.wire = start_of(point), None
 
     def keep(self, series: Any, point: Any) -> None:
         """Keep the latest exemplar: the SDK gives each but once (M64)."""
@@ -199,9 +210,11 @@ class HistogramStream(Stream):
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
         try:
             fit = [len(point.bucket_counts) - len(point.explicit_bounds) for point in points]
+            held = list(map(sum, map(_counts_of, points)))
         except TypeError:
             return super()._usable(points)
-        return points if set(fit) <= {1} else super()._usable(points)
+        whole = set(fit) <= {1} and held == list(map(_count_of, points))
+        return points if whole else super()._usable(points)
 
     def _check(self, point: Any) -> bool:
         return check_buckets(point)
@@ -238,11 +251,17 @@ def check_buckets(point: Any) -> bool:
     """Return that a histogram's point makes sense.
 
     Raises:
-        ValueError: Its counts do not go with its bounds.
+        ValueError: Its counts do not go with its bounds, or with the count of all observations.
+
+    Spec:
+        M31.
     """
     buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
     if buckets != bounds + 1 and (buckets or bounds):
         raise ValueError(f"{buckets} bucket counts do not go with {bounds} bounds")
+    held = sum(point.bucket_counts)
+    if buckets and held != point.count:
+        raise ValueError(f"its buckets hold {held} of {point.count} observations")
     return True
 
 

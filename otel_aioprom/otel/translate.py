@@ -6,6 +6,7 @@ No I/O, and no SDK call: data in, families and faults out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
-    attribute_text,
+    attribute_pairs,
     join_labels,
     scope_pairs,
 )
@@ -102,6 +103,7 @@ class Translator:
         self._streams: dict[Any, Stream] = {}
         self._resource: Mapping[str, object] | None = None
         self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._faults: list[Fault] = []
 
     def translate(self, data: sdk.MetricsData | None) -> Iterator[MetricFamily | Fault]:
         """Translate one collection.
@@ -118,6 +120,7 @@ class Translator:
         Spec:
             M3, M20, M25, M49.
         """
+        self._faults = []
         used: dict[Any, Stream] = {}
         delivered = data.resource_metrics if data is not None else ()
         if delivered:
@@ -128,6 +131,7 @@ class Translator:
             constant = self._constant_pairs(resource_metrics.resource.attributes)
             for scope_metrics in resource_metrics.scope_metrics:
                 yield from self._scope(scope_metrics, constant, used)
+        yield from self._faults
         self._streams = used  # a stream that was not delivered is forgotten with its series
 
     def keep_exemplars(self, data: sdk.MetricsData) -> None:
@@ -141,20 +145,18 @@ class Translator:
         """
         used: dict[Any, Stream] = {}
         for resource_metrics in data.resource_metrics:
-            constant = tuple(self._constant_pairs(resource_metrics.resource.attributes))
+            constant = self._constant_pairs(resource_metrics.resource.attributes)
             for scope_metrics in resource_metrics.scope_metrics:
-                origin = _Origin(constant, tuple(scope_pairs(scope_metrics.scope)))
+                origin = self._origin(scope_metrics, constant)
                 for metric in scope_metrics.metrics:
-                    key = self._key(metric, origin, used)
-                    stream = self._streams.get(key)
-                    if stream is not None:
-                        used[key] = stream
-                        stream.keep_all(metric.data.data_points)
+                    with suppress(Exception):  # the next collection says what is wrong with it
+                        self._stream(metric, origin, used).keep_all(metric.data.data_points)
+        self._streams |= used
 
     def _scope(
         self, scope_metrics: sdk.ScopeMetrics, constant: Pairs, used: dict[Any, Stream]
     ) -> Iterator[MetricFamily | Fault]:
-        origin = _Origin(tuple(constant), tuple(scope_pairs(scope_metrics.scope)))
+        origin = self._origin(scope_metrics, constant)
         for metric in scope_metrics.metrics:
             try:
                 stream = self._stream(metric, origin, used)
@@ -164,6 +166,12 @@ class Translator:
                 yield Fault("untranslatable", error.metric, error.reason)
             except Exception as error:  # noqa: BLE001 - one bad metric costs itself
                 yield Fault("untranslatable", metric.name, f"left out: {error!r}")
+
+    def _origin(self, scope_metrics: sdk.ScopeMetrics, constant: Pairs) -> _Origin:
+        return _Origin(tuple(constant), tuple(scope_pairs(scope_metrics.scope, self._leave_out)))
+
+    def _leave_out(self, key: str, error: Exception) -> None:
+        self._faults.append(Fault("untranslatable", f"the attribute {key}", f"left out: {error!r}"))
 
     def _stream(self, metric: sdk.Metric, origin: _Origin, used: dict[Any, Stream]) -> Stream:
         """Find the stream of a metric, or make it."""
@@ -191,7 +199,7 @@ class Translator:
             return self._labels(attributes or {}, origin, reserved)
 
         def exemplar(given: Any) -> Exemplar:
-            return translate_exemplar(given, self._options.strategy.label)
+            return translate_exemplar(given, self._options.strategy.label, self._leave_out)
 
         stream = stream_type(self._head(metric, kind), labels, exemplar)
         if isinstance(stream, SummaryStream):
@@ -223,7 +231,7 @@ class Translator:
     ) -> Labels:
         """Work out the labels of a point: attributes, resource attributes, scope (M40, M45, M52)."""
         spell = self._options.strategy.label
-        pairs = [(key, attribute_text(value)) for key, value in attributes.items()]
+        pairs = attribute_pairs(attributes, self._leave_out)
         pairs += [pair for pair in origin.constant if pair[0] not in attributes]
         if not self._options.scope_info_enabled:
             return self._shared(join_labels(pairs, reserved=reserved, spell=spell))
@@ -233,8 +241,8 @@ class Translator:
         )
 
     def _shared(self, pairs: Sequence[tuple[str, str]]) -> Labels:
-        names = tuple([name if name.isascii() else encodable(name) for name, _ in pairs])
-        values = tuple([value if value.isascii() else encodable(value) for _, value in pairs])
+        names = tuple([name for name, _ in pairs])
+        values = tuple([encodable(value) for _, value in pairs])
         names = self._layouts.setdefault(names, names)
         return names, values, labels_text(zip(names, values))
 
@@ -242,10 +250,11 @@ class Translator:
         selected = self._options.resource_constant_labels
         if selected is None:
             return []
-        return [(key, attribute_text(value)) for key, value in resource.items() if selected(key)]
+        wanted = {key: value for key, value in resource.items() if selected(key)}
+        return attribute_pairs(wanted, self._leave_out)
 
     def _target_info(self, resource: Mapping[str, object]) -> MetricFamily:
-        texts = [(key, attribute_text(value)) for key, value in resource.items()]
+        texts = attribute_pairs(resource, self._leave_out)
         pairs = join_labels(texts, reserved=_NEVER, spell=self._options.strategy.label)
         series = NumberSeries(*self._shared(pairs), 1)
         utf8 = not all(map(is_valid_label_name, series.names))

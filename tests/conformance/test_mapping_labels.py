@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from mapping_sdk import refuse
 from otel_aioprom.labels import labels_text
 from otel_aioprom.names import is_valid_label_name
 from otel_aioprom.otel.attributes import (
@@ -34,7 +35,7 @@ def labels_of(
     pairs = [(key, attribute_text(value)) for key, value in attributes.items()]
     if scope is None:
         return dict(join_labels(pairs, reserved=reserved))
-    pairs += scope_pairs(scope)
+    pairs += scope_pairs(scope, refuse)
     return dict(join_labels(pairs, reserved=reserved, keep_empty=SCOPE_LABELS))
 
 

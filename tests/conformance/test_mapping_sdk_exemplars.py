@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
-from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric, observing
+from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric, observing, refuse
 from otel_aioprom.otel.exemplars import translate
 from otel_aioprom.otel.names import label_name
 from otel_aioprom.renderer import async_render, render
@@ -127,7 +127,7 @@ def test_m62_without_a_span_there_are_no_ids(rigs: Callable[..., Rig]) -> None:
 def test_m62_ids_win_over_attributes_of_their_names() -> None:
     """Also over those that only become so by escaping."""
     filtered = {"trace.id": "mine", "span_id": "mine", "other": True}
-    found = translate(given(filtered_attributes=filtered), label_name)
+    found = translate(given(filtered_attributes=filtered), label_name, refuse)
 
     assert dict(found.labels) == {
         "trace_id": f"{TRACE:032x}",
@@ -147,7 +147,7 @@ def test_m62_ids_win_over_attributes_of_their_names() -> None:
 )
 def test_m63_what_is_too_long_is_left_out(filtered: dict[str, str], kept: bool) -> None:
     """All attributes together, never the ids; characters count, not bytes."""
-    found = translate(given(filtered_attributes=filtered), label_name)
+    found = translate(given(filtered_attributes=filtered), label_name, refuse)
 
     assert [name for name, _ in found.labels] == [
         "trace_id",
@@ -160,7 +160,7 @@ def test_m63_without_ids_too_long_means_none() -> None:
     """The exemplar itself stays."""
     long = given(filtered_attributes={"y": "v" * 200}, trace_id=None, span_id=None)
 
-    assert translate(long, label_name).labels == ()
+    assert translate(long, label_name, refuse).labels == ()
 
 
 async def test_m64_an_exemplar_stays_until_a_newer_one_comes(rig: Rig) -> None:

@@ -198,3 +198,8 @@ def warnings_about(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
         and record.levelno >= logging.WARNING
         and name in record.getMessage()
     ]
+
+
+def refuse(key: str, error: Exception) -> None:
+    """Stand in for a translator that leaves an attribute out, where none is to be left out."""
+    raise AssertionError(key) from error

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mapping_sdk import refuse
 from otel_aioprom.names import is_valid_label_name
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
@@ -151,7 +152,7 @@ def test_attribute_text_of_a_list_reads_back(value: list[object]) -> None:
 
 def test_scope_pairs_always_name_the_three() -> None:
     """Name, version and schema URL stand first, empty where unset."""
-    assert scope_pairs(Scope()) == [
+    assert scope_pairs(Scope(), refuse) == [
         ("otel_scope_name", "lib"),
         ("otel_scope_version", ""),
         ("otel_scope_schema_url", ""),
@@ -160,7 +161,7 @@ def test_scope_pairs_always_name_the_three() -> None:
 
 def test_scope_pairs_take_attributes_by_original_key() -> None:
     """Attributes keep their own spelling behind the prefix, and are written as texts."""
-    pairs = scope_pairs(Scope(version="1", schema_url="u", attributes={"build.id": 7, "on": True}))
+    pairs = scope_pairs(Scope(version="1", schema_url="u", attributes={"build.id": 7, "on": True}), refuse)
 
     assert pairs == [
         ("otel_scope_name", "lib"),
@@ -176,13 +177,13 @@ def test_scope_pairs_take_attributes_by_original_key() -> None:
 )
 def test_scope_pairs_drop_attributes_that_take_a_reserved_name(key: str) -> None:
     """What counts is the label name that would come out."""
-    assert scope_pairs(Scope(attributes={key: "mine"})) == scope_pairs(Scope())
+    assert scope_pairs(Scope(attributes={key: "mine"}), refuse) == scope_pairs(Scope(), refuse)
 
 
 @pytest.mark.parametrize("scope", [OldScope(), Scope(version="1", attributes=None)])
 def test_scope_pairs_of_a_scope_without_attributes(scope: Scope | OldScope) -> None:
     """Older SDKs know no scope attributes, or have none at all."""
-    pairs = scope_pairs(scope)
+    pairs = scope_pairs(scope, refuse)
 
     assert dict(pairs) == {
         "otel_scope_name": "lib",
