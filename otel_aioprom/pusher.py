@@ -236,6 +236,7 @@ class Pusher:
     ) -> AsyncIterator[Self]:
         """Run while the block runs; arguments as for ``run``."""
         task = asyncio.create_task(self.run(registry, interval, **options))
+        await asyncio.sleep(0)  # what is cancelled before it has begun has no way out to take
         try:
             yield self
         finally:
