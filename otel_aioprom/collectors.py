@@ -6,8 +6,8 @@ its series once, ``child = counter.labels({"path": "/"})``, and calls ``child.in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from time import time
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic, time
 from typing import Any
 
 from quantile import Estimator
@@ -15,8 +15,15 @@ from quantile import Estimator
 from otel_aioprom.collector import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.histogram import POS_INF, HistogramSeries, check_bounds
 from otel_aioprom.histogram import Histogram as HistogramStore
+from otel_aioprom.recording_native import NativeHistogramSeries
+from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, Resolution, schema_of
 from otel_aioprom.series import CounterSeries, GaugeSeries
-from otel_aioprom.summary import SummarySeries, check_invariants
+from otel_aioprom.summary import (
+    SummarySeries,
+    check_invariants,
+    check_observation,
+    check_window,
+)
 
 __all__ = [
     "DEFAULT_BUCKETS",
@@ -146,14 +153,23 @@ class Histogram(Collector[HistogramSeries]):
         name: Metric name; ``_bucket``, ``_sum`` and ``_count`` are added to it.
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``le`` is not allowed.
-        buckets: Upper bounds, strictly ascending; ``inf`` is added when absent.
+        buckets: Upper bounds, strictly ascending; ``inf`` is added when absent. ``None`` for native buckets alone.
         registry: Registers the collector there on creation.
+        native_bucket_factor: Count in native buckets too, each at most so many times as wide as the one before: 1.1 is
+            a good one. Formats without native histograms show the classic buckets alone.
+        native_max_buckets: When more native buckets than that hold observations, the histogram starts over, or
+            counts less finely; 0 for any number.
+        native_zero_threshold: Values up to it, of either sign, count as zero.
+        native_min_reset_duration: Seconds after which a histogram with too many buckets starts over; before that
+            it counts less finely. 0: it never starts over.
+        native_max_zero_threshold: Up to here the zero bucket may grow first.
 
     Raises:
-        ValueError: The bounds are empty, do not ascend, or hold NaN; or as for ``Collector``.
+        ValueError: The bounds are empty, do not ascend, or hold NaN; an option of native buckets has no such
+            value; there are neither classic nor native buckets; or as for ``Collector``.
 
     Spec:
-        N7.
+        N7, E77.
 
     Examples:
         >>> seconds = Histogram("request_seconds", "Time to answer.", buckets=[0.1, 1])
@@ -174,15 +190,35 @@ class Histogram(Collector[HistogramSeries]):
         name: str,
         doc: str,
         const_labels: Mapping[str, object] | None = None,
-        buckets: Iterable[float] = DEFAULT_BUCKETS,
+        buckets: Iterable[float] | None = DEFAULT_BUCKETS,
         *,
         registry: SupportsRegister | None = None,
+        native_bucket_factor: float | None = None,
+        native_max_buckets: int = 160,
+        native_zero_threshold: float = DEFAULT_ZERO_THRESHOLD,
+        native_min_reset_duration: float = 3600.0,
+        native_max_zero_threshold: float = 0.0,
     ) -> None:
-        self.upper_bounds = check_bounds(buckets)
+        if buckets is None and native_bucket_factor is None:
+            raise ValueError("a histogram needs buckets, or native_bucket_factor")
+        self.upper_bounds = check_bounds([POS_INF] if buckets is None else buckets)
+        self._resolution = None
+        if native_bucket_factor is not None:
+            self._resolution = Resolution(
+                schema_of(native_bucket_factor),
+                native_zero_threshold,
+                native_max_buckets,
+                native_min_reset_duration,
+                native_max_zero_threshold,
+            )
         super().__init__(name, doc, const_labels, registry=registry)
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
-        return HistogramSeries(names, values, text, self.upper_bounds, time())
+        if self._resolution is None:
+            return HistogramSeries(names, values, text, self.upper_bounds, time())
+        return NativeHistogramSeries(
+            names, values, text, self.upper_bounds, time(), self._resolution
+        )
 
     def observe(self, labels: Labels | None, value: float) -> None:
         """Count a value; NaN counts above every bound.
@@ -196,6 +232,10 @@ class Histogram(Collector[HistogramSeries]):
     add = observe
 
     def _check_stored(self, value: Any) -> None:
+        if self._resolution is not None:
+            raise TypeError(
+                f"{self.name} has native buckets, which cannot be set from classic ones"
+            )
         if not isinstance(value, HistogramStore) or value.bounds != self.upper_bounds:
             raise TypeError(
                 f"{self.name} stores histogram.Histogram objects with the bounds {self.upper_bounds}"
@@ -213,18 +253,32 @@ class Histogram(Collector[HistogramSeries]):
 class Summary(Collector[SummarySeries]):
     """Observations as quantiles over time, such as the seconds within which 99 % of requests were answered.
 
+    Quantiles are those of the last minutes: they tell of ``max_age`` seconds, less one step of ``max_age / age_buckets`` at the most,
+    and are NaN when nothing was observed in that time. Count and sum are over the whole life of a series.
+
     Args:
         name: Metric name; ``_sum`` and ``_count`` are added to it.
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``quantile`` is not allowed.
         invariants: Pairs of quantile and allowed rank error, both between 0 and 1.
         registry: Registers the collector there on creation.
+        max_age: Seconds for which an observation counts for quantiles; ``None`` for the whole life of a series.
+        age_buckets: In how many steps old observations are forgotten. Each costs memory and time.
+        clock: Tells the time in seconds.
 
     Raises:
-        ValueError: An invariant is out of range; or as for ``Collector``.
+        ValueError: An invariant, ``max_age`` or ``age_buckets`` is out of range; or as for ``Collector``.
+        TypeError: ``max_age`` or ``age_buckets`` is no number, or ``clock`` cannot be called; or as for ``Collector``.
 
     Spec:
-        N8.
+        N8, E115.
+
+    Examples:
+        >>> seconds = Summary("answer_seconds", "Time to answer.", max_age=60)
+        >>> for value in range(1, 1001):
+        ...     seconds.observe({}, value / 1000)
+        >>> abs(seconds.get({})[0.99] - 0.99) <= 0.001
+        True
     """
 
     kind = MetricsTypes.summary
@@ -242,12 +296,16 @@ class Summary(Collector[SummarySeries]):
         invariants: Iterable[tuple[float, float]] = DEFAULT_INVARIANTS,
         *,
         registry: SupportsRegister | None = None,
+        max_age: float | None = 600.0,
+        age_buckets: int = 5,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.invariants = check_invariants(invariants)
+        self._window = check_window(max_age, age_buckets, clock)
         super().__init__(name, doc, const_labels, registry=registry)
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
-        return SummarySeries(names, values, text, self.invariants, time())
+        return SummarySeries(names, values, text, self.invariants, time(), self._window)
 
     def observe(self, labels: Labels | None, value: float) -> None:
         """Take a value into count, sum and quantiles.
@@ -261,7 +319,7 @@ class Summary(Collector[SummarySeries]):
     add = observe
 
     def _check_recorded(self, value: Any) -> None:
-        SummarySeries((), (), "", self.invariants).observe(value)
+        check_observation(value)
 
     def _check_stored(self, value: Any) -> None:
         if not isinstance(value, Estimator):

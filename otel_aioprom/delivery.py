@@ -20,6 +20,7 @@ from otel_aioprom.retrying import ONCE, Retry, is_transient, retry_after
 
 _logger = logging.getLogger(__name__)
 
+_LEAST = 0.001  # seconds: to aiohttp, 0 and less mean no limit
 _LONGEST = 1000  # bytes of a response that an error shows
 _FRAMING = frozenset(
     name.lower()
@@ -69,7 +70,7 @@ class Delivery:
     Args:
         auth: Credentials to show.
         ssl: Context for HTTPS; ``False`` takes any certificate.
-        timeout: Seconds for each try.
+        timeout: Seconds for each try; an attribute too.
         headers: More headers.
         session: A session to use instead; whoever made it closes it.
         retry: How often to try; once if not given.
@@ -78,6 +79,7 @@ class Delivery:
 
     Raises:
         ValueError: An option has no such value, or a header is one that a request has anyway.
+        TypeError: ``auth`` is no credentials.
     """
 
     def __init__(
@@ -94,9 +96,11 @@ class Delivery:
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        if auth is not None and not callable(getattr(auth, "header", None)):
+            raise TypeError(f"auth must be BasicAuth or BearerAuth, not {type(auth).__name__}")
         self._auth = auth
         self._ssl = ssl
-        self._timeout = timeout
+        self.timeout = timeout
         self._headers = _check_headers(headers or {}, auth)
         self._given = session
         self._kept: aiohttp.ClientSession | None = None
@@ -178,7 +182,7 @@ class Delivery:
         async with self._session() as session:
             while True:
                 tried += 1
-                left = min(self._timeout, policy.total - (monotonic() - began))
+                left = min(self.timeout, policy.total - (monotonic() - began))
                 response, error = await self._try(session, method, url, pieces, headers or {}, left)
                 wait = _wait_after(policy, tried, monotonic() - began, response, error)
                 if wait is None:
@@ -207,7 +211,8 @@ class Delivery:
                 data=_stream(pieces) if pieces else None,
                 headers=all_headers,
                 ssl=self._ssl,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=aiohttp.ClientTimeout(total=max(seconds, _LEAST)),
+                raise_for_status=False,  # whatever a given session does: a refusal is an answer
                 allow_redirects=False,  # a path that was cleaned up is another group (E90)
             )
             try:
@@ -244,7 +249,7 @@ def is_success(response: aiohttp.ClientResponse) -> bool:
 
 def shown(url: URL) -> str:
     """Return an address as it may be logged: without credentials, which some write into it."""
-    return str(url.with_user(None))
+    return str(url if url.user is None else url.with_user(None))
 
 
 async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:

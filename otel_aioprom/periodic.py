@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import FrameType
 
 _logger = logging.getLogger(__name__)
@@ -60,17 +60,52 @@ async def repeat(
     Raises:
         ValueError: ``interval`` or ``exit_timeout`` is not above 0.
     """
+    check_times(interval, exit_timeout)
+    ending = asyncio.Event()
+    if on_sigterm:
+        _terminations.join(ending)
+    try:
+        await _turns(act, interval, ending)
+    finally:
+        try:
+            await asyncio.wait_for(last(), exit_timeout)
+        except asyncio.TimeoutError:
+            _logger.warning("the last turn took more than %s s and was given up", exit_timeout)
+        finally:
+            _terminations.leave(ending)
+
+
+def check_times(interval: float, exit_timeout: float) -> None:
+    """Refuse what ``repeat`` cannot take.
+
+    Raises:
+        ValueError: One of them is not above 0.
+    """
     for name, seconds in (("interval", interval), ("exit_timeout", exit_timeout)):
         if not seconds > 0:
             raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
-    with _sigterm(enabled=on_sigterm) as ending:
+
+
+@asynccontextmanager
+async def ending_with_block(run: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run something beside a block, and cancel it at the end of that; it may take its time then.
+
+    Whoever is cancelled meanwhile waits no longer, and what was run is cancelled once more.
+    """
+    task = asyncio.create_task(run)
+    await asyncio.sleep(0)  # what is cancelled before it has begun has no way out to take
+    try:
+        yield
+    finally:
+        task.cancel()
         try:
-            await _turns(act, interval, ending)
-        finally:
-            try:
-                await asyncio.wait_for(last(), exit_timeout)
-            except asyncio.TimeoutError:
-                _logger.warning("the last turn took more than %s s and was given up", exit_timeout)
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        if not task.cancelled():
+            task.result()
 
 
 async def _turns(
@@ -92,27 +127,47 @@ async def _turns(
             acting.cancel()
 
 
-@contextmanager
-def _sigterm(*, enabled: bool) -> Iterator[asyncio.Event]:
-    """Set an event on ``SIGTERM``, and let the signal have its way when the block has ended.
+class _Terminations:
+    """All that want a last turn before ``SIGTERM`` ends the process: the signal has one handler, however many wait.
 
-    Nothing is done where the application handles the signal, or outside of the main thread.
+    The handler is there as long as somebody waits. The last one to leave lets the signal have its way.
     """
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    main = threading.current_thread() is threading.main_thread()
-    if not enabled or not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield ending
-        return
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(ending.set)
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._came = False
 
-    signal.signal(signal.SIGTERM, handle)
-    try:
-        yield ending
-    finally:
-        if signal.getsignal(signal.SIGTERM) is handle:
+    def join(self, ending: asyncio.Event) -> None:
+        """Set an event of the running loop when the signal comes.
+
+        Nothing is done where the application handles the signal, or outside of the main thread.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._handle)
+        elif handler != self._handle:
+            return
+        self._waiting[ending] = asyncio.get_running_loop()
+        if self._came:
+            ending.set()
+
+    def leave(self, ending: asyncio.Event) -> None:
+        """Forget an event, if it has joined."""
+        if self._waiting.pop(ending, None) is None or self._waiting:
+            return
+        came, self._came = self._came, False
+        if signal.getsignal(signal.SIGTERM) == self._handle:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if ending.is_set():
+            if came:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._came = True
+        for ending, loop in self._waiting.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ending.set)
+
+
+_terminations = _Terminations()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -18,7 +18,7 @@ from otel_aioprom.delivery import Delivery, DeliveryOptions, is_success, refused
 from otel_aioprom.errors import PushError
 from otel_aioprom.formats import BinaryFormatter, IFormatter, TextFormatter
 from otel_aioprom.grouping import check_group, group_path
-from otel_aioprom.periodic import Watch, repeat
+from otel_aioprom.periodic import Watch, check_times, ending_with_block, repeat
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
 from otel_aioprom.retrying import Retry
 
@@ -201,7 +201,8 @@ class Pusher:
         """Push at once and every ``interval`` seconds, until the task is cancelled, and once more then.
 
         A push that fails ends nothing: it is counted, and a line is logged when pushes begin to fail and when they
-        work again. Each is tried again within its interval, unless ``retry`` says otherwise.
+        work again. Each is tried again until its interval or ``timeout`` is over, whichever is longer, unless ``retry``
+        says otherwise.
 
         Args:
             registry: What to push.
@@ -214,10 +215,9 @@ class Pusher:
         Raises:
             ValueError: An option has no such value.
         """
-        if method not in {"replace", "add"}:
-            raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
+        _check_run(interval, method, exit_timeout)
         push = self.replace if method == "replace" else self.add
-        retry = self._retry or Retry(total=interval)
+        retry = self._retry or Retry(total=max(interval, self._delivery.timeout))
         watch = Watch(f"pushes to {self._destination}")
 
         async def act() -> None:
@@ -234,15 +234,10 @@ class Pusher:
     async def running(
         self, registry: CollectorRegistry, interval: float = 15.0, **options: Unpack[RunOptions]
     ) -> AsyncIterator[Self]:
-        """Run while the block runs; arguments as for ``run``."""
-        task = asyncio.create_task(self.run(registry, interval, **options))
-        await asyncio.sleep(0)  # what is cancelled before it has begun has no way out to take
-        try:
+        """Run while the block runs; arguments and errors as for ``run``."""
+        _check_run(interval, options.get("method", "replace"), options.get("exit_timeout", 1.0))
+        async with ending_with_block(self.run(registry, interval, **options)):
             yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _watched(self, push: Awaitable[aiohttp.ClientResponse], watch: Watch) -> None:
         try:
@@ -320,13 +315,23 @@ class Pusher:
         return response
 
 
+def _check_run(interval: float, method: str, exit_timeout: float) -> None:
+    check_times(interval, exit_timeout)
+    if method not in {"replace", "add"}:
+        raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
+
+
 def join_url(addr: str, path: str) -> URL:
     """Return the address of a path on a server, the path as it stands.
 
     Raises:
-        ValueError: ``addr`` is no address of a server.
+        ValueError: ``addr`` is no address of a server, or ``path`` does not begin with a slash.
     """
     base = URL(addr)
     if base.scheme not in {"http", "https"} or not base.host or base.query_string or base.fragment:
-        raise ValueError(f"addr must be an address such as 'http://localhost:9091', not {addr!r}")
+        raise ValueError(
+            f"addr must be an address such as 'http://localhost:9091', not {shown(base)!r}"
+        )
+    if not path.startswith("/"):
+        raise ValueError(f"path must begin with a slash, unlike {path!r}")
     return URL(str(base).rstrip("/") + path, encoded=True)

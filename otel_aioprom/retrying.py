@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 TOO_MANY_REQUESTS = 429
@@ -85,6 +85,9 @@ def retry_after(header: str | None) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        asked = parsedate_to_datetime(text)
+        if asked.tzinfo is None:  # an old form, which means UTC (RFC 9110, 5.6.7)
+            asked = asked.replace(tzinfo=timezone.utc)
+        return max(0.0, (asked - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, OverflowError):
         return None

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
-from quantile import Estimator
+from quantile import Estimator as PackageEstimator
 
 from otel_aioprom.atomic import one_step
+from otel_aioprom.estimator import (
+    BATCH,
+    EMPTY,
+    Estimator,
+    Invariants,
+    Stream,
+    estimate,
+    limit_of,
+    merged,
+    patience,
+    stream_of,
+)
 from otel_aioprom.model import Series
-from otel_aioprom.numbers import coerce_number
+from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
-Invariants = tuple[tuple[float, float], ...]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-_PENDING_LIMIT = 500
+Streams = tuple[Stream, ...]
+
+_ALL = slice(None)
 
 
 def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
@@ -35,6 +52,68 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
     if len({quantile for quantile, _ in pairs}) < len(pairs):
         raise ValueError(f"a quantile comes twice: {pairs}")
     return pairs
+
+
+class Window(NamedTuple):
+    """How long values count for quantiles.
+
+    Attributes:
+        step: Seconds until the oldest values are forgotten.
+        streams: How many streams there are, each one step younger than the one before.
+        clock: Tells the time in seconds.
+    """
+
+    step: float
+    streams: int
+    clock: Callable[[], float]
+
+
+WHOLE_LIFE = Window(math.inf, 1, float)  # ``float()`` is a clock that stands still
+
+
+def check_window(
+    max_age: float | None, age_buckets: int, clock: Callable[[], float] = monotonic
+) -> Window:
+    """Return the window that a summary's options describe.
+
+    Args:
+        max_age: Seconds, above 0; ``None`` for a summary that forgets nothing.
+        age_buckets: Steps in which it moves, at least 1.
+        clock: Tells the time in seconds.
+
+    Raises:
+        ValueError: An option is out of range.
+        TypeError: An option is of another kind.
+
+    Spec:
+        E115.
+    """
+    if isinstance(age_buckets, bool) or not isinstance(age_buckets, int):
+        raise TypeError(f"age_buckets must be an int, not {age_buckets!r}")
+    if age_buckets < 1:
+        raise ValueError(f"age_buckets must be at least 1, not {age_buckets}")
+    if not callable(clock):
+        raise TypeError(f"clock must be callable, unlike {clock!r}")
+    if max_age is None or max_age == math.inf:
+        return WHOLE_LIFE
+    step = float(coerce_number(max_age)) / age_buckets
+    if not step > 0:
+        raise ValueError(f"max_age must be above 0 seconds, not {max_age}")
+    return Window(step, age_buckets, clock)
+
+
+def check_observation(value: Number) -> int | float:
+    """Return a value as a summary observes it, a plain ``int`` or ``float``.
+
+    Raises:
+        TypeError: It is no number, or a ``bool``.
+
+    Spec:
+        N8.
+    """
+    if isinstance(value, bool):
+        raise TypeError("a summary observes numbers, and a bool is none")
+    return coerce_number(value)
 
 
 class Quantiles(Series):
@@ -113,13 +192,13 @@ class SummaryPoint(Quantiles):
         return self.count, self.total
 
 
-@one_step("_count", "snapshot")
-class SummarySeries(Quantiles):
+@one_step("_count", "snapshot", "_look", "_publish", "_restart")
+class SummarySeries(Quantiles, Estimator):
     """One series of a summary, bound: recording on it looks no labels up.
 
-    The estimator is no matter for many threads. Observations wait in a list, to which threads
-    append without waiting for each other; whoever finds it long, or asks for a quantile, hands
-    them over.
+    Observations wait in one array for all streams. Whoever finds it long works out the streams that follow and puts them
+    in the place of the old ones, if these are still there. So nobody waits for anybody: no thread for another, and no signal
+    handler for the code that it interrupts. Who reads works on the head stream for himself.
 
     Args:
         names: Label names as exposed, sorted.
@@ -127,14 +206,19 @@ class SummarySeries(Quantiles):
         text: Both as exposition text.
         invariants: As ``check_invariants`` returns them.
         created: When counting began, in seconds since the epoch, if that is known.
+        window: As ``check_window`` returns it.
+
+    Spec:
+        N8, N9, E115.
     """
 
     __slots__ = (
         "_answer",
-        "_answered",
-        "_estimator",
-        "_lock",
-        "_pending",
+        "_clock",
+        "_due",
+        "_streams",
+        "_turn",
+        "_waiting",
         "count",
         "created",
         "invariants",
@@ -142,6 +226,7 @@ class SummarySeries(Quantiles):
         "text",
         "total",
         "values",
+        "window",
         "wire",
     )
 
@@ -152,84 +237,163 @@ class SummarySeries(Quantiles):
         text: str,
         invariants: Invariants,
         created: float | None = None,
+        window: Window = WHOLE_LIFE,
     ) -> None:
         self.names = names
         self.values = values
         self.text = text
         self.invariants = invariants
         self.created = created
+        self.window = window
         self.wire = None
         self.count = 0
         self.total: int | float = 0
-        self._estimator = Estimator(*invariants)
-        self._pending: list[int | float] = []
-        self._lock = threading.Lock()
-        self._answered = -1
-        self._answer: list[tuple[float, float]] = []
+        self._waiting = array("d")
+        self._due = BATCH
+        self._clock = window.clock
+        self._turn = window.clock() + window.step
+        self._streams: Streams = (EMPTY,) * window.streams
+        self._answer: tuple[int, float, list[tuple[float, float]]] | None = None
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: Number) -> None:
         """Take a value into count, sum and quantiles; NaN into count and sum only.
 
         Raises:
             TypeError: ``value`` is no number, or a ``bool``.
         """
-        if isinstance(value, bool):
-            raise TypeError("a summary observes numbers, and a bool is none")
-        value = coerce_number(value)
+        kind = type(value)
+        if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
+            value = check_observation(value)
+        now = self._clock()
+        if now >= self._turn:
+            self._move(now)
         self._count(value)
-        if value == value:  # noqa: PLR0124 - NaN differs from itself
-            self._pending.append(value)
-            if len(self._pending) >= _PENDING_LIMIT and self._lock.acquire(blocking=False):
-                self._hand_over()
+        if self.count >= self._due:
+            self._hand_over()
 
     add = observe
 
     def _count(self, value: float) -> None:
         self.count += 1
         self.total += value
+        if value == value:  # noqa: PLR0124 - NaN differs from itself
+            self._waiting.append(value)
 
     def snapshot(self) -> tuple[int, float]:
         """Read count and sum in one step."""
         return self.count, self.total
 
     def _hand_over(self) -> None:
-        """Give what waits to the estimator; the caller has taken the lock, which is given back."""
-        try:
-            waiting = self._pending[:]
-            for value in waiting:
-                self._estimator.observe(value)
-            del self._pending[: len(waiting)]
-        finally:
-            self._lock.release()
+        # Others go on until then. Should this thread never finish, one of them does its work.
+        self._due = self.count + BATCH
+        turn = self._turn
+        self._renew(0, turn, turn)
+
+    def _move(self, now: float) -> None:
+        """Forget the streams that are too old by now, or begin the step anew if the clock went back."""
+        step, streams, _ = self.window
+        before = self._turn
+        late = now - before
+        if late < -step:
+            self._turn = now + step
+        if late < 0:
+            return
+        steps = late // step + 1
+        turn = before + steps * step
+        # What a clock without bounds or without digits makes of these goes no further.
+        self._renew(int(min(streams, steps)), before, turn if now < turn else now + step)
+
+    def _renew(self, expired: int, before: float, turn: float) -> None:
+        """Hand what waits to all streams that go on, and replace the oldest ones by empty ones."""
+        streams, waiting = self._look()
+        waiting.sort()
+        limit = limit_of(self.invariants)
+        fresh: list[Stream] = []
+        previous = made = None
+        for stream in streams[expired:]:
+            if made is None or stream is not previous:  # those that began together are one
+                made = merged(stream, waiting, limit) if waiting else stream
+            previous = stream
+            fresh.append(made)
+        fresh += [EMPTY] * expired
+        self._publish((streams, before), (tuple(fresh), turn), slice(len(waiting)), patience(fresh))
+
+    def _look(self) -> tuple[Streams, list[float]]:
+        """Read the streams and what they do not have yet."""
+        while True:
+            streams = self._streams
+            # No slice: while older interpreters make one, they may collect garbage, and so run any code.
+            waiting = list(self._waiting)
+            if streams is self._streams:
+                return streams, waiting
+
+    def _publish(
+        self, old: tuple[Streams, float], new: tuple[Streams, float], done: slice, enough: int
+    ) -> None:
+        """Go on with other streams if nobody else has done so meanwhile."""
+        if self._streams is old[0] and self._turn is old[1]:
+            self._streams, self._turn = new
+            del self._waiting[done]
+            self._due = self.count + enough
+
+    def _keep_up(self) -> None:
+        """Follow the clock before somebody reads."""
+        now = self._clock()
+        if now >= self._turn or now < self._turn - self.window.step:
+            self._move(now)
+
+    def stream(self) -> Stream:
+        """Return what is known of the values in the window, those that wait included."""
+        self._keep_up()
+        streams, waiting = self._look()
+        if not waiting:
+            return streams[0]
+        waiting.sort()
+        return merged(streams[0], waiting, limit_of(self.invariants))
+
+    def quantiles(self) -> list[tuple[float, float]]:
+        """Return each quantile with its estimate, ascending; NaN while the window is empty."""
+        self._keep_up()
+        turn = self._turn
+        answer = self._answer
+        if answer is None or answer[:2] != (self._streams[0].size + len(self._waiting), turn):
+            stream = self.stream()
+            found = [(q, estimate(stream, q, error)) for q, error in self.invariants]
+            self._answer = answer = (stream.size, turn, found)
+        return answer[2]
 
     @property
     def estimator(self) -> Estimator:
-        """The estimator, with every observation so far."""
-        self._lock.acquire()
-        self._hand_over()
-        return self._estimator
+        """The series itself, which can be asked for any quantile and takes values."""
+        return self
 
-    def quantiles(self) -> list[tuple[float, float]]:
-        """Return each quantile with its estimate, ascending; NaN while nothing was observed."""
-        estimator = self.estimator
-        observed: int = estimator._observations  # noqa: SLF001 - the package offers no other way to ask
-        if not observed:  # asked while empty, the estimator raises
-            return [(quantile, math.nan) for quantile, _ in self.invariants]
-        with self._lock:
-            # Asking changes the estimator. So its answer is kept until the next observation: two
-            # scrapes with nothing between them must agree.
-            if observed != self._answered:
-                self._answer = [
-                    (quantile, estimator.query(quantile)) for quantile, _ in self.invariants
-                ]
-                self._answered = observed
-            return self._answer
+    def load(self, estimator: PackageEstimator) -> None:
+        """Start over from an estimator that was filled elsewhere; its values count as observed now.
 
-    def load(self, estimator: Estimator) -> None:
-        """Start over from an estimator that was filled elsewhere."""
-        with self._lock:
-            self._pending.clear()
-            self._estimator = estimator
-            self._answered = -1
-            self.count = estimator._observations  # noqa: SLF001 - the package offers no other way to ask
-            self.total = estimator._sum  # noqa: SLF001
+        Args:
+            estimator: This module's class, the package's, or another series.
+        """
+        streams = (stream_of(estimator),) * self.window.streams
+        count, total = (
+            estimator.snapshot()
+            if isinstance(estimator, SummarySeries)
+            else (estimator._observations, estimator._sum)  # noqa: SLF001 - the package offers no other way to ask
+        )
+        self._restart(streams, self._clock() + self.window.step, count, total)
+
+    def _restart(self, streams: Streams, turn: float, count: int, total: float) -> None:
+        self._streams = streams
+        del self._waiting[_ALL]
+        self._turn = turn
+        self._due = count + BATCH
+        self._answer = None
+        self.count = count
+        self.total = total
+
+    def __copy__(self) -> Self:
+        """Return this series as it stands now; neither sees what is observed on the other."""
+        other = type(self)(
+            self.names, self.values, self.text, self.invariants, self.created, self.window
+        )
+        other.load(self)
+        return other

@@ -5,7 +5,6 @@ from __future__ import annotations
 _SERVERS = "describes servers"
 _PEERS = "describes another client library"
 _PUSHING = "pushing is not there yet"
-_RECORDING = "recording native histograms is not there yet"
 
 EXPOSITION = {
     1: "Formats and their content types",
@@ -104,8 +103,6 @@ UNTESTED = {
     7: "the names are the user's to choose",
     36: "for information: nothing asks for it yet",
     50: _SERVERS,
-    73: _RECORDING,
-    77: _RECORDING,
     78: "protobuf exposition cannot carry them",
     79: "exponential data become native histograms with the mapping",
     80: _SERVERS,
@@ -113,7 +110,6 @@ UNTESTED = {
     111: "the API has no label names at creation",
     113: "metrics of the process are not there yet",
     114: "the names are the user's to choose",
-    115: "windows are not there yet",
     **dict.fromkeys(range(117, 122), _PEERS),
 }
 """Rules that nothing here could prove, and why."""

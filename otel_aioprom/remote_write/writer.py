@@ -15,7 +15,7 @@ from yarl import URL
 
 from otel_aioprom.delivery import Delivery, shown
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.periodic import Watch, repeat
+from otel_aioprom.periodic import Watch, check_times, ending_with_block, repeat
 from otel_aioprom.remote_write.backlog import Backlog, Entry, MemoryBacklog
 from otel_aioprom.remote_write.sender import Sender, check_headers, compress
 from otel_aioprom.remote_write.spool import Spool
@@ -265,15 +265,10 @@ class RemoteWriter:
         interval: float = 15.0,
         **options: Unpack[WriteRunOptions],
     ) -> AsyncIterator[Self]:
-        """Run while the block runs; arguments as for ``run``."""
-        task = asyncio.create_task(self.run(registry, interval, **options))
-        await asyncio.sleep(0)  # what is cancelled before it has begun has no way out to take
-        try:
+        """Run while the block runs; arguments and errors as for ``run``."""
+        check_times(interval, options.get("exit_timeout", 1.0))
+        async with ending_with_block(self.run(registry, interval, **options)):
             yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:

@@ -100,7 +100,7 @@ def test_e12_le_and_quantile_are_last(text_of: TextReader) -> None:
     text = text_of(histogram, summary)
 
     assert 'h_bucket{a="2",zone="1",le="1.0"} 1\n' in text
-    assert 's{a="2",zone="1",quantile="0.5"} 3\n' in text
+    assert 's{a="2",zone="1",quantile="0.5"} 3.0\n' in text
 
 
 def test_e12_lines_do_not_change_between_responses(text_of: TextReader) -> None:

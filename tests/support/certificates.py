@@ -83,3 +83,10 @@ def common_name(side: ssl.SSLObject) -> str:
     """Name on the certificate that the other side showed."""
     subject = dict(pairs[0] for pairs in (side.getpeercert() or {})["subject"])
     return str(subject["commonName"])
+
+
+def server_context(pair: Pair) -> ssl.SSLContext:
+    """A server that shows a certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    return context

@@ -161,7 +161,9 @@ def test_scope_pairs_always_name_the_three() -> None:
 
 def test_scope_pairs_take_attributes_by_original_key() -> None:
     """Attributes keep their own spelling behind the prefix, and are written as texts."""
-    pairs = scope_pairs(Scope(version="1", schema_url="u", attributes={"build.id": 7, "on": True}), refuse)
+    pairs = scope_pairs(
+        Scope(version="1", schema_url="u", attributes={"build.id": 7, "on": True}), refuse
+    )
 
     assert pairs == [
         ("otel_scope_name", "lib"),

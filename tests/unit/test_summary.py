@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from quantile import Estimator
 
-from otel_aioprom.summary import SummaryPoint, SummarySeries, check_invariants
+from otel_aioprom.collectors import Summary
+from otel_aioprom.estimator import BATCH
+from otel_aioprom.summary import (
+    WHOLE_LIFE,
+    SummaryPoint,
+    SummarySeries,
+    check_invariants,
+    check_window,
+)
 
 INVARIANTS = ((0.5, 0.05), (0.9, 0.01))
 
@@ -75,30 +83,74 @@ def test_what_is_no_number_changes_nothing(value: Any) -> None:
     assert made.get()["count"] == 0
 
 
-def test_many_values_reach_the_estimator() -> None:
+def test_many_values_reach_the_streams() -> None:
     """Those that wait are handed over in time, and all are there for who asks."""
     made = series()
-    values = [float(value * 777 % 2000) for value in range(2000)]  # in no order
+    values = [float(value * 777 % 20_000) for value in range(20_000)]  # in no order
+    most = 0
     for value in values:
         made.observe(value)
-    waiting = len(made._pending)
+        most = max(most, len(made._waiting))
     estimate = dict(made.quantiles())
 
-    assert waiting < 1000
-    assert len(made._pending) == 0
-    assert made.estimator._observations == made.count == 2000
-    assert 0 <= estimate[0.5] < estimate[0.9] <= 2000
+    assert most <= BATCH
+    assert made.stream().size == made.count == 20_000
+    assert 9000 <= estimate[0.5] <= 11_000
+    assert 17_800 <= estimate[0.9] <= 18_200
 
 
-def test_a_value_is_taken_while_somebody_reads() -> None:
-    """Who records never waits for the lock of those who ask for quantiles."""
+def test_nan_alone_is_handed_over_too() -> None:
+    """There is nothing to hand over, and nothing is kept."""
     made = series()
-    with made._lock:
-        for value in range(2000):
-            made.observe(value)
+    for _ in range(3 * BATCH):
+        made.observe(math.nan)
 
-    assert made.count == 2000
-    assert made.estimator._observations == 2000
+    assert len(made._waiting) == 0
+    assert math.isnan(made.get()[0.5])
+    assert made.get()["count"] == 3 * BATCH
+
+
+def test_infinities_are_values() -> None:
+    """They are the least and the greatest of all."""
+    made = series()
+    for value in (math.inf, -math.inf, 1, -math.inf, math.inf):
+        made.observe(value)
+
+    assert made.get()[0.5] == 1
+    assert made.get()[0.9] == math.inf
+
+
+def test_whole_numbers_of_any_size_are_observed() -> None:
+    """The sum stays exact, the quantiles are floats."""
+    made = series()
+    made.observe(2**200)
+    made.observe(2**200 + 1)
+    made.observe(10**300)
+
+    assert made.quantiles()[0] == (0.5, 2.0**200)
+    assert made.total == 2**201 + 1 + 1e300
+
+
+def test_an_answer_is_kept_until_something_changes() -> None:
+    """Two scrapes with nothing between them cost one."""
+    made = series()
+    made.observe(1)
+    first = made.quantiles()
+    assert made.quantiles() is first
+    made.observe(5)
+    made.observe(5)
+    assert made.quantiles() == [(0.5, 5), (0.9, 5)]
+
+
+def test_any_quantile_can_be_asked() -> None:
+    """As of an estimator, which a series is."""
+    made = series()
+    for value in range(1, 101):
+        made.observe(value)
+
+    assert isinstance(made.estimator, Estimator)
+    assert 24 <= made.estimator.query(0.25) <= 26
+    assert (made.estimator._observations, made.estimator._sum) == (100, 5050)
 
 
 def test_an_estimator_can_be_loaded() -> None:
@@ -110,10 +162,233 @@ def test_an_estimator_can_be_loaded() -> None:
         estimator.observe(value)
     made.load(estimator)
 
-    assert made.estimator is estimator
-    assert (made.count, made.total) == (3, 6)
+    assert made.get() == {0.5: 2, 0.9: 3, "count": 3, "sum": 6}
     made.observe(4)
     assert (made.get()["count"], made.get()["sum"]) == (4, 10)
+    assert (estimator._observations, made.query(1)) == (3, 4)
+
+
+def test_a_series_can_be_loaded() -> None:
+    """Also one with NaN among its values, and into itself."""
+    made = series()
+    for value in (1, 2, math.nan, 3):
+        made.observe(value)
+    other = series()
+    other.load(made)
+    made.load(made)
+
+    for one in (made, other):
+        assert one.quantiles() == [(0.5, 2), (0.9, 3)]
+        assert one.count == 4
+        assert math.isnan(one.total)
+
+
+def test_a_renamed_series_is_one_of_its_own() -> None:
+    """It shows what was there, and takes nothing from the first one."""
+    made = windowed(Clock())
+    for value in range(100):
+        made.observe(value)
+    other = made.renamed(("b",), ("2",), '{b="2"} ')
+    for value in range(3 * BATCH):
+        other.observe(value)
+    made.observe(100)
+
+    assert other.pairs == (("b", "2"),)
+    assert made.count == made.stream().size == 101
+    assert other.count == other.stream().size == 100 + 3 * BATCH
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, now: float = 5.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+def windowed(clock: Clock, max_age: float = 60, age_buckets: int = 3) -> SummarySeries:
+    """A series whose quantiles are those of a minute, in steps of 20 seconds."""
+    window = check_window(max_age, age_buckets, clock)
+    return SummarySeries((), (), " ", INVARIANTS, None, window)
+
+
+def test_values_count_for_the_window() -> None:
+    """They go when their stream does; count and sum stay. Spec: E115."""
+    clock = Clock()
+    made = windowed(clock)
+    made.observe(1)
+    clock.now += 59
+    assert made.query(0.5) == 1
+    made.observe(2)
+    made.observe(2)
+    clock.now += 1
+    assert made.get() == {0.5: 2, 0.9: 2, "count": 3, "sum": 5}
+    clock.now += 39
+    assert made.query(0.5) == 2
+    clock.now += 1
+    found = made.get()
+    assert math.isnan(found[0.5])
+    assert (found["count"], found["sum"]) == (3, 5)
+
+
+def test_an_old_head_is_emptied_by_who_records() -> None:
+    """Nobody needs to ask meanwhile."""
+    clock = Clock()
+    made = windowed(clock)
+    for value in range(10):
+        made.observe(value)
+        clock.now += 20
+
+    assert made.quantiles() == [(0.5, 8), (0.9, 9)]  # 40 and 20 seconds old
+    assert [stream.size for stream in made._streams] == [2, 1, 0]
+
+
+def test_one_bucket_is_emptied_as_a_whole() -> None:
+    """Then the window tumbles."""
+    clock = Clock()
+    made = windowed(clock, 10, 1)
+    made.observe(1)
+    clock.now += 9
+    made.observe(2)
+    assert made.stream().size == 2
+    clock.now += 1
+    assert made.stream().size == 0
+
+
+def test_a_long_silence_empties_everything() -> None:
+    """However many steps it lasted, and the steps go on in their old time."""
+    clock = Clock()
+    made = windowed(clock)
+    made.observe(1)
+    clock.now += 1e9 + 7
+    made.observe(2)
+
+    assert [stream.size for stream in made._streams] == [0, 0, 0]
+    assert made.quantiles() == [(0.5, 2), (0.9, 2)]
+    assert clock.now < made._turn <= clock.now + 20
+    assert (made._turn - 5) % 20 == 0
+
+
+def test_a_clock_that_goes_back_delays_a_step_at_most() -> None:
+    """Values are kept, and no longer than a window and a step from then on."""
+    clock = Clock(1e6)
+    made = windowed(clock)
+    made.observe(1)
+    clock.now = 0.0
+    assert made.query(0.5) == 1
+    made.observe(2)
+    clock.now = 59.0
+    assert made.stream().size == 2
+    clock.now = 60.0
+    assert made.stream().size == 0
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 1e300])
+def test_an_odd_clock_loses_no_count(odd: float) -> None:
+    """It may spoil the window while it lasts."""
+    clock = Clock()
+    made = windowed(clock)
+    made.observe(1)
+    clock.now = odd
+    for value in range(2 * BATCH):
+        made.observe(value)
+    made.quantiles()
+    clock.now = 5.0
+    made.quantiles()
+    made.observe(3)
+
+    assert made.count == 2 * BATCH + 2
+    assert len(made._waiting) <= BATCH
+    assert made.query(1) >= 3
+
+
+def test_a_clock_that_fails_changes_nothing() -> None:
+    """Neither count nor sum."""
+    clock = Clock()
+    made = windowed(clock)
+    made._clock = lambda: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        made.observe(1)
+
+    assert made.snapshot() == (0, 0)
+
+
+def test_without_a_window_values_count_for_ever() -> None:
+    """No clock is asked."""
+    never: Any = pytest.fail
+    for window in (check_window(None, 5, never), check_window(math.inf, 5, never)):
+        made = SummarySeries((), (), " ", INVARIANTS, None, window)
+        made.observe(1)
+
+        assert window.streams == 1
+        assert made.quantiles() == [(0.5, 1), (0.9, 1)]
+
+
+def test_streams_that_began_together_are_worked_out_once() -> None:
+    """In the first step all are the same."""
+    clock = Clock()
+    made = windowed(clock)
+    for value in range(2 * BATCH):
+        made.observe(value)
+    assert len({id(stream) for stream in made._streams}) == 1
+    clock.now += 20
+    for value in range(2 * BATCH):
+        made.observe(value)
+
+    assert [stream.size for stream in made._streams] == [4 * BATCH, 4 * BATCH, 2 * BATCH]
+    assert made._streams[0] is made._streams[1]
+
+
+def test_a_load_fills_the_whole_window() -> None:
+    """Its values count as observed just now."""
+    clock = Clock()
+    made = windowed(clock)
+    estimator = Estimator(*INVARIANTS)
+    estimator.observe(7)
+    clock.now += 15
+    made.load(estimator)
+    clock.now += 59
+    assert made.query(0.5) == 7
+    clock.now += 1
+    assert math.isnan(made.query(0.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ((0, 5), ValueError),
+        ((-1, 5), ValueError),
+        ((math.nan, 5), ValueError),
+        (("60", 5), TypeError),
+        ((60, 0), ValueError),
+        ((60, 1.5), TypeError),
+        ((60, True), TypeError),
+        ((60, 5, 3), TypeError),
+    ],
+)
+def test_windows_out_of_range_are_refused(options: Any, error: type[Exception]) -> None:
+    """When the summary is made, not when it is used."""
+    with pytest.raises(error, match=r"max_age|age_buckets|clock|number"):
+        check_window(*options)
+
+
+def test_the_collector_takes_the_window() -> None:
+    """Keyword-only; ten minutes in five steps are the default."""
+    clock = Clock()
+    plain = Summary("x", "What.").labels()
+    short = Summary("x", "What.", max_age=2, age_buckets=2, clock=clock)
+    short.observe({}, 3)
+    clock.now += 2
+
+    assert plain.window[:2] == (120, 5)
+    assert Summary("x", "What.", max_age=None).labels().window == WHOLE_LIFE
+    assert math.isnan(short.get({})[0.5])
+    assert short.get({})["count"] == 1
+    with pytest.raises(ValueError, match="max_age"):
+        Summary("x", "What.", max_age=0)
 
 
 def test_a_point_gives_what_it_was_given() -> None:

@@ -1,0 +1,224 @@
+"""Series of histograms that record native buckets, beside classic ones or alone."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from otel_aioprom.atomic import one_step
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
+from otel_aioprom.resolution import Resolution, grid_of, upper_bound
+
+_TRIES = 8
+"""So often a change of resolution is tried while other threads record; the next observation tries again."""
+
+
+class _State:
+    """Buckets of one resolution; who finds another one in its place has to begin again."""
+
+    __slots__ = (
+        "first",
+        "grid",
+        "high",
+        "limited",
+        "low",
+        "negative",
+        "positive",
+        "schema",
+        "since",
+        "table",
+        "threshold",
+        "zero",
+    )
+
+    def __init__(self, schema: int, threshold: float, since: float) -> None:
+        self.schema = schema
+        self.threshold = threshold
+        self.since = since
+        self.limited = False
+        self.grid = grid = grid_of(schema)
+        self.low, self.high = max(grid.low, threshold), grid.high
+        self.table, self.first = grid.table, grid.first
+        self.positive: dict[int, int] = {}
+        self.negative: dict[int, int] = {}
+        self.zero = 0
+
+
+@one_step("observe", "read")
+class NativeHistogramSeries(HistogramSeries):
+    """One series of a histogram with native buckets.
+
+    Args:
+        names: Label names as exposed, sorted.
+        values: Their values.
+        text: Both as exposition text.
+        bounds: Upper bounds of the classic buckets; the infinite one alone for none.
+        created: When counting began, in seconds since the epoch.
+        resolution: Of the native buckets.
+
+    Spec:
+        E73 to E77.
+    """
+
+    __slots__ = ("_resolution", "_state")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        bounds: tuple[float, ...],
+        created: float | None,
+        resolution: Resolution,
+    ) -> None:
+        super().__init__(names, values, text, bounds, created)
+        self._resolution = resolution
+        self._state = self._fresh()
+
+    def observe(self, value: Number) -> None:  # noqa: C901 - calls of our own would double the time
+        """Count a value in its classic bucket and in its native one.
+
+        NaN counts in the last classic bucket and in no native one; infinities have a native bucket of their own.
+
+        Raises:
+            TypeError: ``value`` is no number.
+        """
+        kind = type(value)
+        if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
+            value = coerce_number(value)
+        place = bisect_left(self.bounds, value)
+        added = False
+        while True:
+            state = self._state
+            if state.low < value <= state.high:
+                side = state.positive
+                index = bisect_left(state.table, value) + state.first
+            elif state.threshold < value:
+                side = state.positive
+                index = state.grid.place(value)
+            elif value < -state.threshold:
+                side = state.negative
+                index = state.grid.place(-value)
+            elif value != value:  # noqa: PLR0124 - NaN alone differs from itself
+                self.counts[-1] += 1  # type: ignore[index]
+                self.total += value  # type: ignore[operator]
+                return
+            elif self._state is state:
+                self.counts[place] += 1  # type: ignore[index]
+                self.total += value  # type: ignore[operator]
+                state.zero += 1
+                return
+            else:
+                continue
+            try:
+                # No call from here on: either all of it is counted in this state, or nothing.
+                if self._state is state:
+                    side[index] += 1
+                    self.counts[place] += 1  # type: ignore[index]
+                    self.total += value  # type: ignore[operator]
+                    break
+            except KeyError:
+                side.setdefault(index, 0)
+                added = True
+        if added:
+            self._limit(value)
+
+    add = observe
+
+    def read(self) -> tuple[list[Any], NativeBuckets | None]:
+        """Read everything in one step; see ``HistogramSeries.read``.
+
+        A histogram whose resolution was lowered starts over after that, when it is time.
+        """
+        state = self._state
+        counts, positive, negative, zero = (
+            [*self.counts, self.total],
+            {**state.positive},
+            {**state.negative},
+            state.zero,
+        )
+        native = NativeBuckets(
+            state.schema,
+            state.threshold,
+            zero,
+            sorted(positive.items()),
+            sorted(negative.items()),
+        )
+        if state.limited and self._may_reset(state):
+            self._reset(state, ())
+        return counts, native
+
+    def _fresh(self) -> _State:
+        return _State(self._resolution.schema, self._resolution.zero_threshold, time.monotonic())
+
+    def _may_reset(self, state: _State) -> bool:
+        duration = self._resolution.min_reset_duration
+        return bool(duration) and time.monotonic() - state.since >= duration
+
+    def _reset(self, state: _State, kept: Sequence[Number]) -> None:
+        """Start over with some values, classic buckets too, unless somebody else has done so."""
+        fresh, counts, total, now = self._fresh(), [0] * len(self.bounds), sum(kept), time.time()
+        for value in kept:
+            counts[bisect_left(self.bounds, value)] += 1
+            side = fresh.positive if value > 0 else fresh.negative
+            index = fresh.grid.place(abs(value))
+            side[index] = side.get(index, 0) + 1
+        if self._state is state:
+            self._state = fresh
+            self.counts = counts
+            self.total = total
+            self.created = now
+            self.exemplars = None
+
+    def _limit(self, value: Number) -> None:
+        """Make room, one step at a time, as the Prometheus client of Go does.
+
+        Args:
+            value: The observation for which a bucket was added.
+        """
+        state, most = self._state, self._resolution.max_buckets
+        if not most or len(state.positive) + len(state.negative) <= most:
+            return
+        if self._may_reset(state):
+            self._reset(state, [value])
+            return
+        for _ in range(_TRIES):
+            seen = [*self.counts]
+            other = self._widened(state) or self._coarser(state)
+            if other is None:
+                return
+            # Nothing has been counted meanwhile: each observation counts in a classic bucket too.
+            if self._state is state and self.counts == seen:
+                self._state = other
+                return
+
+    def _widened(self, state: _State) -> _State | None:
+        """Let the zero bucket take in the bucket nearest to it, if it may grow so far."""
+        populated = [*state.positive, *state.negative]
+        nearest = min(populated)
+        threshold = upper_bound(nearest, state.schema)
+        if not threshold <= self._resolution.max_zero_threshold:
+            return None
+        other = _State(state.schema, threshold, state.since)
+        other.zero = state.zero + state.positive.get(nearest, 0) + state.negative.get(nearest, 0)
+        for mine, theirs in ((other.positive, state.positive), (other.negative, state.negative)):
+            mine.update(theirs)
+            mine.pop(nearest, None)
+        other.limited = True
+        return other
+
+    def _coarser(self, state: _State) -> _State | None:
+        """Make two buckets one, if they are not the widest already."""
+        if state.schema == LOWEST_SCHEMA:
+            return None
+        other = _State(state.schema - 1, state.threshold, state.since)
+        for mine, theirs in ((other.positive, state.positive), (other.negative, state.negative)):
+            for index, count in {**theirs}.items():
+                wider = -(-index // 2)
+                mine[wider] = mine.get(wider, 0) + count
+        other.zero, other.limited = state.zero, True
+        return other

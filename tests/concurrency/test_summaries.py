@@ -1,0 +1,305 @@
+"""Summaries lose nothing and wait for nobody, whoever comes in between."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from otel_aioprom.atomic import has_global_lock
+from otel_aioprom.collectors import Summary
+from otel_aioprom.estimator import BATCH
+from otel_aioprom.summary import SummarySeries
+
+THREADS = 4
+DEADLINE = 60.0
+LATER = 1.0  # seconds from one look at the clock to the next
+
+
+class Clock:
+    """A clock that goes on with every look, so that the window moves all the time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Tell a time that is later than the last one."""
+        self.now += LATER
+        return self.now
+
+
+def moving(steps_of: int = 700) -> SummarySeries:
+    """A series whose window moves once in so many observations."""
+    window = {"max_age": 5 * LATER * steps_of, "age_buckets": 5, "clock": Clock()}
+    return Summary("x", "What.", **window).labels({})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def hostile_switching() -> Iterator[None]:
+    """Threads change as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(*works: Callable[[], object]) -> None:
+    """Run jobs in threads of their own, and raise what they raise."""
+    barrier = threading.Barrier(len(works))
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            barrier.wait(DEADLINE)
+            work()
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + DEADLINE
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    assert errors == []
+    assert not [thread for thread in threads if thread.is_alive()]
+
+
+@pytest.mark.usefixtures("hostile_switching")
+def test_hostile_threads_lose_no_value() -> None:
+    """The streams have each value once, not only count and sum; readers see whole answers."""
+    made = Summary("x", "What.", max_age=None).labels({})
+    rounds = 4 * BATCH
+    torn: list[Any] = []
+    done = threading.Event()
+
+    def record() -> None:
+        for value in range(rounds):
+            made.observe(value)
+
+    def read() -> None:
+        while not done.is_set():
+            found = made.quantiles()
+            size = made.stream().size
+            values = [value for _, value in found if not math.isnan(value)]
+            if values != sorted(values) or size > THREADS * rounds:
+                torn.append(found)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    together(*[record] * THREADS)
+    done.set()
+    reader.join(DEADLINE)
+
+    assert not reader.is_alive()
+    assert torn == []
+    assert made.stream().size == made.count == THREADS * rounds
+    assert made.total == THREADS * rounds * (rounds - 1) // 2
+    for q, error in ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001)):
+        assert abs(made.query(q) - q * rounds) <= error * rounds + 1
+    assert len(made._waiting) <= 2 * BATCH
+
+
+@pytest.mark.usefixtures("hostile_switching")
+def test_hostile_threads_lose_no_value_of_a_window() -> None:
+    """The window moves meanwhile; what the youngest stream has is never more than what was observed in its step."""
+    made = moving()
+    rounds = 4 * BATCH
+    together(*[lambda: [made.observe(1.0) for _ in range(rounds)]] * THREADS)
+    sizes = [stream.size for stream in made._streams]
+
+    assert made.snapshot() == (THREADS * rounds, THREADS * rounds)
+    assert sizes == sorted(sizes, reverse=True)
+    assert 0 < made.stream().size <= 5 * 700 + THREADS * 10
+    assert dict(made.quantiles())[0.5] == 1
+
+
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+@pytest.mark.parametrize("make", [moving, lambda: Summary("x", "What.", max_age=None).labels({})])
+def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> None:
+    """While others observe, hand over, move the window and read: each value is counted once in all of its streams."""
+    made = make()
+    made._due = 50
+    events = 0
+    inside = False
+
+    def profile(_frame: Any, _event: str, _argument: Any) -> None:
+        nonlocal events, inside
+        if not inside:
+            inside = True
+            events += 1
+            made.observe(0.5)
+            if events % 50 == 0:
+                made._due = made.count  # the next one hands over
+                made.quantiles()
+            inside = False
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        for _ in range(300):
+            made.observe(0.5)
+        made.quantiles()
+    finally:
+        sys.setprofile(before)
+
+    assert events > 1000
+    assert made.snapshot() == (300 + events, (300 + events) / 2)
+    if made.window.streams == 1:
+        assert made.stream().size == 300 + events
+    else:
+        youngest = made._streams[-1].size + len(made._waiting)
+        assert 0 < youngest <= 700
+
+
+@contextmanager
+def alarms(handler: Callable[[], object]) -> Iterator[list[int]]:
+    """Interrupt the main thread again and again."""
+    seen: list[int] = []
+
+    def handle(number: int, _frame: Any) -> None:
+        seen.append(number)
+        handler()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        yield seen
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_a_signal_handler_records_and_reads() -> None:
+    """It interrupts observations and hand-overs, and waits for none of them."""
+    made = Summary("x", "What.", max_age=None).labels({})
+
+    def handler() -> None:
+        made.observe(2.0)
+        assert len(made.quantiles()) == 3
+
+    rounds = 0
+    with alarms(handler) as seen:
+        end = time.monotonic() + DEADLINE
+        while len(seen) < 200 and time.monotonic() < end:
+            for _ in range(1000):
+                made.observe(1.0)
+            rounds += 1000
+
+    assert len(seen) >= 200
+    assert made.snapshot() == (rounds + len(seen), rounds + 2.0 * len(seen))
+    assert made.stream().size == rounds + len(seen)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_a_hand_over_that_is_broken_off_loses_nothing() -> None:
+    """A handler that raises, as that of Ctrl+C does, ends it anywhere; the next one does its work."""
+    made = Summary("x", "What.", max_age=None).labels({})
+
+    class Stop(Exception):  # noqa: N818 - no error
+        pass
+
+    def handler() -> None:
+        raise Stop
+
+    broken = 0
+    with alarms(handler) as seen:
+        end = time.monotonic() + DEADLINE
+        while broken < 100 and time.monotonic() < end:
+            try:
+                while True:
+                    made.observe(1.0)
+            except Stop:
+                broken += 1
+
+    assert broken == 100 <= len(seen)
+    assert made.stream().size == made.count == made.total
+    assert len(made._waiting) <= 3 * BATCH
+
+
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_garbage_collection_and_destructors_record() -> None:
+    """In the middle of anything that allocates."""
+    made = moving(300)
+    extra = 0
+
+    class Dying:
+        def __init__(self) -> None:
+            self.self = self
+
+        def __del__(self) -> None:
+            nonlocal extra
+            extra += 1
+            made.observe(0.5)
+
+    def collected(phase: str, _info: dict[str, int]) -> None:
+        nonlocal extra
+        extra += 1
+        made.observe(0.5)
+        if phase == "stop":
+            made.quantiles()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(1, 2, 2)
+    try:
+        for _ in range(3000):
+            Dying()
+            made.observe(0.5)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(collected)
+    counted = extra
+
+    assert counted > 3000
+    assert made.snapshot() == (3000 + counted, (3000 + counted) / 2)
+    assert dict(made.quantiles())[0.5] == 0.5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_goes_on_from_where_its_parent_was() -> None:
+    """Also when another thread of the parent was handing over at that moment."""
+    made = Summary("x", "What.", max_age=None).labels({})
+    end = threading.Event()
+
+    def record() -> None:
+        while not end.is_set():
+            made.observe(1.0)
+
+    thread = threading.Thread(target=record, daemon=True)
+    thread.start()
+    statuses = []
+    try:
+        for _ in range(5):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # other threads are the point
+                child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    signal.alarm(20)
+                    for _ in range(3 * BATCH):
+                        made.observe(1.0)
+                    same = made.stream().size == made.count
+                    status = 0 if same and len(made._waiting) <= 2 * BATCH else 2
+                finally:
+                    os._exit(status)
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    finally:
+        end.set()
+        thread.join(DEADLINE)
+
+    assert statuses == [0] * 5

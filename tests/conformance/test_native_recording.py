@@ -1,0 +1,300 @@
+"""Native histograms that our own collector records: E72, E73, E75 to E77."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client_model import read_delimited, refuse
+from otel_aioprom import recording_native
+from otel_aioprom.collectors import Histogram
+from otel_aioprom.formats import BinaryFormatter
+from otel_aioprom.native import NativeBuckets
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, grid_of, schema_of, upper_bound
+
+SCHEMAS = (8, 3, 1, 0, -1, -4)
+INDEXES = {
+    1: (0, 0, 0, 0, 0, 0),
+    1.0000001: (1, 1, 1, 1, 1, 1),
+    2: (256, 8, 2, 1, 1, 1),
+    3: (406, 13, 4, 2, 1, 1),
+    0.5: (-256, -8, -2, -1, 0, 0),
+    0.1: (-850, -26, -6, -3, -1, 0),
+    0.001: (-2551, -79, -19, -9, -4, 0),
+    100: (1701, 54, 14, 7, 4, 1),
+    5e-324: (-274944, -8592, -2148, -1074, -537, -67),
+    math.inf: (262145, 8193, 2049, 1025, 513, 65),
+}
+
+
+class Clock:
+    """A clock that is set by hand, in the place of the module's."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+    time = monotonic
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of recording."""
+    made = Clock()
+    monkeypatch.setattr(recording_native, "time", made)
+    return made
+
+
+def recorded(*values: float, **options: Any) -> NativeBuckets:
+    """What native buckets hold after some observations."""
+    histogram = Histogram("h", "H.", **{"native_bucket_factor": 2.0, **options})
+    for value in values:
+        histogram.observe({}, value)
+    found = histogram.labels({}).read()[1]
+    assert found is not None
+    return found
+
+
+# --- indexes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "indexes"), INDEXES.items())
+def test_e72_e73_the_index_of_an_observation(value: float, indexes: tuple[int, ...]) -> None:
+    """In each schema, at the ends of what a double can be too."""
+    assert tuple(grid_of(schema).place(float(value)) for schema in SCHEMAS) == indexes
+
+
+@given(
+    schema=st.integers(-4, 8),
+    value=st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False),
+)
+def test_e72_each_value_lies_between_the_bounds_of_its_bucket(schema: int, value: float) -> None:
+    """As worked out with forty digits; a bound itself may be off by its last bit."""
+    index = grid_of(schema).place(value)
+    with localcontext() as context:
+        context.prec = 40
+        low, high = (
+            (Decimal(2).ln() * Decimal(i) * Decimal(2) ** -schema).exp() for i in (index - 1, index)
+        )
+        slack = Decimal(1) + Decimal(2) ** -51
+        assert low / slack <= Decimal(value) <= high * slack
+
+
+@pytest.mark.parametrize("schema", range(-4, 9))
+def test_e73_table_and_arithmetic_agree(schema: int) -> None:
+    """On every bound of the table, and on the doubles beside it."""
+    grid = grid_of(schema)
+    bare = grid._replace(low=math.inf)
+    for bound in grid.table[1:]:
+        for value in (math.nextafter(bound, 0) if hasattr(math, "nextafter") else bound, bound):
+            assert grid.place(value) == bare.place(value)
+    assert upper_bound(3 * 2**8, 8) == 8
+    assert upper_bound(65, -4) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("factor", "schema"),
+    [(65536, -4), (1e300, -4), (256, -3), (16, -2), (4, -1), (2, 0), (1.5, 1), (1.2, 2), (1.1, 3), (1.05, 4), (1.03, 5), (1.02, 6), (1.01, 7), (1.005, 8), (1.0001, 8)],
+)  # fmt: skip
+def test_e77_the_schema_of_a_factor(factor: float, schema: int) -> None:
+    """The coarsest that is fine enough."""
+    assert schema_of(factor) == schema
+
+
+@pytest.mark.parametrize("factor", [1, 0, -2, math.inf, math.nan])
+def test_e77_a_factor_is_above_one(factor: float) -> None:
+    """Anything else is no factor."""
+    with pytest.raises(ValueError, match="above 1"):
+        Histogram("h", "H.", native_bucket_factor=factor)
+
+
+# --- zero, NaN, infinity -----------------------------------------------------------------
+
+
+def test_e75_values_near_zero_count_as_zero() -> None:
+    """Of either sign, and the threshold itself."""
+    tiny = DEFAULT_ZERO_THRESHOLD
+    found = recorded(0, -0.0, tiny, -tiny, 1e-300, math.nextafter(tiny, 1) if hasattr(math, "nextafter") else 1e-38)  # fmt: skip
+
+    assert (found.zero_threshold, found.zero_count) == (2.0**-128, 5)
+    assert found.observations == 6
+
+
+def test_e75_the_threshold_can_be_chosen() -> None:
+    """Nought for exact zeros alone."""
+    assert recorded(0.0, 0.5, -0.5, 0.6, native_zero_threshold=0.5).zero_count == 3
+    assert recorded(0.0, 5e-324, native_zero_threshold=0.0).zero_count == 1
+
+
+def test_e75_negative_values_have_buckets_of_their_own() -> None:
+    """By their absolute value."""
+    found = recorded(-1, -3, 3)
+
+    assert (found.negative, found.positive) == ([(0, 1), (2, 1)], [(2, 1)])
+
+
+def test_e76_nan_and_infinities() -> None:
+    """NaN is counted in no bucket, infinities in the overflow bucket."""
+    histogram = Histogram("h", "H.", native_bucket_factor=2)
+    for value in (math.nan, math.inf, -math.inf):
+        histogram.observe({}, value)
+    counts, found = histogram.labels({}).read()
+
+    assert found is not None
+    assert (found.positive, found.negative, found.zero_count) == ([(1025, 1)], [(1025, 1)], 0)
+    assert sum(counts[:-1]) == 3
+    assert math.isnan(counts[-1])
+
+
+# --- limits ------------------------------------------------------------------------------
+
+
+def test_e77_too_many_buckets_are_made_wider(clock: Clock) -> None:
+    """One step for each observation that adds one, down to the coarsest schema."""
+    found = recorded(*[2.0**k for k in range(5)], native_max_buckets=4)
+
+    assert found.schema == -1
+    assert found.positive == [(0, 1), (1, 2), (2, 2)]
+    assert recorded(1e-30, 1, 1e30, native_max_buckets=1).schema == -2
+    assert recorded(*[2.0 ** (100 * k) for k in range(-9, 9)], native_max_buckets=1).schema == -4
+
+
+def test_e77_the_zero_bucket_grows_first_if_it_may(clock: Clock) -> None:
+    """It takes in the bucket nearest to zero, of both signs, once for an observation."""
+    values = (0.001, -0.001, 0.1, 1, 10)
+    found = recorded(*values, native_max_buckets=3, native_max_zero_threshold=0.01)
+
+    assert found.zero_threshold == 2.0**-9
+    assert (found.schema, found.zero_count, found.observations) == (0, 2, 5)
+    assert (found.negative, found.positive) == ([], [(-3, 1), (0, 1), (4, 1)])
+
+
+def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: Clock) -> None:
+    """Then the buckets are made wider."""
+    found = recorded(0.1, 1, 10, native_max_buckets=2, native_max_zero_threshold=0.01)
+
+    assert (found.schema, found.zero_threshold) == (-1, DEFAULT_ZERO_THRESHOLD)
+
+
+def test_e77_after_its_time_a_histogram_starts_over(clock: Clock) -> None:
+    """Classic buckets too, with a new start time and the observation that was one too many."""
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
+    series = histogram.labels({})
+    for value in (1, 2):
+        series.observe(value)
+    clock.now += 3600
+    series.observe(4)
+    counts, found = series.read()
+
+    assert counts == [0, 1, 4]
+    assert found == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(2, 1)], [])
+    assert series.created == clock.now
+
+
+def test_e77_a_lowered_resolution_comes_back(clock: Clock) -> None:
+    """At the first response after the time, which still shows everything."""
+    histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
+    series = histogram.labels({})
+    for value in (1, 2, 4):
+        series.observe(value)
+    clock.now += 3599
+    before = series.read()[1]
+    clock.now += 1
+    last = series.read()[1]
+    series.observe(1)
+    after = series.read()[1]
+
+    assert before == last
+    assert last is not None
+    assert (last.schema, last.observations) == (-1, 3)
+    assert after == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(0, 1)], [])
+
+
+def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
+    """It only counts less finely."""
+    histogram = Histogram(
+        "h", "H.", native_bucket_factor=2, native_max_buckets=2, native_min_reset_duration=0
+    )
+    for value in (1, 2, 4):
+        histogram.observe({}, value)
+    clock.now += 1e9
+    for _ in range(2):
+        found = histogram.labels({}).read()[1]
+        assert found is not None
+        assert (found.schema, found.observations) == (-1, 3)
+
+
+def test_e77_any_number_of_buckets() -> None:
+    """If that is wanted."""
+    found = recorded(*[2.0**k for k in range(-500, 500)], native_max_buckets=0)
+
+    assert (found.schema, found.zero_count, len(found.positive)) == (0, 373, 627)
+
+
+# --- as it is exposed --------------------------------------------------------------------
+
+
+def test_e64_classic_and_native_buckets_beside_each_other() -> None:
+    """In protobuf both, in text the classic ones."""
+    registry = CollectorRegistry()
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=1.1, registry=registry)
+    for value in (0.5, 2, math.inf):
+        histogram.observe({"a": "b"}, value)
+    body = BinaryFormatter().marshall(registry)
+    (family,) = [each for each in read_delimited(body) if each.name == "h"]
+    (made,) = [metric.histogram for metric in family.metric]
+
+    refuse(family)
+    assert made.sample_count == 3
+    assert [bucket.cumulative_count for bucket in made.bucket] == [1]
+    assert (made.schema, len(made.positive_delta)) == (3, 3)
+    assert b'h_bucket{a="b",le="1.0"} 1\n' in render(registry)[0]
+
+
+def test_e70_native_buckets_alone() -> None:
+    """Text has the infinite bucket, sum and count."""
+    registry = CollectorRegistry()
+    Histogram("h", "H.", buckets=None, native_bucket_factor=1.1, registry=registry).observe({}, 2)
+    text = render(registry)[0].decode()
+    (family,) = [each for each in read_delimited(BinaryFormatter().marshall(registry)) if each.name == "h"]  # fmt: skip
+
+    assert 'h_bucket{le="+Inf"} 1\nh_sum 2\nh_count 1\n' in text
+    assert not family.metric[0].histogram.bucket
+    assert family.metric[0].histogram.schema == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"buckets": None}, "needs buckets, or native_bucket_factor"),
+        ({"native_bucket_factor": 1.1, "native_max_buckets": -1}, "native_max_buckets"),
+        ({"native_bucket_factor": 1.1, "native_zero_threshold": math.nan}, "native_zero_threshold"),
+        ({"native_bucket_factor": 1.1, "native_min_reset_duration": -1}, "native_min_reset"),
+        ({"native_bucket_factor": 1.1, "native_max_zero_threshold": -1}, "native_max_zero"),
+    ],
+)
+def test_e77_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    """The error names them."""
+    with pytest.raises(ValueError, match=message):
+        Histogram("h", "H.", **options)
+
+
+def test_n04_native_buckets_cannot_be_set() -> None:
+    """Classic ones do not tell where observations lay."""
+    histogram = Histogram("h", "H.", native_bucket_factor=2)
+    stored = Histogram("other", "O.").get_value
+
+    with pytest.raises(TypeError, match="native buckets"):
+        histogram.set_value({}, stored)
+    with pytest.raises(TypeError, match="number"):
+        histogram.observe({}, "3")  # type: ignore[arg-type]
