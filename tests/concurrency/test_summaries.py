@@ -130,7 +130,8 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
     """While others observe, hand over, move the window and read: each value is counted once in all of its streams."""
     made = make()
     made._due = 50
-    seen: list[str] = []  # no variables of the closure: Python 3.10 may set those back after an event
+    # No variables of the closure: Python 3.10 may set those back after an event.
+    seen: list[str] = []
     inside: list[str] = []
 
     def profile(_frame: Any, event: str, _argument: Any) -> None:
@@ -212,14 +213,19 @@ def test_a_hand_over_that_is_broken_off_loses_nothing() -> None:
     class Stop(Exception):  # noqa: N818 - no error
         pass
 
+    armed: list[bool] = []
+
     def handler() -> None:
-        raise Stop
+        if armed:  # so it is raised where it is caught
+            armed.clear()
+            raise Stop
 
     broken = 0
     with alarms(handler) as seen:
         end = time.monotonic() + DEADLINE
         while broken < 100 and time.monotonic() < end:
             try:
+                armed.append(True)
                 while True:
                     made.observe(1.0)
             except Stop:
