@@ -59,8 +59,8 @@ def with_lock(cls: C, methods: tuple[str, ...]) -> C:
 
 def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(self: Any, *args: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         with self._lock:
-            return method(self, *args)
+            return method(self, *args, **kwargs)
 
     return call

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from otel_aioprom.collector import Collector
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries, check_bounds
+from otel_aioprom.kinds.base import Collector
 from otel_aioprom.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.numbers import coerce_number
@@ -33,6 +33,8 @@ class CustomCollector:
     Spec:
         N13.
     """
+
+    well_formed = True
 
     def __init__(self, collector: Collector[Any]) -> None:
         self.name = collector.name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -70,3 +71,63 @@ class SingleFlight(Generic[T]):
             future, self._waiting = self._waiting, None
             self._running = future is not None
             return future
+
+
+class AsyncFlight(SingleFlight[T]):
+    """Runs a coroutine function on the event loop of whoever asks, one run at a time.
+
+    Who asks from a thread without a loop gets a run on the loop that was used last, if that still runs; else in a thread with a loop of its own.
+
+    Args:
+        job: What to run. What it raises, the callers get.
+        name: Name of the task, and of the thread.
+    """
+
+    def __init__(self, job: Callable[[], Coroutine[Any, Any, T]], name: str) -> None:
+        super().__init__(lambda: asyncio.run(job()), name)
+        self._coroutine = job
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_loop = False
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self) -> Future[T]:
+        """Ask for a run; see ``SingleFlight.join``."""
+        with self._lock:
+            if self._on_loop and self._loop is not None and not self._loop.is_running():
+                self._running = self._on_loop = False  # it went with its loop
+        return super().join()
+
+    def _start(self, waiting: Future[T]) -> None:
+        loop = running_loop() or self._loop
+        self._on_loop = loop is not None and loop.is_running()
+        if loop is None or not self._on_loop:
+            super()._start(waiting)
+            return
+        self._loop = loop
+        loop.call_soon_threadsafe(self._begin, loop)
+        self._running = True
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = loop.create_task(self._turns(), name=self._name)
+
+    async def _turns(self) -> None:
+        while (future := self._next()) is not None:
+            try:
+                result = await self._coroutine()
+            except asyncio.CancelledError as error:  # the loop ends
+                future.set_exception(error)
+                while (other := self._next()) is not None:
+                    other.set_exception(error)
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed to the callers
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if there is one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

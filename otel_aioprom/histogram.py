@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from otel_aioprom.atomic import one_step
+from otel_aioprom.exemplar import ExemplarLabels, ExemplarSource, make_exemplar
 from otel_aioprom.model import Exemplar, Series
 from otel_aioprom.native import NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
@@ -60,7 +61,7 @@ class Histogram(Series):
         ({1.0: 0, 2.0: 1, inf: 1}, 1.5, 1)
     """
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "exemplars", "total")
 
     def __init__(self, *buckets: float) -> None:
         self._start(check_bounds(buckets))
@@ -69,13 +70,22 @@ class Histogram(Series):
         self.bounds = bounds
         self.counts: Sequence[int] = [0] * len(bounds)
         self.total: int | float | None = 0
+        self.exemplars: Sequence[Exemplar | None] | None = None
 
-    def observe(self, value: Number) -> None:
+    def observe(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
         """Count a value in its bucket. Bounds are inclusive; NaN counts in the last bucket only.
+
+        Args:
+            value: What was observed.
+            exemplar: Labels that lead to it, such as a trace id; its bucket keeps them until others come.
 
         Raises:
             TypeError: ``value`` is no number.
+            InvalidLabelsError: The exemplar's labels are not allowed; nothing changes.
         """
+        if exemplar is not None:
+            self._observe_with(value, exemplar)
+            return
         kind = type(value)
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
@@ -83,6 +93,19 @@ class Histogram(Series):
         index = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
         self.counts[index] += 1  # type: ignore[index]
         self.total += value  # type: ignore[operator]
+
+    def _observe_with(self, value: Number, exemplar: ExemplarLabels) -> None:
+        value = coerce_number(value)
+        kept = make_exemplar(exemplar, value)
+        index = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
+        self.counts[index] += 1  # type: ignore[index]
+        self.total += value  # type: ignore[operator]
+        self._keep(index, kept)
+
+    def _keep(self, index: int, exemplar: Exemplar) -> None:
+        places = list(self.exemplars or [None] * len(self.bounds))
+        places[index] = exemplar
+        self.exemplars = places  # another list, for somebody may read the old one
 
     def snapshot(self) -> list[int | float | None]:
         """Read everything in one step.
@@ -130,11 +153,10 @@ class HistogramSeries(Histogram):
         created: When counting began, in seconds since the epoch, if that is known.
 
     Attributes:
-        exemplars: One place for each bucket, or ``None`` if there are none at all.
         native: The same observations in the buckets of a native histogram, or ``None``.
     """
 
-    __slots__ = ("created", "exemplars", "names", "native", "text", "values", "wire")
+    __slots__ = ("created", "names", "native", "text", "values", "wire")
 
     def __init__(
         self,
@@ -150,7 +172,6 @@ class HistogramSeries(Histogram):
         self.text = text
         self.wire = None
         self.created = created
-        self.exemplars: Sequence[Exemplar | None] | None = None
         self.native: NativeBuckets | None = None
 
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
@@ -193,6 +214,29 @@ class HistogramSeries(Histogram):
         found["count"] = found[POS_INF]
         found["sum"] = total
         return found
+
+
+class SampledObservations(HistogramSeries):
+    """What asks for an exemplar with each observation, put before a class of series.
+
+    Attributes:
+        source: Gives their labels.
+    """
+
+    __slots__ = ()
+    source: ExemplarSource
+
+    def observe(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
+        """Count a value; see ``Histogram.observe``."""
+        super().observe(value, self.source.ask() if exemplar is None else exemplar)
+
+    add = observe
+
+
+class SampledHistogramSeries(SampledObservations):
+    """A series with classic buckets that asks for exemplars."""
+
+    __slots__ = ("source",)
 
 
 def _check_native(native: NativeBuckets, observed: int, total: float | None) -> None:

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.series import CounterSeries, NumberSeries, UpDownSeries
 
 _SUMS = (CounterSeries, UpDownSeries)
+_EMPTY = '=""'  # stands nowhere but behind the name of a label with an empty value
 
 Owners = dict[str, MetricFamily]
 """Name → the family that was first to use it, kept without its series."""
@@ -88,14 +90,18 @@ def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Seq
         ``every`` itself if all are different.
 
     Spec:
-        M58.
+        E15, M58.
     """
     found: dict[str, Series] = {}
     lost = False
     for series in every:
-        first = found.setdefault(series.text, series)
+        text = series.text
+        key = (
+            text if _EMPTY not in text else labels_text([pair for pair in series.pairs if pair[1]])
+        )
+        first = found.setdefault(key, series)
         if first is not series:
-            found[series.text] = merged = merge_pair(first, series)
+            found[key] = merged = merge_pair(first, series)
             lost = lost or merged is first
     if len(found) == len(every):
         return every

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from otel_aioprom.collector import Collector
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.kinds.base import Collector
 from otel_aioprom.model import MetricFamily, Series
 
 _ANY_NAME = "mirrored"

@@ -139,6 +139,7 @@ class _Exported:
     """The last export as a source of a registry."""
 
     name = "OpenTelemetry"
+    well_formed = True
 
     def __init__(self, translator: Translator) -> None:
         self._translator = translator

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.exemplar import ExemplarLabels, make_exemplar
+from otel_aioprom.histogram import HistogramSeries, SampledObservations
+from otel_aioprom.model import Exemplar
 from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.resolution import Resolution, grid_of, upper_bound
+
+_EXEMPLARS = 10
+"""So many exemplars are kept beside native buckets, the latest ones."""
 
 _TRIES = 8
 """So often a change of resolution is tried while other threads record; the next observation tries again."""
@@ -64,7 +69,7 @@ class NativeHistogramSeries(HistogramSeries):
         E73 to E77.
     """
 
-    __slots__ = ("_resolution", "_state")
+    __slots__ = ("_latest", "_resolution", "_state")
 
     def __init__(
         self,
@@ -78,19 +83,31 @@ class NativeHistogramSeries(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._resolution = resolution
         self._state = self._fresh()
+        self._latest: tuple[Exemplar, ...] = ()
 
-    def observe(self, value: Number) -> None:  # noqa: C901 - calls of our own would double the time
+    def observe(  # noqa: C901 - calls of our own would double the time
+        self, value: Number, exemplar: ExemplarLabels | None = None
+    ) -> None:
         """Count a value in its classic bucket and in its native one.
 
         NaN counts in the last classic bucket and in no native one; infinities have a native bucket of their own.
 
+        Args:
+            value: What was observed.
+            exemplar: Labels that lead to it; kept in its classic bucket, and with the latest ones beside the native ones.
+
         Raises:
             TypeError: ``value`` is no number.
+            InvalidLabelsError: The exemplar's labels are not allowed; nothing changes.
         """
         kind = type(value)
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
         place = bisect_left(self.bounds, value)
+        if exemplar is not None:
+            kept = make_exemplar(exemplar, value)
+            self._keep(place if value == value else -1, kept)  # noqa: PLR0124
+            self._latest = (*self._latest, kept)[-_EXEMPLARS:]
         added = False
         while True:
             state = self._state
@@ -147,6 +164,7 @@ class NativeHistogramSeries(HistogramSeries):
             zero,
             sorted(positive.items()),
             sorted(negative.items()),
+            self._latest,
         )
         if state.limited and self._may_reset(state):
             self._reset(state, ())
@@ -173,6 +191,7 @@ class NativeHistogramSeries(HistogramSeries):
             self.total = total
             self.created = now
             self.exemplars = None
+            self._latest = ()
 
     def _limit(self, value: Number) -> None:
         """Make room, one step at a time, as the Prometheus client of Go does.
@@ -222,3 +241,9 @@ class NativeHistogramSeries(HistogramSeries):
                 mine[wider] = mine.get(wider, 0) + count
         other.zero, other.limited = state.zero, True
         return other
+
+
+class SampledNativeSeries(SampledObservations, NativeHistogramSeries):
+    """A series with native buckets that asks for exemplars."""
+
+    __slots__ = ("source",)

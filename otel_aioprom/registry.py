@@ -11,15 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from otel_aioprom.collector import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.kinds.base import Collector
+from otel_aioprom.kinds.bounds import Bound
 from otel_aioprom.merge import Owners, merge_families, without_clashes
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
-from otel_aioprom.sources import Collected, Feed, SupportsCollect
+from otel_aioprom.sources import (
+    Collected,
+    Feed,
+    SupportsAsyncCollect,
+    SupportsCollect,
+    make_feed,
+)
+from otel_aioprom.upkeep import make_upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,9 @@ class CollectorRegistry:
 
     All methods may be called from any thread.
 
+    Args:
+        max_series: How many series the registered collectors may have together; see ``Collector``.
+
     Attributes:
         endpoint: What endpoints measure of themselves; exposed with the rest.
         pushes: What pushers measure of themselves.
@@ -66,7 +77,7 @@ class CollectorRegistry:
         True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_series: int | None = None) -> None:
         # Re-entrant, for signal handlers and finalizers may register in the middle of anything.
         self._lock = threading.RLock()
         self._faults = FaultLog()
@@ -79,6 +90,8 @@ class CollectorRegistry:
         self._own: dict[str, Feed] = {}
         self._feeds: dict[int, Feed] = {}
         self._owners: Owners = {}
+        self._chores: dict[tuple[str, str], Feed] = {}
+        self._bound = None if max_series is None else Bound(max_series)
         self._mirror = Mirror()
         _EVERY.add(self)
 
@@ -106,6 +119,8 @@ class CollectorRegistry:
             self._collectors[collector.name] = collector
             if is_custom(collector):
                 self._own[collector.name] = Feed(CustomCollector(collector))
+            if self._bound is not None:
+                collector.bound_by(self._bound)
 
     def deregister(self, name: str) -> None:
         """Expose a collector no longer.
@@ -115,8 +130,11 @@ class CollectorRegistry:
                 with its reader, or by a view.
         """
         with self._lock:
-            del self._collectors[name]
+            collector = self._collectors.pop(name)
+            if self._bound is not None:
+                collector.unbound_by(self._bound)
             self._own.pop(name, None)
+            self._chores = {key: feed for key, feed in self._chores.items() if key[0] != name}
             self._samples = {
                 sample: owner for sample, owner in self._samples.items() if owner != name
             }
@@ -141,8 +159,12 @@ class CollectorRegistry:
             *[other for other in self._mirror.get_all() if other.name not in own],
         ]
 
-    def add_source(self, source: SupportsCollect) -> None:
+    def add_source(self, source: SupportsCollect | SupportsAsyncCollect) -> None:
         """Ask a source for its families in each collection from now on.
+
+        Args:
+            source: Has a ``name`` and a method ``collect``, which is called in a worker thread or, if it is
+                asynchronous, awaited on the event loop that serves.
 
         Raises:
             ValueError: It is a source of this registry already.
@@ -150,9 +172,9 @@ class CollectorRegistry:
         with self._lock:
             if id(source) in self._feeds:
                 raise ValueError(f"{source.name} is a source of this registry already")
-            self._feeds[id(source)] = Feed(source)
+            self._feeds[id(source)] = make_feed(source)
 
-    def remove_source(self, source: SupportsCollect) -> None:
+    def remove_source(self, source: SupportsCollect | SupportsAsyncCollect) -> None:
         """Ask a source no longer, and free the names that only it has used; twice does no harm."""
         with self._lock:
             feed = self._feeds.pop(id(source), None)
@@ -200,7 +222,7 @@ class CollectorRegistry:
     def after_fork(self) -> None:
         """Start over in a child process, whose other threads are gone with what they held."""
         self._lock = threading.RLock()
-        for feed in [*self._own.values(), *self._feeds.values()]:
+        for feed in [*self._own.values(), *self._feeds.values(), *self._chores.values()]:
             feed.after_fork()
 
     def _own_families(self) -> list[MetricFamily]:
@@ -208,13 +230,28 @@ class CollectorRegistry:
 
     def _asked(self) -> list[Feed]:
         with self._lock:
-            return [*self._own.values(), *self._feeds.values()]
+            return [*self._chore_feeds(), *self._own.values(), *self._feeds.values()]
+
+    def _chore_feeds(self) -> list[Feed]:
+        found = []
+        for name, collector in self._collectors.items():
+            for chore in collector.chores():
+                key = (name, chore.name)
+                feed = self._chores.get(key)
+                if feed is None:
+                    self._chores[key] = feed = make_feed(make_upkeep(name, chore))
+                found.append(feed)
+        return found
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; cheap, for it runs on the event loop: series are not looked at."""
         with self._lock:
             # A source that was removed while it was asked has nothing to say any more.
-            own = [answers[feed] for feed in self._own.values() if feed in answers]
+            own = [
+                answers[feed]
+                for feed in (*self._chores.values(), *self._own.values())
+                if feed in answers
+            ]
             others = {feed: answers[feed] for feed in self._feeds.values() if feed in answers}
             collectors = [each for each in self._collectors.values() if not is_custom(each)]
             admitted, conflicts = self._admit(others)
@@ -222,6 +259,7 @@ class CollectorRegistry:
         families += [family for part in own for family in part.families]
         faults = [fault for part in (*own, *others.values()) for fault in part.faults] + conflicts
         self.report(faults)
+        self.endpoint.count_overflows(collectors)
         every = (*families, *self._own_families(), *admitted)
         return Gathering([family for family in every if family.series], faults)
 

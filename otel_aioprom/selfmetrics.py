@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from otel_aioprom.collector import Collector
+from collections.abc import Iterable
+from typing import Any
+
 from otel_aioprom.collectors import Counter, Gauge, Histogram
+from otel_aioprom.kinds.base import Collector
 from otel_aioprom.model import MetricFamily
 
 PREFIX = "otel_aioprom"
@@ -17,6 +20,7 @@ class ScrapeMetrics:
         seconds: From the request to the last byte, by ``format``.
         size: Bytes of bodies as they leave, compressed or not, by ``format``.
         failures: Collections in which a source raised or was late, by ``source`` and ``cause``.
+        overflows: Look-ups of label sets for which a ``metric`` had no place.
     """
 
     def __init__(self) -> None:
@@ -34,6 +38,16 @@ class ScrapeMetrics:
             f"{PREFIX}_source_failures_total",
             "Collections in which a source raised or was late, by source and cause.",
         )
+        self.overflows = Counter(
+            f"{PREFIX}_series_overflows_total",
+            "Look-ups of label sets for which a metric had no place.",
+        )
+
+    def count_overflows(self, collectors: Iterable[Collector[Any]]) -> None:
+        """Take over what collectors have counted."""
+        for collector in collectors:
+            if count := collector.count_overflows():
+                self.overflows.set({"metric": collector.name}, count)
 
     def families(self) -> list[MetricFamily]:
         """All of them, those without series too."""
@@ -42,6 +56,7 @@ class ScrapeMetrics:
             self.seconds,
             self.size,
             self.failures,
+            self.overflows,
         ]
         return [collector.family() for collector in every]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 
 from otel_aioprom.atomic import one_step
+from otel_aioprom.exemplar import ExemplarLabels, ExemplarSource, make_exemplar
 from otel_aioprom.model import Exemplar, Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
@@ -98,15 +99,25 @@ class CounterSeries(NumberSeries):
             self.wire = None
         self.value = value
 
-    def inc(self) -> None:
-        """Add one."""
-        self.value += 1
+    def inc(self, exemplar: ExemplarLabels | None = None) -> None:
+        """Add one.
 
-    def add(self, value: Number) -> None:
-        """Add an amount of zero or more.
+        Args:
+            exemplar: Labels that lead to what is counted, such as a trace id.
 
         Raises:
-            ValueError: The amount is negative; nothing changes.
+            InvalidLabelsError: The exemplar's labels are not allowed; nothing changes.
+        """
+        if exemplar is None:
+            self.value += 1
+        else:
+            self._add_with(1, exemplar)
+
+    def add(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
+        """Add an amount of zero or more; ``exemplar`` is as for ``inc``.
+
+        Raises:
+            ValueError: The amount is negative, or the exemplar's labels are not allowed; nothing changes.
             TypeError: The amount is no number.
         """
         kind = type(value)
@@ -116,7 +127,34 @@ class CounterSeries(NumberSeries):
             raise ValueError(
                 f"a counter only rises: add 0 or more, not {value}; a gauge takes negative amounts"
             )
+        if exemplar is None:
+            self.value += value
+        else:
+            self._add_with(value, exemplar)
+
+    def _add_with(self, value: Number, exemplar: ExemplarLabels) -> None:
+        kept = make_exemplar(exemplar, value)
         self.value += value
+        self.exemplar = kept
+
+
+class SampledCounterSeries(CounterSeries):
+    """A series that asks for an exemplar with each measurement.
+
+    Attributes:
+        source: Gives their labels.
+    """
+
+    __slots__ = ("source",)
+    source: ExemplarSource
+
+    def inc(self, exemplar: ExemplarLabels | None = None) -> None:
+        """Add one; see ``CounterSeries.inc``."""
+        super().inc(self.source.ask() if exemplar is None else exemplar)
+
+    def add(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
+        """Add an amount; see ``CounterSeries.add``."""
+        super().add(value, self.source.ask() if exemplar is None else exemplar)
 
 
 @one_step("inc", "dec", "add", "sub")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
-from otel_aioprom.collector import Collector
 from otel_aioprom.errors import (
     ServiceError,
     ServiceNotRunningError,
     ServiceStartError,
     SlowReaderError,
 )
+from otel_aioprom.kinds.base import Collector
 from otel_aioprom.listening import close_all, open_sockets
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry import CollectorRegistry

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import SingleFlight
+from otel_aioprom.flight import AsyncFlight, SingleFlight, running_loop
+from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, merge_families
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.wellformed import well_formed
+
+_LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
+
+
+Answer = MetricFamily | Collector[Any] | Fault
 
 
 class SupportsCollect(Protocol):
@@ -22,12 +31,30 @@ class SupportsCollect(Protocol):
 
     name: str
 
-    def collect(self) -> Iterable[MetricFamily | Fault]:
-        """Return the families as they stand now, and what cannot be given as a ``Fault``.
+    def collect(self) -> Iterable[Answer]:
+        """Return the families as they stand now, or collectors that have them, and what cannot be given as a ``Fault``.
 
         Called in a worker thread, or in the thread of whoever renders; never twice at once.
         Whatever it raises costs this source alone. A source that holds locks may have a method
-        ``after_fork``, which is called in child processes.
+        ``after_fork``, which is called in child processes. One that promises that all names and series are well
+        formed says so by an attribute ``well_formed``, and is spared the check. One whose calls may overlap has an
+        attribute ``restarts``: if a call is late, the next one does not wait for it.
+        """
+
+
+class SupportsAsyncCollect(Protocol):
+    """A source that is awaited on the event loop of whoever serves.
+
+    Attributes:
+        name: What logs and errors call it.
+    """
+
+    name: str
+
+    def collect(self) -> Awaitable[Iterable[Answer]] | AsyncIterable[Answer]:
+        """As in ``SupportsCollect``: a coroutine function, or an asynchronous generator function.
+
+        It is cancelled after as many seconds as the source's attribute ``timeout`` says, or 30.
         """
 
 
@@ -56,8 +83,9 @@ class Feed:
         flight: Asks the source in a thread of its own.
     """
 
-    def __init__(self, source: SupportsCollect) -> None:
+    def __init__(self, source: Any) -> None:
         self._source = source
+        self._well_formed = getattr(source, "well_formed", False)
         self._owners: Owners = {}
         self.names: set[str] = set()
         self._take_off()
@@ -65,7 +93,9 @@ class Feed:
     def _take_off(self) -> None:
         self._turn = threading.Lock()
         self._asking: int | None = None
-        self.flight = SingleFlight(self.collect, f"collect {self._source.name}")
+        self.flight: SingleFlight[Collected] = SingleFlight(
+            self.collect, f"collect {self._source.name}"
+        )
 
     def after_fork(self) -> None:
         """Start over in a child process: who was asking there is gone."""
@@ -92,11 +122,20 @@ class Feed:
             finally:
                 self._asking = None
 
-    def _sort(self, answer: Sequence[MetricFamily | Fault]) -> Collected:
+    def _sort(self, answer: Sequence[Answer]) -> Collected:
         faults = [item for item in answer if isinstance(item, Fault)]
+        families = []
+        for item in answer:
+            if isinstance(item, Fault):
+                continue
+            try:
+                family = item.family() if isinstance(item, Collector) else item
+                families.append(family if self._well_formed else well_formed(family))
+            except (TypeError, ValueError) as error:
+                faults.append(Fault("untranslatable", self._source.name, str(error)))
         # One without series takes no name from another.
-        families = [item for item in answer if isinstance(item, MetricFamily) and item.series]
-        merged, conflicts = merge_families(families, self._owners)
+        shown = [family for family in families if family.series]
+        merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
     def outcome(self, future: Future[Collected], timeout: float) -> Collected:
@@ -107,6 +146,8 @@ class Feed:
             timeout: Seconds that were waited.
         """
         if not future.done():
+            if getattr(self._source, "restarts", False):
+                self._take_off()
             return self._nothing("late", f"no answer within {timeout} s")
         error = future.exception()  # an exit or a cancellation, which are no exceptions
         return future.result() if error is None else self._nothing("raised", f"it raised {error!r}")
@@ -114,3 +155,48 @@ class Feed:
     def _nothing(self, cause: str, reason: str) -> Collected:
         message = f"{reason}; nothing of this source is shown"
         return Collected((), [Fault(cause, self._source.name, message)], complete=False)
+
+
+class AsyncFeed(Feed):
+    """An asynchronous source in a registry: asked once at a time, on the event loop of whoever asks.
+
+    Args:
+        source: The source.
+    """
+
+    _source: Any
+
+    def _take_off(self) -> None:
+        super()._take_off()
+        self._limit: float = getattr(self._source, "timeout", _LONGEST)
+        self.flight = AsyncFlight(self._answer, f"collect {self._source.name}")
+
+    def collect(self) -> Collected:
+        """Ask the source, and wait for it in the calling thread, which must not be that of an event loop."""
+        if running_loop() is not None:
+            return self._nothing(
+                "raised", "it is awaited: use async_render where an event loop runs"
+            )
+        return self.flight.join().result()
+
+    async def _answer(self) -> Collected:
+        try:
+            return self._sort(await asyncio.wait_for(self._items(), self._limit))
+        except asyncio.TimeoutError:
+            return self._nothing("late", f"no answer within {self._limit} s")
+        except Exception as error:  # noqa: BLE001 - one bad source costs itself
+            return self._nothing("raised", f"collecting raised {error!r}")
+
+    async def _items(self) -> list[Answer]:
+        answer = self._source.collect()
+        if isinstance(answer, AsyncIterable):
+            return [item async for item in answer]
+        return list(await answer)
+
+
+def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
+    """Return what asks a source, whether it is asynchronous or not."""
+    collect = source.collect
+    if inspect.iscoroutinefunction(collect) or inspect.isasyncgenfunction(collect):
+        return AsyncFeed(source)
+    return Feed(source)

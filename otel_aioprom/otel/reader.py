@@ -150,6 +150,7 @@ class _ReaderSource:
     """
 
     name = "OpenTelemetry"
+    well_formed = True
 
     def __init__(self, reader: sdk.MetricReader, translator: Translator) -> None:
         self._reader = reader

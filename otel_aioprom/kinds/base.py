@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from enum import Enum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from otel_aioprom.labels import check_labels, labels_text, wire_pairs
-from otel_aioprom.metricdict import FilledDict, MetricDict
+from otel_aioprom.kinds.bounds import Bound, watched
+from otel_aioprom.kinds.chores import Chore, Problem
+from otel_aioprom.kinds.store import SeriesStore
+from otel_aioprom.labels import check_labels, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
 from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import NumberSeries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Labels = Mapping[str, object]
 S = TypeVar("S", bound=Series)
@@ -48,12 +55,17 @@ class Collector(Generic[S]):
         doc: What is measured, in a sentence; becomes the HELP text.
         const_labels: Labels that every series of this collector has.
         registry: Registers the collector there on creation.
+        max_series: How many series there may be. What has no place is recorded on one more, labelled
+            ``otel_metric_overflow="true"``.
+        expire_after: Seconds without a measurement after which a series is forgotten; it comes back with its value
+            when somebody who holds it records on it.
 
     Raises:
         InvalidNameError: The name is malformed.
         InvalidLabelsError: A constant label's name is not allowed.
         DuplicateCollectorError: The registry has this name already.
-        TypeError: ``doc`` is no text, or ``const_labels`` no mapping.
+        TypeError: ``doc`` is no text, ``const_labels`` no mapping, or an option of another kind.
+        ValueError: An option is out of range.
 
     Attributes:
         name: As given.
@@ -75,6 +87,8 @@ class Collector(Generic[S]):
         const_labels: Mapping[str, object] | None = None,
         *,
         registry: SupportsRegister | None = None,
+        max_series: int | None = None,
+        expire_after: float | None = None,
     ) -> None:
         self.name = check_metric_name(name)
         if not isinstance(doc, str):
@@ -82,8 +96,11 @@ class Collector(Generic[S]):
         self.doc = doc
         check_labels({} if const_labels is None else const_labels, self._reserved)
         self.const_labels = dict(wire_pairs(const_labels or {}, {}))
-        self._store: MetricDict[S] = MetricDict(self.const_labels)
-        self._find = self._store.find_quickly
+        self._ages = expire_after is not None
+        self._store: SeriesStore[S] = SeriesStore(
+            self.name, self.const_labels, self._reserved, self._make, max_series, expire_after
+        )
+        self._find = self._store.series.find_quickly
         if registry is not None:
             registry.register(self)
 
@@ -108,20 +125,7 @@ class Collector(Generic[S]):
 
     def _create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it."""
-        labels = {} if given is None else given
-        check_labels(labels, self._reserved)
-
-        def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
-            wire = wire_pairs(labels, self.const_labels)
-            if len(wire) != len(names):  # constant labels, or one with an empty value
-                names, values = (
-                    tuple([name for name, _ in wire]),
-                    tuple([value for _, value in wire]),
-                )
-            made: S = self._make(names, values, labels_text(wire))
-            return made
-
-        return self._store.add(labels, make)
+        return self._store.create(given)
 
     def _create_for(self, labels: Labels | None, value: Any) -> S:
         """Bind a label set for its first value; one that is refused leaves no series behind."""
@@ -133,10 +137,14 @@ class Collector(Generic[S]):
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Any:
         """Make a series; the base keeps plain numbers."""
-        return NumberSeries(names, values, text)
+        return self._class_for(NumberSeries)(names, values, text)
+
+    def _class_for(self, cls: Any) -> Any:
+        """Return the class of series to use: one that notes measurements, if series expire."""
+        return watched(cls) if self._ages else cls
 
     def _known(self, labels: Labels | None) -> S:
-        child = self._store.find(labels)
+        child = self._store.series.find(labels)
         if child is None:
             raise KeyError(f"{self.name} has no series with the labels {dict(labels or {})!r}")
         return child
@@ -184,7 +192,7 @@ class Collector(Generic[S]):
 
     def get_all(self) -> list[tuple[dict[str, str], Any]]:
         """Return all label sets (without the constant labels), each with what ``get`` gives for it."""
-        children: list[tuple[dict[str, str], Any]] = self._store.entries()
+        children: list[tuple[dict[str, str], Any]] = self._store.series.entries()
         return [(labels, child.get()) for labels, child in children]
 
     def remove(self, labels: Labels | None) -> None:
@@ -194,18 +202,70 @@ class Collector(Generic[S]):
             KeyError: There is no such series.
         """
         self._known(labels)
-        del self._store[labels]
+        self._store.remove(labels)
+
+    def remove_matching(self, labels: Labels) -> int:
+        """Forget all series that have these labels, among others.
+
+        Args:
+            labels: Names and values; an empty value stands for a label that is absent.
+
+        Returns:
+            How many there were.
+        """
+        return self._store.remove_matching(labels)
 
     def clear(self) -> None:
         """Forget all series."""
         self._store.clear()
+
+    @contextmanager
+    def replace(self) -> Iterator[Self]:
+        """Fill a new set of series, and show it in place of the old one when the block has ended.
+
+        Yields:
+            A collector of the same kind, empty; what is recorded on it is shown all at once. If the
+            block raises, nothing changes.
+        """
+        other = copy(self)
+        fresh: SeriesStore[S] = self._store.empty()
+        other._use(fresh)  # noqa: SLF001 - the same class
+        yield other
+        self._store.take(fresh)
+        self._use(self._store)
+
+    def _use(self, store: SeriesStore[S]) -> None:
+        self._store = store
+        self._find = store.series.find_quickly
+
+    def count_overflows(self) -> int:
+        """Return how often a label set was asked for that there was no place for."""
+        return self._store.overflowed
+
+    def bound_by(self, bound: Bound) -> None:
+        """Count the series among those of others, too, which together have a bound."""
+        self._store.bounds.append(bound)
+        bound.add(self._store)
+
+    def unbound_by(self, bound: Bound) -> None:
+        """Count the series for themselves again."""
+        self._store.bounds.remove(bound)
+        bound.discard(self._store)
+
+    def chores(self) -> list[Chore]:
+        """Return what must be done before each collection."""
+        return [Chore("expire", run=self._expire)] if self._ages else []
+
+    def _expire(self) -> Sequence[Problem]:
+        self._store.sweep()
+        return ()
 
     def family(self) -> MetricFamily:
         """Return the metric family as it stands now, its series live.
 
         Overridden ``get_all`` methods are asked by the registry instead, see ``CollectorRegistry.register``.
         """
-        return MetricFamily(self.name, self.kind.name, self.doc, "", self._store.snapshot())
+        return MetricFamily(self.name, self.kind.name, self.doc, "", self._store.series.snapshot())
 
     def fill(self, series: Sequence[S]) -> None:
         """Replace all series at once by those of a collection from elsewhere.
@@ -213,8 +273,8 @@ class Collector(Generic[S]):
         Args:
             series: Of the kind that this collector makes, no two with the same labels.
         """
-        self._store = FilledDict(series)
-        self._find = self._store.find_quickly
+        self._store.fill(series)
+        self._use(self._store)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -231,4 +291,4 @@ class Collector(Generic[S]):
         return {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {len(self._store)} series>"
+        return f"<{type(self).__name__} {self.name}: {self._store.count_series()} series>"

@@ -1,0 +1,1 @@
+"""The kinds of native collectors, one module each, and what they share."""

@@ -1,0 +1,163 @@
+"""How many series there may be, and how long they stay: bounds that a collector or a registry sets."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from otel_aioprom.model import Series
+
+_logger = logging.getLogger(__name__)
+
+OVERFLOW = {"otel_metric_overflow": "true"}
+"""Labels of the series that takes what no other series takes, as in the OpenTelemetry SDK."""
+
+MANY = 10_000
+"""Series of one collector that are worth a warning."""
+
+
+class SupportsCount(Protocol):
+    """What has series: a collector."""
+
+    def count_series(self) -> int:
+        """Return how many."""
+
+
+class Bound:
+    """A number of series that its members may have together.
+
+    Args:
+        limit: That number, at least 1.
+
+    Raises:
+        TypeError: ``limit`` is no ``int``.
+        ValueError: It is below 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"max_series must be an int, not {limit!r}")
+        if limit < 1:
+            raise ValueError(f"max_series must be at least 1, not {limit}")
+        self.limit = limit
+        self._members: WeakSet[Any] = WeakSet()
+
+    def add(self, member: SupportsCount) -> None:
+        """Count the series of one more."""
+        self._members.add(member)
+
+    def discard(self, member: SupportsCount) -> None:
+        """Count the series of one less."""
+        self._members.discard(member)
+
+    def reached(self) -> bool:
+        """Tell whether there must be no more series."""
+        count: int = sum([member.count_series() for member in list(self._members)])
+        return count >= self.limit
+
+
+def warn_of_many(name: str, every: Sequence[Series]) -> None:
+    """Log that a collector has many series, and which of its labels makes most of them."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for series in every:
+        for label, value in series.pairs:
+            values[label].add(value)
+    label = max(values, key=lambda each: len(values[each]))
+    _logger.warning(
+        "%s has %d series: its label %r has %d values (max_series= sets a bound; logged once)",
+        name,
+        len(every),
+        label,
+        len(values[label]),
+    )
+
+
+class Ageing:
+    """Finds the series on which nothing is recorded any more.
+
+    Args:
+        after: Seconds without a measurement after which a series goes.
+
+    Raises:
+        TypeError: ``after`` is no number.
+        ValueError: It is not above 0.
+    """
+
+    def __init__(self, after: float) -> None:
+        if isinstance(after, bool) or not isinstance(after, (int, float)):
+            raise TypeError(f"expire_after must be a number of seconds, not {after!r}")
+        if not after > 0:
+            raise ValueError(f"expire_after must be above 0 s, not {after!r}")
+        self._after = after
+
+    def expired(self, every: Sequence[Any]) -> list[Any]:
+        """Return the series that are to go; the others begin a new age if they were recorded on.
+
+        Args:
+            every: Series of classes that ``watched`` has made.
+        """
+        now = monotonic()
+        old = []
+        for series in every:
+            if series.recorded:
+                series.recorded = False
+                series.age_from = now
+            elif now - series.age_from >= self._after:
+                old.append(series)
+        return old
+
+
+_RECORDING = ("inc", "dec", "add", "sub", "set", "observe", "load")
+_classes: dict[type, type] = {}
+
+
+def watched(cls: type[Series]) -> Any:
+    """Return a class of series that notes when something is recorded, so that others pay nothing for it.
+
+    Its instances have ``recorded``, ``age_from`` and ``revive``, a function that brings one back which has gone.
+    """
+    if cls not in _classes:
+        body: dict[str, Any] = {
+            name: _noting(getattr(cls, name)) for name in _RECORDING if hasattr(cls, name)
+        }
+        body |= {
+            "__slots__": (
+                "age_from",
+                "gone",
+                "recorded",
+                "revive",
+                *(() if cls.__weakrefoffset__ else ("__weakref__",)),
+            ),
+            "__doc__": cls.__doc__,
+            "__module__": cls.__module__,
+        }
+        _classes[cls] = type(cls.__name__, (cls,), body)
+    return _classes[cls]
+
+
+def start_ageing(series: Any, revive: Callable[[Any], None]) -> None:
+    """Begin the first age of a series.
+
+    Args:
+        series: Of a class that ``watched`` has made.
+        revive: Puts it back into its collector; called when something is recorded after it has gone.
+    """
+    series.recorded = True
+    series.gone = False
+    series.age_from = monotonic()
+    series.revive = revive
+
+
+def _noting(method: Callable[..., Any]) -> Callable[..., Any]:
+    def record(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = method(self, *args, **kwargs)
+        self.recorded = True
+        if self.gone:
+            self.revive(self)
+        return result
+
+    return record

@@ -1,0 +1,32 @@
+"""What has to be done before the values of a collector can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Problem(NamedTuple):
+    """What went wrong, and cost no series.
+
+    Attributes:
+        cause: ``raised`` or ``late``.
+        message: A sentence for the log.
+    """
+
+    cause: str
+    message: str
+
+
+class Chore(NamedTuple):
+    """Something to be done before each collection: in a worker thread, or on the event loop that serves.
+
+    Attributes:
+        name: Tells the chores of one collector apart.
+        run: Does it, in a worker thread.
+        functions: Those of which the coroutine functions are to be awaited, instead.
+    """
+
+    name: str
+    run: Callable[[], Sequence[Problem]] | None
+    functions: Any = None

@@ -1,0 +1,191 @@
+"""Histograms: observations counted in buckets, classic or native ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from time import time
+from typing import Any
+
+from otel_aioprom.exemplar import ExemplarFunction, ExemplarLabels, ExemplarSource
+from otel_aioprom.histogram import POS_INF, HistogramSeries, SampledHistogramSeries, check_bounds
+from otel_aioprom.histogram import Histogram as HistogramStore
+from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
+from otel_aioprom.kinds.measuring import Timing
+from otel_aioprom.recording_native import NativeHistogramSeries, SampledNativeSeries
+from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, Resolution, schema_of
+
+DEFAULT_BUCKETS: tuple[float, ...] = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    POS_INF,
+)
+
+
+class Histogram(Collector[HistogramSeries]):
+    """Observations counted by upper bound, such as seconds that requests took.
+
+    Args:
+        name: Metric name; ``_bucket``, ``_sum`` and ``_count`` are added to it.
+        doc: What is measured, in a sentence.
+        const_labels: Labels that every series has; ``le`` is not allowed.
+        buckets: Upper bounds, strictly ascending; ``inf`` is added when absent. ``None`` for native buckets alone.
+        native_bucket_factor: Count in native buckets too, each at most so many times as wide as the one before: 1.1 is
+            a good one. Formats without native histograms show the classic buckets alone.
+        native_max_buckets: When more native buckets than that hold observations, the histogram starts over, or
+            counts less finely; 0 for any number.
+        native_zero_threshold: Values up to it, of either sign, count as zero.
+        native_min_reset_duration: Seconds after which a histogram with too many buckets starts over; before that
+            it counts less finely. 0: it never starts over.
+        native_max_zero_threshold: Up to here the zero bucket may grow first.
+        exemplars: Asked for an exemplar with each observation that brings none; see ``Counter``.
+        registry: Registers the collector there on creation.
+        max_series: See ``Collector``.
+        expire_after: See ``Collector``.
+
+    Raises:
+        ValueError: The bounds are empty, do not ascend, or hold NaN; an option of native buckets has no such
+            value; there are neither classic nor native buckets; or as for ``Collector``.
+
+    Spec:
+        N7, E77.
+
+    Examples:
+        >>> seconds = Histogram("request_seconds", "Time to answer.", buckets=[0.1, 1])
+        >>> seconds.observe({}, 0.25)
+        >>> seconds.get({})
+        {0.1: 0, 1.0: 1, inf: 1, 'count': 1, 'sum': 0.25}
+    """
+
+    kind = MetricsTypes.histogram
+    _reserved = "le"
+    DEFAULT_BUCKETS = DEFAULT_BUCKETS
+    REPR_STR = "histogram"
+    SUM_KEY = "sum"
+    COUNT_KEY = "count"
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        const_labels: Mapping[str, object] | None = None,
+        buckets: Iterable[float] | None = DEFAULT_BUCKETS,
+        *,
+        native_bucket_factor: float | None = None,
+        native_max_buckets: int = 160,
+        native_zero_threshold: float = DEFAULT_ZERO_THRESHOLD,
+        native_min_reset_duration: float = 3600.0,
+        native_max_zero_threshold: float = 0.0,
+        exemplars: ExemplarFunction | None = None,
+        registry: SupportsRegister | None = None,
+        max_series: int | None = None,
+        expire_after: float | None = None,
+    ) -> None:
+        if buckets is None and native_bucket_factor is None:
+            raise ValueError("a histogram needs buckets, or native_bucket_factor")
+        self.upper_bounds = check_bounds([POS_INF] if buckets is None else buckets)
+        self._resolution = None
+        if native_bucket_factor is not None:
+            self._resolution = Resolution(
+                schema_of(native_bucket_factor),
+                native_zero_threshold,
+                native_max_buckets,
+                native_min_reset_duration,
+                native_max_zero_threshold,
+            )
+        self._source = None if exemplars is None else ExemplarSource(exemplars, name)
+        super().__init__(
+            name,
+            doc,
+            const_labels,
+            registry=registry,
+            max_series=max_series,
+            expire_after=expire_after,
+        )
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
+        common = (names, values, text, self.upper_bounds, time())
+        made: Any
+        if self._resolution is None:
+            plain = HistogramSeries if self._source is None else SampledHistogramSeries
+            made = self._class_for(plain)(*common)
+        else:
+            native = NativeHistogramSeries if self._source is None else SampledNativeSeries
+            made = self._class_for(native)(*common, self._resolution)
+        if self._source is not None:
+            made.source = self._source
+        series: HistogramSeries = made
+        return series
+
+    def observe(
+        self, labels: Labels | None, value: float, *, exemplar: ExemplarLabels | None = None
+    ) -> None:
+        """Count a value; NaN counts above every bound.
+
+        Args:
+            labels: Names and values.
+            value: What was observed.
+            exemplar: Labels that lead to it, such as a trace id; 128 code points together at most.
+
+        Raises:
+            TypeError: The value is no number.
+            InvalidLabelsError: A name is not allowed, or the exemplar is too long; nothing changes.
+        """
+        child = self._find(labels)
+        if child is None:
+            HistogramStore(POS_INF).observe(
+                value, exemplar
+            )  # what is refused leaves no series behind
+            child = self._create(labels)
+        if exemplar is None:
+            child.observe(value)
+        else:
+            child.observe(value, exemplar)
+
+    add = observe
+
+    def _check_stored(self, value: Any) -> None:
+        if self._resolution is not None:
+            raise TypeError(
+                f"{self.name} has native buckets, which cannot be set from classic ones"
+            )
+        if not isinstance(value, HistogramStore) or value.bounds != self.upper_bounds:
+            raise TypeError(
+                f"{self.name} stores histogram.Histogram objects with the bounds {self.upper_bounds}"
+            )
+
+    def _set_value(self, child: Any, value: Any) -> None:
+        *counts, total = value.snapshot()
+        child.load(counts, total)
+
+    def _get_value(self, child: Any) -> HistogramStore:
+        store: HistogramStore = child
+        return store
+
+    def time(self, labels: Labels | None = None) -> Timing:
+        """Observe the seconds that a block, or each call of a function, takes, by a monotonic clock.
+
+        Args:
+            labels: Labels of the series.
+
+        Returns:
+            A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What is
+            cancelled or raises is observed too.
+
+        Examples:
+            >>> seconds = Histogram("step_seconds", "Time of a step.")
+            >>> with seconds.time({"step": "load"}):
+            ...     pass
+            >>> seconds.get({"step": "load"})["count"]
+            1
+        """
+        return Timing(partial(self.observe, labels))

@@ -1,0 +1,219 @@
+"""Measuring code: blocks, and functions of every kind, as context managers and decorators.
+
+A plain function stays a plain function, a coroutine function a coroutine function; generators and
+asynchronous generators are measured from their first step to their end.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Measuring:
+    """Measures a block, with ``with`` or ``async with``, or each call of a function that it decorates.
+
+    One object measures one block at a time, and any number of calls. What happens at the end of a block happens however it
+    ends: by its last line, an exception, or a cancellation.
+    """
+
+    __slots__ = ()
+
+    def _again(self) -> Self:
+        """Return another one that measures alike."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, a coroutine function, a generator function or an asynchronous one."""
+        wrapper = functools.wraps(function)(_wrap(function, self._again))
+        return cast("Callable[P, R]", wrapper)
+
+
+class Timing(Measuring):
+    """Hands on how many seconds of a monotonic clock each block or call took.
+
+    Args:
+        observe: Takes the seconds.
+    """
+
+    __slots__ = ("_observe", "_start")
+
+    def __init__(self, observe: Callable[[float], object]) -> None:
+        self._observe = observe
+        self._start = 0.0
+
+    def _again(self) -> Timing:
+        return Timing(self._observe)
+
+    def __enter__(self) -> Self:
+        self._start = perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._observe(perf_counter() - self._start)
+
+
+class Progress(Measuring):
+    """Counts up at the beginning of each block or call, and down at its end.
+
+    Args:
+        up: Called at the beginning.
+        down: Called at the end.
+    """
+
+    __slots__ = ("_down", "_up")
+
+    def __init__(self, up: Callable[[], object], down: Callable[[], object]) -> None:
+        self._up = up
+        self._down = down
+
+    def _again(self) -> Progress:
+        return self
+
+    def __enter__(self) -> Self:
+        self._up()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._down()
+
+
+class Exceptions(Measuring):
+    """Counts the exceptions that leave blocks or calls.
+
+    Args:
+        count: Called for each.
+        types: Those that count. A generator that is closed and one that has ended raise none.
+    """
+
+    __slots__ = ("_count", "_types")
+
+    def __init__(
+        self,
+        count: Callable[[], object],
+        types: type[BaseException] | tuple[type[BaseException], ...],
+    ) -> None:
+        self._count = count
+        self._types = types if isinstance(types, tuple) else (types,)
+        if not self._types or not all(_is_exception_type(each) for each in self._types):
+            raise TypeError(f"types must be exception classes, not {types!r}")
+
+    def _again(self) -> Exceptions:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, self._types):
+            self._count()
+
+
+def _is_exception_type(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, BaseException)
+
+
+Make = Callable[[], Measuring]
+
+
+def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+        return _wrap_coroutine(function, make)
+    if inspect.isasyncgenfunction(function):
+        return _wrap_async_generator(function, make)
+    if inspect.isgeneratorfunction(function):
+        return _wrap_generator(function, make)
+    return _wrap_function(function, make)
+
+
+def _wrap_function(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with make():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _wrap_coroutine(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with make():
+            return await function(*args, **kwargs)
+
+    return call
+
+
+def _wrap_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with make():
+            return (yield from function(*args, **kwargs))
+
+    return call
+
+
+def _wrap_async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with make():
+            generator = function(*args, **kwargs)
+            try:
+                item = await anext(generator)
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        await generator.aclose()
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - the decorated generator's affair
+                        item = await generator.athrow(error)
+                    else:
+                        item = await generator.asend(sent)
+            except StopAsyncIteration:
+                return
+
+    return call

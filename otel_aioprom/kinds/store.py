@@ -1,0 +1,198 @@
+"""The series of one collector: found, made within bounds, forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from otel_aioprom.kinds.bounds import (
+    MANY,
+    OVERFLOW,
+    Ageing,
+    Bound,
+    start_ageing,
+    warn_of_many,
+)
+from otel_aioprom.labels import Pairs, check_labels, label_value, labels_text, wire_pairs
+from otel_aioprom.metricdict import FilledDict, MetricDict
+from otel_aioprom.model import Series
+
+Labels = Mapping[str, object]
+S = TypeVar("S", bound=Series)
+Make = Callable[[tuple[str, ...], tuple[str, ...], str], S]
+
+
+class SeriesStore(Generic[S]):
+    """Label sets with their series, within bounds.
+
+    Args:
+        name: The collector's, for the log.
+        const_labels: Labels that every series has.
+        reserved: A label name that none may have.
+        make: Makes a series of label names, values and text.
+        max_series: How many there may be; ``None`` for any number.
+        expire_after: Seconds without a measurement after which one is forgotten; ``None`` for never.
+
+    Attributes:
+        series: The mapping itself.
+        overflowed: How often a label set was asked for that there was no place for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        const_labels: Mapping[str, str],
+        reserved: str | None,
+        make: Make[S],
+        max_series: int | None = None,
+        expire_after: float | None = None,
+    ) -> None:
+        self._name = name
+        self._const_labels = const_labels
+        self._reserved = reserved
+        self._make = make
+        self.series: MetricDict[S] = MetricDict(const_labels)
+        self.overflowed = 0
+        self._warned = False
+        self._max_series = max_series
+        self._expire_after = expire_after
+        self._ageing = None if expire_after is None else Ageing(expire_after)
+        self._gone: WeakValueDictionary[Any, S] = WeakValueDictionary()
+        # Re-entrant, for signal handlers and finalizers may record in the middle of anything.
+        self._creating = threading.RLock()
+        self._sweep_at = MANY
+        self.bounds: list[Bound] = []
+        if max_series is not None:
+            bound = Bound(max_series)
+            bound.add(self)
+            self.bounds.append(bound)
+
+    def empty(self) -> SeriesStore[S]:
+        """Return another store of this kind, without series and without the bounds of registries."""
+        return SeriesStore(
+            self._name,
+            self._const_labels,
+            self._reserved,
+            self._make,
+            self._max_series,
+            self._expire_after,
+        )
+
+    def count_series(self) -> int:
+        """Return how many series there are."""
+        return len(self.series)
+
+    def create(self, given: Labels | None) -> S:
+        """Find a series under another spelling of its labels, or make it.
+
+        Returns:
+            The series; that of what overflows, if there must be no more.
+
+        Raises:
+            TypeError: ``given`` is no mapping.
+            InvalidLabelsError: A name is not allowed; nothing is stored.
+        """
+        labels = {} if given is None else given
+        check_labels(labels, self._reserved)
+        if not self.bounds and self._ageing is None:
+            found = self._add(labels)
+        else:
+            with self._creating:
+                found = self._create_within_bounds(labels)
+        if not self._warned and not self.bounds and len(self.series) >= MANY:
+            self._warned = True
+            warn_of_many(self._name, self.series.snapshot())
+        return found
+
+    def _create_within_bounds(self, labels: Labels) -> S:
+        found = self.series.find(labels)
+        if found is not None:
+            return found
+        gone = self._gone.get(wire_pairs(labels, self._const_labels))
+        if gone is not None:
+            self._revive(gone)
+            return gone
+        if len(self.series) >= self._sweep_at:  # also where nobody ever asks for the series
+            self.sweep()
+            self._sweep_at = max(MANY, 2 * len(self.series))
+        if any(bound.reached() for bound in self.bounds):
+            self.overflowed += 1
+            return self._add(OVERFLOW)
+        return self._add(labels)
+
+    def _add(self, labels: Labels) -> S:
+        def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
+            wire = wire_pairs(labels, self._const_labels)
+            if len(wire) != len(names):  # constant labels, or one with an empty value
+                names, values = (
+                    tuple([name for name, _ in wire]),
+                    tuple([value for _, value in wire]),
+                )
+            return self._made(names, values, labels_text(wire))
+
+        return self.series.add(labels, make)
+
+    def _made(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> S:
+        made = self._make(names, values, text)
+        if self._ageing is not None:
+            start_ageing(made, self._revive)
+        return made
+
+    def sweep(self) -> None:
+        """Forget the series that are too old."""
+        if self._ageing is None:
+            return
+        for series in self._ageing.expired(self.series.snapshot()):
+            with self._creating:
+                self.series.pop(dict(series.pairs), None)
+                self._gone[series.pairs] = series
+            series.gone = True
+            if series.recorded:  # meanwhile, by somebody who has not seen that it has gone
+                self._revive(series)
+
+    def _revive(self, series: Any) -> None:
+        with self._creating:
+            series.gone = False
+            self.series.setdefault(dict(series.pairs), series)
+
+    def remove(self, labels: Labels | None) -> None:
+        """Forget a series.
+
+        Raises:
+            KeyError: There is none.
+        """
+        del self.series[labels]
+
+    def remove_matching(self, labels: Labels) -> int:
+        """Forget all series that have these labels, among others; return how many.
+
+        Raises:
+            TypeError: ``labels`` is no mapping.
+        """
+        if not isinstance(labels, Mapping):
+            raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+        keys = [key for key, series in self.series.entries() if has_labels(series.pairs, labels)]
+        return sum([self.series.pop(key, None) is not None for key in keys])
+
+    def clear(self) -> None:
+        """Forget all series."""
+        self.series.clear()
+
+    def fill(self, series: Sequence[S]) -> None:
+        """Replace all series at once by others, which have no bounds."""
+        self.series = FilledDict(series)
+
+    def take(self, other: SeriesStore[S]) -> None:
+        """Replace all series at once by those of another store, which is not used any more."""
+        for series in other.series.values() if self._ageing is not None else ():
+            start_ageing(series, self._revive)
+        self.series = other.series
+        self.overflowed += other.overflowed
+
+
+def has_labels(pairs: Pairs, wanted: Labels) -> bool:
+    """Tell whether a label set has some labels; an empty value stands for one that is absent."""
+    had = dict(pairs)
+    return all(had.get(name, "") == label_value(value) for name, value in wanted.items())

@@ -1,0 +1,74 @@
+"""What collectors need before each collection, as sources without families: done where user code may run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from otel_aioprom.faults import Fault
+from otel_aioprom.kinds.chores import Chore, Problem
+from otel_aioprom.kinds.functions import Asked, Functions
+
+
+class Upkeep:
+    """Does a chore of a collector in a worker thread.
+
+    Args:
+        name: The collector's.
+        chore: What is to be done.
+    """
+
+    well_formed = True
+    restarts = True
+
+    def __init__(self, name: str, chore: Chore) -> None:
+        self.name = name
+        self._run = chore.run
+
+    def collect(self) -> list[Fault]:
+        """Do it, and tell what went wrong; see ``SupportsCollect``."""
+        return _faults(self.name, () if self._run is None else self._run())
+
+
+class AsyncUpkeep:
+    """Awaits the coroutine functions of a collector, all at once, and gives each its time.
+
+    Args:
+        name: The collector's.
+        functions: Its functions.
+    """
+
+    well_formed = True
+    restarts = True
+    timeout = float("inf")  # each function has its own
+
+    def __init__(self, name: str, functions: Functions) -> None:
+        self.name = name
+        self._functions = functions
+
+    async def collect(self) -> list[Fault]:
+        """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
+        found = await asyncio.gather(*map(self._wait_for, self._functions.to_await()))
+        return _faults(self.name, [problem for problem in found if problem is not None])
+
+    async def _wait_for(self, asked: Asked) -> Problem | None:
+        if not self._functions.begin(asked):
+            return asked.late("has not returned yet")
+        try:
+            value = await asyncio.wait_for(asked.function(), asked.timeout)
+        except asyncio.TimeoutError:
+            return asked.late(f"took more than {asked.timeout} s")
+        except Exception as error:  # noqa: BLE001 - one bad function costs its own value
+            return asked.raised(error)
+        finally:
+            asked.busy = False
+        return self._functions.take(asked, value)
+
+
+def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
+    """Return a source that does a chore."""
+    return Upkeep(name, chore) if chore.functions is None else AsyncUpkeep(name, chore.functions)
+
+
+def _faults(name: str, problems: Sequence[Problem]) -> list[Fault]:
+    return [Fault(problem.cause, name, problem.message, lost=False) for problem in problems]
