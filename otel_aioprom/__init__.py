@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from otel_aioprom.blocking import BlockingPusher as BlockingPusher
     from otel_aioprom.collectors import Collector as Collector
     from otel_aioprom.collectors import Counter as Counter
+    from otel_aioprom.collectors import Enum as Enum
     from otel_aioprom.collectors import Gauge as Gauge
     from otel_aioprom.collectors import Histogram as Histogram
+    from otel_aioprom.collectors import Info as Info
     from otel_aioprom.collectors import MetricsTypes as MetricsTypes
+    from otel_aioprom.collectors import StateSet as StateSet
     from otel_aioprom.collectors import Summary as Summary
     from otel_aioprom.credentials import BasicAuth as BasicAuth
     from otel_aioprom.credentials import BearerAuth as BearerAuth
@@ -46,8 +49,10 @@ _HOMES = {
     "Collector": "collectors",
     "CollectorRegistry": "registry",
     "Counter": "collectors",
+    "Enum": "collectors",
     "Gauge": "collectors",
     "Histogram": "collectors",
+    "Info": "collectors",
     "MetricsTypes": "collectors",
     "PrometheusMetricReader": "otel.reader",
     "PushMetricExporter": "push_exporter",
@@ -56,6 +61,7 @@ _HOMES = {
     "RemoteWriter": "remote_write.writer",
     "Retry": "retrying",
     "Service": "service",
+    "StateSet": "collectors",
     "Summary": "collectors",
     "async_render": "renderer",
     "count_exceptions": "decorators",

@@ -1,4 +1,4 @@
-"""The native collectors: Counter, Gauge, Histogram and Summary.
+"""The native collectors: Counter, Gauge, Histogram, Summary, Info, StateSet and Enum.
 
 Labels come first in every call and may be left out where nothing follows them. Code that records often binds
 its series once, ``child = counter.labels({"path": "/"})``, and calls ``child.inc()``.
@@ -10,6 +10,7 @@ from otel_aioprom.histogram import POS_INF
 from otel_aioprom.kinds.base import Collector, MetricsTypes
 from otel_aioprom.kinds.histograms import DEFAULT_BUCKETS, Histogram
 from otel_aioprom.kinds.numeric import Counter, Gauge
+from otel_aioprom.kinds.states import Enum, Info, StateSet
 from otel_aioprom.kinds.summaries import DEFAULT_INVARIANTS, Summary
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "POS_INF",
     "Collector",
     "Counter",
+    "Enum",
     "Gauge",
     "Histogram",
+    "Info",
     "MetricsTypes",
+    "StateSet",
     "Summary",
 ]

@@ -37,8 +37,8 @@ class SupportsCollect(Protocol):
         Called in a worker thread, or in the thread of whoever renders; never twice at once.
         Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
-        formed says so by an attribute ``well_formed``, and is spared the check. One whose calls may overlap has an
-        attribute ``restarts``: if a call is late, the next one does not wait for it.
+        formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
+        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it.
         """
 
 
@@ -86,6 +86,7 @@ class Feed:
     def __init__(self, source: Any) -> None:
         self._source = source
         self._well_formed = getattr(source, "well_formed", False)
+        self._is_upkeep = getattr(source, "upkeep", False)
         self._owners: Owners = {}
         self.names: set[str] = set()
         self._take_off()
@@ -146,15 +147,16 @@ class Feed:
             timeout: Seconds that were waited.
         """
         if not future.done():
-            if getattr(self._source, "restarts", False):
+            if self._is_upkeep:
                 self._take_off()
             return self._nothing("late", f"no answer within {timeout} s")
         error = future.exception()  # an exit or a cancellation, which are no exceptions
         return future.result() if error is None else self._nothing("raised", f"it raised {error!r}")
 
     def _nothing(self, cause: str, reason: str) -> Collected:
-        message = f"{reason}; nothing of this source is shown"
-        return Collected((), [Fault(cause, self._source.name, message)], complete=False)
+        rest = "values may be old" if self._is_upkeep else "nothing of this source is shown"
+        fault = Fault(cause, self._source.name, f"{reason}; {rest}", lost=not self._is_upkeep)
+        return Collected((), [fault], complete=False)
 
 
 class AsyncFeed(Feed):

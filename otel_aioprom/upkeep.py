@@ -19,7 +19,7 @@ class Upkeep:
     """
 
     well_formed = True
-    restarts = True
+    upkeep = True
 
     def __init__(self, name: str, chore: Chore) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class AsyncUpkeep:
     """
 
     well_formed = True
-    restarts = True
+    upkeep = True
     timeout = float("inf")  # each function has its own
 
     def __init__(self, name: str, functions: Functions) -> None:

@@ -1,0 +1,302 @@
+"""Info, StateSet and Enum: facts and states, as series of ones and zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
+from otel_aioprom.labels import check_labels, label_value, labels_text
+from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.series import NumberSeries
+
+
+class FactsSeries(Series):
+    """The facts about one label set; what is exposed of them never changes, other facts make another series.
+
+    Args:
+        names: Label names, sorted.
+        values: Their values.
+        text: Both as exposition text.
+    """
+
+    __slots__ = ("facts", "names", "shown", "text", "values", "wire")
+
+    def __init__(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> None:
+        self.names = names
+        self.values = values
+        self.text = text
+        self.wire = None
+        self.facts: dict[str, str] = {}
+        self.shown: Sequence[Series] = ()
+
+    def get(self) -> dict[str, str]:
+        """Return the facts."""
+        return dict(self.facts)
+
+    def set(self, facts: Mapping[str, object]) -> None:
+        """Replace the facts.
+
+        Raises:
+            TypeError: They are no mapping.
+            InvalidLabelsError: A name is not allowed, or a label of the series has it.
+        """
+        check_labels(facts, None)
+        for name in facts:
+            if name in self.names:
+                raise InvalidLabelsError(facts, f"{name!r} is a label of the series already")
+        self.facts = {name: label_value(value) for name, value in facts.items()}
+        self.shown = [_number((*self.pairs, *self.facts.items()), 1)]
+
+
+class StatesSeries(Series):
+    """The states of one label set; what is exposed of them is made anew when somebody looks after a change.
+
+    Args:
+        names: Label names, sorted.
+        values: Their values.
+        text: Both as exposition text.
+        label: The label that names the state: the metric's name.
+        states: All of them.
+        single: One of them holds at any time, the first one at the beginning.
+    """
+
+    __slots__ = ("_label", "_on", "_shown", "_single", "_state", "names", "text", "values", "wire")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        label: str,
+        states: tuple[str, ...],
+        *,
+        single: bool,
+    ) -> None:
+        self.names = names
+        self.values = values
+        self.text = text
+        self.wire = None
+        self._label = label
+        self._single = single
+        self._state = states[0]
+        self._on = dict.fromkeys(states, False)
+        self._shown: tuple[dict[str, bool], Sequence[Series]] = ({}, ())
+
+    @property
+    def shown(self) -> Sequence[Series]:
+        """What is exposed: a series for each state, all of one moment."""
+        found, shown = self._shown
+        now = self._holding()
+        if now != found:
+            shown = [
+                _number((*self.pairs, (self._label, state)), int(on)) for state, on in now.items()
+            ]
+            self._shown = now, shown
+        return shown
+
+    def _holding(self) -> dict[str, bool]:
+        if not self._single:
+            return self._on.copy()
+        holds = self._state
+        return {state: state == holds for state in self._on}
+
+    def get(self) -> Any:
+        """Return the state that holds, or all states and whether they hold."""
+        return self._state if self._single else self._on.copy()
+
+    def set(self, state: str, on: bool = True) -> None:
+        """Say that a state holds, or that it does not; of an enumeration, the others do not hold then.
+
+        Raises:
+            ValueError: There is no such state, or an enumeration would be left without any.
+        """
+        if state not in self._on:
+            raise ValueError(f"the states are {', '.join(self._on)}, and {state!r} is none")
+        if self._single and not on:
+            raise ValueError("an enumeration is always in a state: set the one that holds")
+        # One assignment each, so that threads that set others lose nothing.
+        if self._single:
+            self._state = state
+        else:
+            self._on[state] = bool(on)
+
+
+def _number(pairs: Iterable[tuple[str, str]], value: int) -> NumberSeries:
+    labels = tuple(sorted(pairs))
+    names, values = tuple([name for name, _ in labels]), tuple([text for _, text in labels])
+    return NumberSeries(names, values, labels_text(labels), value)
+
+
+class Info(Collector[FactsSeries]):
+    """Facts that hardly ever change, such as a version: a series of the value 1, with the facts as labels.
+
+    Args:
+        name: Metric name; ``_info`` is added to it when it does not end so.
+        doc: What the facts are about, in a sentence.
+        const_labels: Labels that every series has.
+        registry: Registers the collector there on creation.
+        max_series: See ``Collector``.
+        expire_after: See ``Collector``.
+
+    Examples:
+        >>> build = Info("build", "What runs here.")
+        >>> build.set({}, {"version": "1.2", "commit": "c0ffee"})
+        >>> build.get()
+        {'version': '1.2', 'commit': 'c0ffee'}
+    """
+
+    kind = MetricsTypes.gauge
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        const_labels: Mapping[str, object] | None = None,
+        *,
+        registry: SupportsRegister | None = None,
+        max_series: int | None = None,
+        expire_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            name if name.endswith("_info") else f"{name}_info",
+            doc,
+            const_labels,
+            registry=registry,
+            max_series=max_series,
+            expire_after=expire_after,
+        )
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> FactsSeries:
+        made: FactsSeries = self._class_for(FactsSeries)(names, values, text)
+        return made
+
+    def set(self, labels: Labels | None, facts: Mapping[str, object]) -> None:
+        """Replace the facts about a label set.
+
+        Args:
+            labels: Names and values; ``{}`` where there is one set of facts.
+            facts: Names and values.
+
+        Raises:
+            TypeError: ``labels`` or ``facts`` is no mapping.
+            InvalidLabelsError: A name is not allowed, or is among the labels and the facts.
+        """
+        child = self._find(labels)
+        if child is None:
+            probe = FactsSeries(tuple(map(str, labels or {})), (), "")
+            probe.names = (*probe.names, *self.const_labels)
+            probe.set(facts)  # what is refused leaves no series behind
+            child = self._create(labels)
+        child.set(facts)
+
+    def _check_stored(self, value: Any) -> None:
+        check_labels(value, None)
+
+    def family(self) -> MetricFamily:
+        """Return the metric family as it stands now."""
+        return _family(self, "info")
+
+
+class StateSet(Collector[StatesSeries]):
+    """States of which any number may hold, each a series of the value 1 or 0 with the state as a label.
+
+    Args:
+        name: Metric name, and name of the label that tells the state.
+        doc: What the states are about, in a sentence.
+        states: All that there are.
+        const_labels: Labels that every series has.
+        registry: Registers the collector there on creation.
+        max_series: See ``Collector``; a label set counts as one.
+        expire_after: See ``Collector``.
+
+    Raises:
+        ValueError: There are no states, or one comes twice; or as for ``Collector``.
+
+    Examples:
+        >>> features = StateSet("features", "What is switched on.", ["search", "chat"])
+        >>> features.set({}, "chat", True)
+        >>> features.get()
+        {'search': False, 'chat': True}
+    """
+
+    kind = MetricsTypes.gauge
+    _single = False
+
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        states: Iterable[str],
+        const_labels: Mapping[str, object] | None = None,
+        *,
+        registry: SupportsRegister | None = None,
+        max_series: int | None = None,
+        expire_after: float | None = None,
+    ) -> None:
+        self.states = tuple([label_value(state) for state in states])
+        if not self.states or len({*self.states}) < len(self.states) or "" in self.states:
+            raise ValueError(f"states must be different texts, at least one: {self.states}")
+        self._label = name
+        super().__init__(
+            name,
+            doc,
+            const_labels,
+            registry=registry,
+            max_series=max_series,
+            expire_after=expire_after,
+        )
+
+    @property
+    def _reserved(self) -> str | None:  # type: ignore[override]
+        return self._label
+
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> StatesSeries:
+        made: StatesSeries = self._class_for(StatesSeries)(
+            names, values, text, self._label, self.states, single=self._single
+        )
+        return made
+
+    def _probe(self) -> StatesSeries:
+        return StatesSeries((), (), "", self._label, self.states, single=self._single)
+
+    def set(self, labels: Labels | None, state: str, on: bool = True) -> None:
+        """Say that a state holds, or that it does not.
+
+        Raises:
+            ValueError: There is no such state.
+            InvalidLabelsError: A label name is not allowed.
+        """
+        child = self._find(labels)
+        if child is None:
+            self._probe().set(state, on)  # what is refused leaves no series behind
+            child = self._create(labels)
+        child.set(state, on)
+
+    def _check_stored(self, value: Any) -> None:
+        self._probe().set(value)
+
+    def family(self) -> MetricFamily:
+        """Return the metric family as it stands now, all states of a label set of one moment."""
+        return _family(self, "stateset")
+
+
+class Enum(StateSet):
+    """States of which one holds at any time; the first one until another is set.
+
+    Arguments and errors are those of ``StateSet``.
+
+    Examples:
+        >>> phase = Enum("phase", "What it is at.", ["starting", "running", "stopping"])
+        >>> phase.set({}, "running")
+        >>> phase.get()
+        'running'
+    """
+
+    _single = True
+
+
+def _family(collector: Collector[Any], kind: str) -> MetricFamily:
+    shown = [one for series in collector._store.series.snapshot() for one in series.shown]  # noqa: SLF001
+    return MetricFamily(collector.name, kind, collector.doc, "", shown)
