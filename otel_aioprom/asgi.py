@@ -51,8 +51,8 @@ class MetricsApp:
             await _turn_away(receive, send)
 
     async def _serve(self, scope: Scope, send: Send) -> None:
-        # A response that is left unfinished makes the server cut the connection; an exception would be logged as an error
-        # of the application.
+        # There is no other way to give a response up. The server closes the connection when what it holds has left, and
+        # may log that the response is incomplete; an exception would be logged with its trace.
         with suppress(SlowReaderError):
             async with self._scraper.scrape(_scrape_request(scope)) as answer:
                 await _send(answer, send, body=scope["method"] != "HEAD")
@@ -87,15 +87,23 @@ class MetricsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
-        mine = scope["type"] == "http" and scope["path"].rstrip("/") == self._path
+        mine = scope["type"] == "http" and _path_below_root(scope).rstrip("/") == self._path
         await (self._metrics if mine else self._app)(scope, receive, send)
+
+
+def _path_below_root(scope: Scope) -> str:
+    """Return the path as the application sees it: servers and mounts put their root in front."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def _scrape_request(scope: Mapping[str, Any]) -> ScrapeRequest:
     headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), errors="replace")
+    text = scope.get("query_string", b"").decode("latin-1")
+    query = parse_qs(text, keep_blank_values=True, errors="replace")
     return ScrapeRequest(
         method=scope["method"],
         accept=headers.get("accept", ()),

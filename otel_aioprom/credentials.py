@@ -43,6 +43,9 @@ class Authenticator(Protocol):
             SecretError: The secret cannot be read at present, so that nobody may pass.
         """
 
+    def remembers(self, authorization: str | None) -> bool:
+        """Tell whether ``check`` would answer at once, though it is slow as a rule."""
+
 
 class FileSignature(NamedTuple):
     """What changes when a file is written or replaced, also behind a symbolic link."""
@@ -114,6 +117,10 @@ class BasicAuth:
         same_password = hmac.compare_digest(_digest(password), expected)
         return (same_name & same_password) and given is not None
 
+    def remembers(self, authorization: str | None) -> bool:
+        """Tell that each check is quick; see ``Authenticator``."""
+        return True
+
     def header(self) -> str:
         """Return the ``Authorization`` header that shows name and password to another server.
 
@@ -160,6 +167,10 @@ class BearerAuth:
         expected = self._secret.digest()
         given = _after_scheme(authorization, "bearer")
         return hmac.compare_digest(_digest(given or b""), expected) and given is not None
+
+    def remembers(self, authorization: str | None) -> bool:
+        """Tell that each check is quick; see ``Authenticator``."""
+        return True
 
     def header(self) -> str:
         """Return the ``Authorization`` header that shows the token to another server.

@@ -90,6 +90,8 @@ def _summary(names: tuple[str, ...], values: tuple[str, ...], text: str, value: 
         (float(key), coerce_number(item)) for key, item in value.items() if not isinstance(key, str)
     ]
     total, count = coerce_number(value["sum"]), int(value["count"])
+    if count < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
+        raise ValueError("quantiles must lie between 0 and 1, and the count must not be negative")
     return SummaryPoint(names, values, text, count, total, sorted(quantiles))
 
 

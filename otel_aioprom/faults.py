@@ -26,12 +26,14 @@ class Fault(NamedTuple):
         subject: What it is about: the name of a metric or of a source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.
+        quiet: A stranger can bring it about, so that it is no news for the log.
     """
 
     cause: str
     subject: str
     message: str
     lost: bool = True
+    quiet: bool = False
 
 
 class FaultLog:
@@ -47,6 +49,9 @@ class FaultLog:
         """Count a fault if it lost something; log it unless it was logged before."""
         if fault.lost:
             self._dropped.inc({"cause": fault.cause})
+        if fault.quiet:
+            _logger.debug("%s: %s", fault.subject, fault.message)
+            return
         key = (fault.cause, fault.subject)
         # The bound keeps names that strangers can make up from filling the memory, or the log.
         if key not in self._logged and len(self._logged) < _REMEMBERED:

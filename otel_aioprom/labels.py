@@ -134,9 +134,10 @@ def help_text(doc: str, *, quotes: bool = False) -> str:
     return encodable(doc).translate(_ESCAPES if quotes else _HELP_ESCAPES)
 
 
-def _free(name: str) -> str:
-    """Leave the metric's own name alone: a server refuses a whole response for a label that takes it (M43, E65)."""
-    return "exported___name__" if name == "__name__" else name
+def escaped_name(name: str, scheme: Escaping) -> str:
+    """Escape the name of a label; the metric's own name is left alone: a server refuses a whole response for a label that takes it (M43, E65)."""
+    escaped = escape_label_name(name, scheme)
+    return "exported___name__" if escaped == "__name__" else escaped
 
 
 def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
@@ -158,7 +159,7 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
     """
     joined: dict[str, str] = {}
     for name, value in pairs:
-        escaped = _free(escape_label_name(name, scheme))
+        escaped = escaped_name(name, scheme)
         joined[escaped] = f"{joined[escaped]};{value}" if escaped in joined else value
     return tuple(joined.items())
 
@@ -177,7 +178,7 @@ def exemplar_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
     given = list(pairs)
     ids = tuple([pair for pair in given if pair[0] in _IDS])
     taken = {name for name, _ in ids}
-    others = [pair for pair in given if escape_label_name(pair[0], scheme) not in taken]
+    others = [p for p in given if p[0] and escape_label_name(p[0], scheme) not in taken]
     every = (*ids, *escaped_pairs(others, scheme))
     return every if exemplar_length(every) <= EXEMPLAR_LIMIT else ids
 

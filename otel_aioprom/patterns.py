@@ -58,11 +58,15 @@ class Patterns:
             raise ValueError(f"unknown {unknown!r}: only 'included' and 'excluded' are known")
         return cls(option.get("included"), option.get("excluded"))
 
-    def matches(self, name: str) -> bool:
-        """Tell whether a name is selected."""
-        if self._excluded is not None and self._excluded.fullmatch(name):
+    def matches(self, *spellings: str) -> bool:
+        """Tell whether a name is selected.
+
+        Args:
+            *spellings: All that the name may be called: one that is excluded is enough to leave it out.
+        """
+        if self._excluded is not None and any(map(self._excluded.fullmatch, spellings)):
             return False
-        return self._included is None or self._included.fullmatch(name) is not None
+        return self._included is None or any(map(self._included.fullmatch, spellings))
 
 
 def _compiled(option: str, patterns: Sequence[str] | None) -> re.Pattern[str] | None:

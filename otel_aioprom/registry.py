@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from weakref import WeakSet
 
@@ -28,6 +29,7 @@ from otel_aioprom.sources import (
     make_feed,
 )
 from otel_aioprom.upkeep import make_upkeep
+from otel_aioprom.workers import MANY_FAMILIES, in_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,32 +187,44 @@ class CollectorRegistry:
                 self._owners.pop(name, None)
             self._mirror.forget(alone)
 
-    def gather(self, timeout: float | None = None) -> Gathering:
+    def gather(self, timeout: float | None = None, *, hasty: bool = False) -> Gathering:
         """Collect everything, and wait for it in the calling thread.
 
         Args:
             timeout: Seconds after which sources that have not answered are left out as late. Each then runs in
                 a thread of its own, as in ``async_gather``; ``None`` asks them one by one in the calling thread.
+            hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         if timeout is None:
             return self._assemble({feed: feed.collect() for feed in self._asked()})
         asked = {feed: feed.flight.join() for feed in self._asked()}
-        wait(asked.values(), timeout)
-        return self._assemble({feed: feed.outcome(asked[feed], timeout) for feed in asked})
+        wait(asked.values(), None if timeout == inf else timeout)
+        return self._assemble(
+            {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
+        )
 
-    async def async_gather(self, timeout: float) -> Gathering:
+    async def async_gather(self, timeout: float, *, hasty: bool = False) -> Gathering:
         """Collect everything without holding the event loop.
 
         Each source runs in a thread of its own, shared with all who ask at the same time.
 
         Args:
             timeout: Seconds after which sources that have not answered are left out as late.
+            hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
-        asked = {feed: feed.flight.join() for feed in self._asked()}
+        asked = {feed: feed.ask() for feed in self._asked()}
         if asked:
-            waiting = [asyncio.wrap_future(future) for future in asked.values()]
-            await asyncio.wait(waiting, timeout=timeout)
-        return self._assemble({feed: feed.outcome(asked[feed], timeout) for feed in asked})
+            await asyncio.wait(asked.values(), timeout=None if timeout == inf else timeout)
+        answers = {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
+        if self._is_much(answers):
+            return await in_worker(self._assemble, answers)
+        return self._assemble(answers)
+
+    def _is_much(self, answers: Mapping[Feed, Collected]) -> bool:
+        """Tell whether putting the parts together takes longer than an event loop may be held."""
+        parts = [answer.families for answer in answers.values() if answer.families]
+        count = len(self._collectors) + sum(map(len, parts))
+        return count > MANY_FAMILIES or len(parts) > 1
 
     def report(self, faults: Iterable[Fault]) -> None:
         """Count what was left out of a response, and log it once."""
@@ -244,7 +258,7 @@ class CollectorRegistry:
         return found
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
-        """Put the parts together; cheap, for it runs on the event loop: series are not looked at."""
+        """Put the parts together; of one source alone, series are not looked at."""
         with self._lock:
             # A source that was removed while it was asked has nothing to say any more.
             own = [

@@ -12,6 +12,7 @@ from otel_aioprom.formats import IFormatter
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.negotiator import negotiate
 from otel_aioprom.registry import CollectorRegistry, Gathering
+from otel_aioprom.workers import MANY_FAMILIES, MANY_SERIES, in_worker
 
 OnError = Literal["continue", "fail"]
 """What to do when something must be left out: serve the rest, or raise."""
@@ -112,7 +113,7 @@ async def async_render(
     """
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
-    chunks = encode(registry, await registry.async_gather(timeout), formatter, on_error)
+    chunks = await async_encode(registry, await registry.async_gather(timeout), formatter, on_error)
     return b"".join([piece async for piece in in_pieces(chunks)]), formatter.get_headers()
 
 
@@ -152,6 +153,27 @@ def encode(
     if on_error == "fail":
         Gathering(families, [*gathering.faults, *faults]).insist()
     return formatter.encode(families)
+
+
+async def async_encode(
+    registry: CollectorRegistry,
+    gathering: Gathering,
+    formatter: IFormatter,
+    on_error: OnError,
+    select: Select | None = None,
+) -> Iterator[bytes]:
+    """Start to write a collection as ``encode`` does, without holding the event loop for names that must be escaped, or for many families."""
+    if not _is_much(gathering, formatter):
+        return encode(registry, gathering, formatter, on_error, select)
+    return await in_worker(encode, registry, gathering, formatter, on_error, select)
+
+
+def _is_much(gathering: Gathering, formatter: IFormatter) -> bool:
+    if len(gathering.families) > MANY_FAMILIES:
+        return True
+    if formatter.escaping == "allow-utf-8":
+        return False
+    return sum([len(each.series) for each in gathering.families if each.utf8]) > MANY_SERIES
 
 
 async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:

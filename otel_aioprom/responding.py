@@ -25,6 +25,7 @@ else:  # no generic class before Python 3.11
 _logger = logging.getLogger(__name__)
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # to linger, for no time at all
+_PAGE_TIMEOUT = 10.0  # seconds
 _MALFORMED = "a malformed request was refused: %s"
 
 _TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -81,6 +82,27 @@ async def send(
     except SlowReaderError:
         _cut_off(request)
         raise
+
+
+async def deliver(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Send a page; a client that takes nothing of it for too long is cut off.
+
+    Args:
+        request: What to answer.
+        response: The page, nothing of which has left.
+
+    Raises:
+        SlowReaderError: The client was cut off.
+    """
+    try:
+        with Patience(_PAGE_TIMEOUT) as patience:
+            await patience.wait(response.prepare(request))
+            await patience.wait(response.write_eof())
+    except SlowReaderError:
+        _cut_off(request)
+        raise
+    except ConnectionError:
+        _logger.debug("the client went away before it was answered")
 
 
 async def _send(

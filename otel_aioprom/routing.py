@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from aiohttp import web
 
+from otel_aioprom.errors import SlowReaderError
+from otel_aioprom.responding import deliver
 from otel_aioprom.scrape import ALLOWED_METHODS
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -29,14 +32,15 @@ class Pages:
         self._headers = headers
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer with the page, or with 404."""
+        """Answer with the page, or with 404; who reads none of it is cut off."""
         try:
             response = await self._page(request)
         except web.HTTPException as error:
-            error.headers.update(self._headers())
-            raise
+            response = web.Response(status=error.status, body=error.body, headers=error.headers)
         if not response.prepared:
             response.headers.update(self._headers())
+            with suppress(SlowReaderError):
+                await deliver(request, response)
         return response
 
     async def _page(self, request: web.BaseRequest) -> web.StreamResponse:

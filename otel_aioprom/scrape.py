@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -23,10 +24,11 @@ from otel_aioprom.faults import Fault
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
 from otel_aioprom.patterns import Patterns
-from otel_aioprom.registry import CollectorRegistry, Gathering
+from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import (
     DEFAULT_TIMEOUT,
     OnError,
+    async_encode,
     check_escaping,
     check_on_error,
     encode,
@@ -40,9 +42,14 @@ _logger = logging.getLogger(__name__)
 
 ALLOWED_METHODS = ("GET", "HEAD")
 
+_SOON = {"Retry-After": "1"}
+_MOST_CHECKS = (
+    20  # wait for the one thread that checks slow credentials; they are mostly wrong ones
+)
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _MARGIN = 0.5
 """Seconds that a response needs to get back to a client that waits only so long."""
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 class ScrapeOptions(TypedDict, total=False):
@@ -67,6 +74,7 @@ class _Plan:
     formatter: IFormatter
     coding: str | None
     timeout: float
+    hasty: bool  # the client waits less long than we would
     selection: Selection
 
     def headers(self) -> dict[str, str]:
@@ -93,7 +101,7 @@ class Scraper:
 
     Raises:
         ValueError: An option has no such value.
-        TypeError: Patterns are no list of texts.
+        TypeError: Patterns are no list of texts, or ``auth`` is nothing that checks credentials.
     """
 
     def __init__(
@@ -115,6 +123,8 @@ class Scraper:
         _check_seconds("send_timeout", send_timeout)
         if max_concurrent is not None and max_concurrent < 1:
             raise ValueError(f"max_concurrent must be 1 or more, or None, not {max_concurrent!r}")
+        if auth is not None and not callable(getattr(auth, "check", None)):
+            raise TypeError(f"auth must be BasicAuth or BearerAuth, not {type(auth).__name__}")
         self._registry = registry
         self._on_error = check_on_error(on_error)
         self._timeout = timeout
@@ -126,6 +136,7 @@ class Scraper:
         self._auth = auth
         self._self_metrics = self_metrics
         self._busy = GaugeSeries()
+        self._checking = GaugeSeries()
 
     @asynccontextmanager
     async def scrape(self, request: ScrapeRequest) -> AsyncIterator[ScrapeResponse]:
@@ -142,14 +153,16 @@ class Scraper:
         Spec:
             E4, E57 to E62.
         """
+        refused = await self.authorize(request.authorization)
         with self._measured() as measure:
-            yield measure(await self._answer(request))
+            yield measure(refused or await self._answer(request))
 
     @contextmanager
     def scrape_blocking(self, request: ScrapeRequest) -> Iterator[ScrapeResponse]:
         """Answer a request in the calling thread, as ``scrape`` does."""
+        refused = self._authorize_blocking(request.authorization)
         with self._measured() as measure:
-            yield measure(self._answer_blocking(request))
+            yield measure(refused or self._answer_blocking(request))
 
     async def authorize(self, authorization: str | None) -> ScrapeResponse | None:
         """Check credentials.
@@ -164,14 +177,23 @@ class Scraper:
         if auth is None:
             return None
         try:
-            if auth.slow:
-                loop = asyncio.get_running_loop()
-                allowed = await loop.run_in_executor(_checker(), auth.check, authorization)
+            if auth.slow and not auth.remembers(authorization):
+                if self._checking.value >= _MOST_CHECKS:
+                    return refusal(503, "too many credentials to check; try again", _SOON)
+                allowed = await self._check_in_thread(auth, authorization)
             else:
                 allowed = auth.check(authorization)
         except SecretError as error:
             return _unverifiable(error)
         return None if allowed else _unauthorized(auth)
+
+    async def _check_in_thread(self, auth: Authenticator, authorization: str | None) -> bool:
+        self._checking.inc()
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(_checker(), auth.check, authorization)
+        finally:
+            self._checking.dec()
 
     def _authorize_blocking(self, authorization: str | None) -> ScrapeResponse | None:
         try:
@@ -182,19 +204,33 @@ class Scraper:
 
     async def _answer(self, request: ScrapeRequest) -> ScrapeResponse:
         if self._busy.value > self._most:
-            return refusal(503, "too many scrapes at once; try again", {"Retry-After": "1"})
-        plan = await self.authorize(request.authorization) or self._plan(request)
+            return refusal(503, "too many scrapes at once; try again", _SOON)
+        plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
-        return self._respond(plan, await self._registry.async_gather(plan.timeout))
+        gathering = await self._registry.async_gather(plan.timeout, hasty=plan.hasty)
+        try:
+            chunks = await async_encode(
+                self._registry, gathering, plan.formatter, self._on_error, plan.selection
+            )
+        except GatherError as error:
+            return refusal(500, str(error))
+        return _response(plan, chunks)
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
         if self._busy.value > self._most:
-            return refusal(503, "too many scrapes at once; try again", {"Retry-After": "1"})
-        plan = self._authorize_blocking(request.authorization) or self._plan(request)
+            return refusal(503, "too many scrapes at once; try again", _SOON)
+        plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
-        return self._respond(plan, self._registry.gather(plan.timeout))
+        gathering = self._registry.gather(plan.timeout, hasty=plan.hasty)
+        try:
+            chunks = encode(
+                self._registry, gathering, plan.formatter, self._on_error, plan.selection
+            )
+        except GatherError as error:
+            return refusal(500, str(error))
+        return _response(plan, chunks)
 
     def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
         """Decide how to answer; what needs no collection is answered at once."""
@@ -203,23 +239,13 @@ class Scraper:
             return refusal(405, "only GET and HEAD are answered here", allow)
         formatter = make_formatter(request.accept, self._created_samples, self._protobuf_escaping)
         selection = Selection(self._offered, request.names, formatter.escaping)
-        timeout = min(self._timeout, patience(request.timeout))
-        plan = _Plan(
-            formatter, choose_coding(request.accept_encoding, codings()), timeout, selection
-        )
+        asked = patience(request.timeout)
+        timeout, hasty = min(self._timeout, asked), asked < self._timeout
+        coding = choose_coding(request.accept_encoding, codings())
+        plan = _Plan(formatter, coding, timeout, hasty, selection)
         if request.method == "HEAD":
             return ScrapeResponse(200, plan.headers(), protocol=formatter.protocol)
         return plan
-
-    def _respond(self, plan: _Plan, gathering: Gathering) -> ScrapeResponse:
-        try:
-            chunks = encode(
-                self._registry, gathering, plan.formatter, self._on_error, plan.selection
-            )
-        except GatherError as error:
-            return refusal(500, str(error))
-        body = compressed(chunks, plan.coding) if plan.coding else chunks
-        return ScrapeResponse(200, plan.headers(), body, plan.formatter.protocol)
 
     @contextmanager
     def _measured(self) -> Iterator[Callable[[ScrapeResponse], ScrapeResponse]]:
@@ -236,6 +262,11 @@ class Scraper:
             self._busy.dec()
             if self._self_metrics:
                 exchange.count(self._registry.endpoint, perf_counter() - began)
+
+
+def _response(plan: _Plan, chunks: Iterator[bytes]) -> ScrapeResponse:
+    body = compressed(chunks, plan.coding) if plan.coding else chunks
+    return ScrapeResponse(200, plan.headers(), body, plan.formatter.protocol)
 
 
 class _Exchange:
@@ -291,10 +322,9 @@ def patience(header: str | None) -> float:
     Spec:
         E58.
     """
-    try:
-        seconds = float(header or "")
-    except ValueError:
+    if header is None or not _DECIMAL.fullmatch(header):
         return math.inf
+    seconds = float(header)
     return seconds - min(_MARGIN, seconds / 2) if seconds > 0 else math.inf
 
 

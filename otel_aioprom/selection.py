@@ -14,7 +14,7 @@ class Selection:
     """The families that one response shows.
 
     Args:
-        offered: What the endpoint shows at all, by name in the text format.
+        offered: What the endpoint shows at all, by name in the text format, escaped or not.
         names: Names of families or samples that the request asks for; none asks for all.
         escaping: How the response writes names: they can be asked for by what it calls them.
 
@@ -29,7 +29,7 @@ class Selection:
 
     def __call__(self, family: MetricFamily) -> bool:
         """Tell whether a family is to be shown; a name shows the whole family that it belongs to."""
-        if not self._offered.matches(family.name):
+        if not self._offered.matches(family.name, escape_metric_name(family.name, self._escaping)):
             return False
         return not self._names or not self._names.isdisjoint(self._names_of(family))
 

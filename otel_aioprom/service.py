@@ -6,11 +6,13 @@ import asyncio
 import html
 import logging
 import os
+import re
 import ssl as ssl_module
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
@@ -29,6 +31,7 @@ from otel_aioprom.responding import scrape_request, send, server_logger
 from otel_aioprom.routing import Handler, Pages, only_read
 from otel_aioprom.scrape import ScrapeOptions, Scraper
 from otel_aioprom.web_config import WebConfig
+from otel_aioprom.workers import in_worker
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,6 +43,7 @@ _KEEP_ALIVE = 300.0  # seconds; longer than any usual scrape interval, for one c
 _LINGER = 1.0  # seconds that the unread body of a request gets, for which there is no use
 _REFRESH = 5.0  # seconds between two looks at the files of a web configuration
 _HEALTHY, _READY = "/-/healthy", "/-/ready"
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _OWN_PATHS = ("", "/robots.txt", _HEALTHY, _READY)
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into a usable host
 
@@ -54,7 +58,7 @@ class Service:
         registry: What to expose; a new registry if none is given.
         loop: Accepted for old callers and not used.
         web_config: A web configuration file in the form of Prometheus' own servers, or its path: certificates,
-            users and headers for all that the service serves. Needs the extra ``web-config``.
+            headers, and users for all but health, readiness and robots. Needs the extra ``web-config``.
         **options: As for ``scrape.Scraper``.
 
     Raises:
@@ -84,11 +88,13 @@ class Service:
             warnings.warn(message, DeprecationWarning, stacklevel=2)
         self.registry = CollectorRegistry() if registry is None else registry
         self._web = _web_config(web_config)
+        self._auth = options.get("auth")
         self._scraper = self._make_scraper(self.registry, options)
         self._endpoints: dict[str, Scraper] = {}
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.SockSite] = []
         self._refreshing: asyncio.Task[None] | None = None
+        self._looked = -_REFRESH
         self._root = ""
         self._metrics_path = "/metrics"
         self._in_flight = 0
@@ -115,7 +121,8 @@ class Service:
         Args:
             path: The path, with or without a slash at the end.
             registry: What to expose there; the service's registry if not given.
-            **options: As for ``scrape.Scraper``; ``included`` and ``excluded`` tell which names to show.
+            **options: As for ``scrape.Scraper``; ``included`` and ``excluded`` tell which names to show. Who may scrape
+                the service may scrape this too, unless ``auth`` says otherwise; ``None`` lets everybody.
 
         Raises:
             ValueError: It is no path, or taken; or an option has no such value.
@@ -127,7 +134,8 @@ class Service:
         plain = _check_path("path", path)
         if plain in self._endpoints or plain in _OWN_PATHS:
             raise ValueError(f"the path {path!r} is taken")
-        self._endpoints[plain] = self._make_scraper(registry or self.registry, options)
+        wanted: ScrapeOptions = {"auth": self._auth, **options}
+        self._endpoints[plain] = self._make_scraper(registry or self.registry, wanted)
 
     async def start(
         self,
@@ -171,7 +179,8 @@ class Service:
         except BaseException as error:
             self._runner = None
             await runner.cleanup()
-            if isinstance(error, OSError | OverflowError):
+            # A host name may have no form that the network knows.
+            if isinstance(error, OSError | OverflowError | UnicodeError):
                 raise ServiceStartError(f"{addr or '*'}:{port}", str(error)) from error
             raise
         if self._web is not None:
@@ -183,11 +192,20 @@ class Service:
             raise ValueError("certificates are named by the web configuration: leave ssl out")
         return configured or ssl
 
+    async def _look_after_files(self) -> None:
+        """Look after the files of the web configuration where no server of our own does so."""
+        if self._web is None or self._refreshing is not None:
+            return
+        now = monotonic()
+        if now - self._looked >= _REFRESH:
+            self._looked = now
+            await in_worker(self._web.refresh)
+
     async def _refresh(self, configuration: WebConfig) -> None:
         """Look after the files of the web configuration every few seconds, in a thread: one may be long."""
         while True:
             await asyncio.sleep(_REFRESH)
-            await asyncio.to_thread(configuration.refresh)
+            await in_worker(configuration.refresh)
 
     def _pages(self, metrics_path: str) -> Mapping[str, Handler]:
         pages: dict[str, Handler] = {
@@ -231,6 +249,7 @@ class Service:
             return
         if self._refreshing is not None:
             self._refreshing.cancel()
+            self._refreshing = None
         for site in self._sites:
             await site.stop()
         self._sites = []
@@ -298,6 +317,7 @@ class Service:
         self._in_flight += 1
         self._idle.clear()
         try:
+            await self._look_after_files()
             async with scraper.scrape(scrape_request(request)) as answer:
                 return await send(request, answer, self._headers())
         except SlowReaderError:
@@ -341,6 +361,7 @@ def _web_config(given: WebConfig | str | os.PathLike[str] | None) -> WebConfig |
 def _check_path(name: str, path: str) -> str:
     """Return a path without the slash at its end, or say what it should be."""
     plain = path.rstrip("/")
-    if not plain.startswith("/"):
-        raise ValueError(f"{name} must be a path such as '/metrics', not {path!r}")
+    if not _PATH.fullmatch(plain):
+        reason = "a slash before each part, and letters, digits and -._~ in it"
+        raise ValueError(f"{name} must be a path such as '/metrics' ({reason}), not {path!r}")
     return plain

@@ -72,6 +72,9 @@ class Collected(NamedTuple):
     complete: bool = True
 
 
+_Awaited = tuple[Future[Collected], asyncio.AbstractEventLoop, "asyncio.Future[Collected]"]
+
+
 class Feed:
     """A source in a registry: asked once at a time, whatever it does.
 
@@ -94,6 +97,7 @@ class Feed:
     def _take_off(self) -> None:
         self._turn = threading.Lock()
         self._asking: int | None = None
+        self._awaited: _Awaited | None = None
         self.flight: SingleFlight[Collected] = SingleFlight(
             self.collect, f"collect {self._source.name}"
         )
@@ -139,23 +143,41 @@ class Feed:
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
-    def outcome(self, future: Future[Collected], timeout: float) -> Collected:
+    def ask(self) -> asyncio.Future[Collected]:
+        """Ask the source for a coroutine, which is to wait for the future, and not to cancel it.
+
+        One future stands for all that wait for an answer: each would leave something behind on one that never comes.
+        """
+        answer, loop = self.flight.join(), asyncio.get_running_loop()
+        if self._awaited is None or self._awaited[:2] != (answer, loop):
+            self._awaited = answer, loop, asyncio.wrap_future(answer)
+        return self._awaited[2]
+
+    def outcome(
+        self,
+        future: Future[Collected] | asyncio.Future[Collected],
+        timeout: float,
+        *,
+        hasty: bool = False,
+    ) -> Collected:
         """Tell what came of asking in the flight's thread.
 
         Args:
-            future: What ``flight.join`` has returned.
+            future: What ``ask`` or ``flight.join`` has returned.
             timeout: Seconds that were waited.
+            hasty: That is less than the endpoint would wait.
         """
         if not future.done():
             if self._is_upkeep:
                 self._take_off()
-            return self._nothing("late", f"no answer within {timeout} s")
+            return self._nothing("late", f"no answer within {timeout} s", quiet=hasty)
         error = future.exception()  # an exit or a cancellation, which are no exceptions
         return future.result() if error is None else self._nothing("raised", f"it raised {error!r}")
 
-    def _nothing(self, cause: str, reason: str) -> Collected:
+    def _nothing(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
         rest = "values may be old" if self._is_upkeep else "nothing of this source is shown"
-        fault = Fault(cause, self._source.name, f"{reason}; {rest}", lost=not self._is_upkeep)
+        lost = not self._is_upkeep
+        fault = Fault(cause, self._source.name, f"{reason}; {rest}", lost, quiet)
         return Collected((), [fault], complete=False)
 
 

@@ -54,14 +54,10 @@ class HashedUsers:
 
     def check(self, authorization: str | None) -> bool:
         """Tell whether the header names a user and the password; see ``credentials.Authenticator``."""
-        given = basic_credentials(authorization)
-        users = self._users
-        if given is None or not users:
+        asked = self._asked(authorization)
+        if asked is None:
             return False
-        name, password = given[0], given[1][:_COUNTED]
-        known = name in users
-        hashed = users[name] if known else self._decoy(name, list(users.values()))
-        key = self._digest(hashed + name + b":" + password)
+        known, hashed, password, key = asked
         if known and self._is_remembered(key):
             return True
         with self._lock:
@@ -71,6 +67,22 @@ class HashedUsers:
             if right:
                 self._remember(key)
         return right
+
+    def remembers(self, authorization: str | None) -> bool:
+        """Tell whether nothing has to be hashed, because there is nothing to check or the password is remembered."""
+        asked = self._asked(authorization)
+        return asked is None or (asked[0] and self._is_remembered(asked[3]))
+
+    def _asked(self, authorization: str | None) -> tuple[bool, bytes, bytes, bytes] | None:
+        """Return whether the user is known, the hash and the password to compare, and what both are remembered by."""
+        given = basic_credentials(authorization)
+        users = self._users
+        if given is None or not users:
+            return None
+        name, password = given[0], given[1][:_COUNTED]
+        known = name in users
+        hashed = users[name] if known else self._decoy(name, list(users.values()))
+        return known, hashed, password, self._digest(hashed + name + b":" + password)
 
     def _decoy(self, name: bytes, hashes: list[bytes]) -> bytes:
         """A hash for an unknown name, always the same, so that it takes as long as a known name's."""

@@ -100,7 +100,7 @@ def _status_line(answer: ScrapeResponse) -> str:
 
 
 def _scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
-    query = parse_qs(environ.get("QUERY_STRING", ""), errors="replace")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
     return ScrapeRequest(
         method=environ["REQUEST_METHOD"],
         accept=_lines(environ, "HTTP_ACCEPT"),

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from otel_aioprom.labels import quoted
-from otel_aioprom.model import MetricFamily
+from otel_aioprom.model import UNITLESS, MetricFamily
 from otel_aioprom.names import is_valid_metric_name
 from otel_aioprom.numbers import canonical_float, float_text
 
@@ -25,6 +25,7 @@ _CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds
 _KNOWN_NAMES = 4096
 _NOTHING_BUT_SUFFIX = {"_total": "counter", "_info": "info"}
+_ESCAPED = frozenset('"\\')
 _FIRST_MARK = 14  # a control character, which stands in no bound or value, and hardly in a name
 
 Write = Callable[[Sequence[Any]], str]
@@ -40,12 +41,32 @@ def shown_type(family: MetricFamily) -> str:
     return "untyped" if family.type == _NOTHING_BUT_SUFFIX.get(family.name) else family.type
 
 
-def in_steps(every: Sequence[Any], write: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:
+def shown_unit(family: MetricFamily, base: str) -> str:
+    """Return the unit that may stand in a response, or nothing: a server refuses all of it for a wrong one.
+
+    Args:
+        family: The family.
+        base: Its name without the suffix of its samples.
+
+    Spec:
+        E29, E66.
+    """
+    unit = family.unit
+    if not unit or family.type in UNITLESS or not base.endswith(f"_{unit}"):
+        return ""
+    # Prometheus compares with the name as it is written, escapes and all.
+    return unit if unit.isprintable() and not _ESCAPED.intersection(unit) else ""
+
+
+def in_steps(
+    every: Sequence[Any], write: Callable[[Sequence[Any]], Any], longest: float = _CHUNK
+) -> Iterator[Any]:
     """Write series in steps of at most half a millisecond and some 64 KB.
 
     Args:
         every: The series.
         write: Writes some of them; what it returns has a length.
+        longest: That length, about.
 
     Yields:
         What ``write`` returns.
@@ -54,7 +75,7 @@ def in_steps(every: Sequence[Any], write: Callable[[Sequence[Any]], Any]) -> Ite
     while start < len(every):
         began = time.perf_counter()
         chunk = write(every[start : start + step])
-        share = max(len(chunk) / _CHUNK, (time.perf_counter() - began) / _BUDGET)
+        share = max(len(chunk) / longest, (time.perf_counter() - began) / _BUDGET)
         yield chunk
         start += step
         step = max(1, min(_LAST_STEP, 2 * step, int(step / share)))

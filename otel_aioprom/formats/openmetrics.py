@@ -23,10 +23,11 @@ from otel_aioprom.formats.lines import (
     sample_head,
     shown_name,
     shown_type,
+    shown_unit,
 )
 from otel_aioprom.labels import encodable, exemplar_pairs, help_text, inner_text
 from otel_aioprom.merge import without_clashes
-from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily
+from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.numbers import float_text
 
 _TYPES = {"untyped": "unknown"}
@@ -126,9 +127,8 @@ def _head(family: MetricFamily, base: str) -> str:
     """TYPE, UNIT and HELP, the last two where there is something to say (E28, E29)."""
     name, kind = shown_name(base), shown_type(family)
     lines = [f"# TYPE {name} {_TYPES.get(kind, kind)}\n"]
-    fits = base.endswith(f"_{family.unit}") and family.unit.isprintable()
-    if family.unit and family.type not in UNITLESS and fits:
-        lines.append(f"# UNIT {name} {family.unit}\n")
+    if unit := shown_unit(family, base):
+        lines.append(f"# UNIT {name} {unit}\n")
     if family.doc:
         lines.append(f"# HELP {name} {help_text(family.doc, quotes=True)}\n")
     return "".join(lines)

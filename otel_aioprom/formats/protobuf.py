@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from struct import Struct, pack
 from typing import Any, NamedTuple
 
 from otel_aioprom.formats import wire
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.lines import in_steps
+from otel_aioprom.formats.lines import in_steps, shown_unit
 from otel_aioprom.labels import exemplar_pairs
-from otel_aioprom.model import UNITLESS, Exemplar, MetricFamily, Series
+from otel_aioprom.model import Exemplar, MetricFamily, Series
 
 _METRIC = b"\x22"
 _AT_ONCE = 1024
@@ -94,8 +95,8 @@ def _head(family: MetricFamily, kind: _Kind) -> bytes:
 def _unit(family: MetricFamily) -> bytes:
     """The unit where the name ends with it; a server refuses the whole response for any other (E66)."""
     stem = family.name.removesuffix("_total") if family.type == "counter" else family.name
-    fits = family.unit and family.type not in UNITLESS and stem.endswith(f"_{family.unit}")
-    return wire.text_field(b"\x2a", family.unit) if fits else b""
+    unit = shown_unit(family, stem)
+    return wire.text_field(b"\x2a", unit) if unit else b""
 
 
 class _Content:
@@ -137,17 +138,19 @@ class _Content:
 
         Series with exemplars are written whole, as the exemplars may change.
         """
-        for start in range(0, len(every), _AT_ONCE):
-            some = every[start : start + _AT_ONCE]
-            self._exemplars = False
-            heads = [one.wire or self._number_head(one) for one in some]
-            if self._exemplars:
-                heads, values = [self._number(one) for one in some], b""
-            else:
-                values = pack(f"<{len(heads)}d", *[one.value for one in some])
-            self._parts.append((heads, values))
-            # Joining them is the quickest way to add up their lengths.
-            yield len(b"".join(heads)) + len(values)
+        for joined in in_steps(every, self._take_numbers, inf):
+            yield len(joined)
+
+    def _take_numbers(self, some: Sequence[Any]) -> bytes:
+        self._exemplars = False
+        heads = [one.wire or self._number_head(one) for one in some]
+        if self._exemplars:
+            heads, values = [self._number(one) for one in some], b""
+        else:
+            values = pack(f"<{len(heads)}d", *[one.value for one in some])
+        self._parts.append((heads, values))
+        # Joining them is the quickest way to add up their lengths.
+        return b"".join([*heads, values])
 
     def _number_head(self, one: Any) -> bytes:
         """Write all of a metric but its value, and keep it: the start time goes before the value."""

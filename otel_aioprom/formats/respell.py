@@ -11,9 +11,9 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import overload
 
-from otel_aioprom.escaping import Escaping, escape_label_name, escape_metric_name
+from otel_aioprom.escaping import Escaping, escape_metric_name
 from otel_aioprom.faults import Fault
-from otel_aioprom.labels import escaped_pairs, labels_text
+from otel_aioprom.labels import escaped_name, escaped_pairs, labels_text
 from otel_aioprom.merge import merge_families, merge_series, without_clashes
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import is_valid_metric_name
@@ -57,7 +57,7 @@ def _respelled(family: MetricFamily, scheme: Escaping, faults: list[Fault]) -> M
 def _labels_meet(every: Sequence[Series], scheme: Escaping) -> bool:
     """Tell whether two label names of a family become one: then label sets may become equal too."""
     names = set().union(*set(map(attrgetter("names"), every)))
-    return len({escape_label_name(name, scheme) for name in names}) < len(names)
+    return len({escaped_name(name, scheme) for name in names}) < len(names)
 
 
 class Escaped(Sequence[Series]):
