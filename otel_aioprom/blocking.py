@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from otel_aioprom.flight import running_loop
 from otel_aioprom.pusher import Pusher
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class BlockingPusher:
 
     Raises:
         ValueError: As for ``Pusher``; or a session is given.
+        RuntimeError: From a call, in the thread of an event loop.
 
     Examples:
         >>> pusher = BlockingPusher("nightly", "http://localhost:9091")
@@ -110,4 +112,6 @@ def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
         response = await push()
         return PushResult(response.status, await response.text(errors="replace"))
 
+    if running_loop() is not None:
+        raise RuntimeError("an event loop runs in this thread, and would be held: use Pusher there")
     return asyncio.run(run())

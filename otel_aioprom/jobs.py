@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.delivery import is_success, refused
 from otel_aioprom.errors import DuplicateCollectorError
+from otel_aioprom.flight import running_loop
 from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.retrying import ONCE, Retry
@@ -77,7 +78,7 @@ class job_metrics:  # noqa: N801 - used like a function
         await self._push(ONCE if isinstance(error, asyncio.CancelledError) else None)
 
     def __enter__(self) -> Self:
-        if _loop_runs():
+        if running_loop() is not None:
             raise RuntimeError("in an event loop a job is measured by 'async with'")
         self._began = perf_counter()
         return self
@@ -117,11 +118,3 @@ class job_metrics:  # noqa: N801 - used like a function
         if not isinstance(found, Gauge):
             raise DuplicateCollectorError(name, found.name)
         return found
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
