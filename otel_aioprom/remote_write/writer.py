@@ -129,7 +129,8 @@ class RemoteWriter:
         self._watch = Watch(f"writes to {self._destination}")
         self._sender = Sender(target, self._delivery, version, attempts, self._watch)
         self._spool = None if spool is None else Spool(spool, queue_bytes)
-        self._backlog: Backlog = self._spool or MemoryBacklog(queue_bytes)
+        # An empty spool is false.
+        self._backlog: Backlog = MemoryBacklog(queue_bytes) if self._spool is None else self._spool
         self._metrics = PushMetrics()
         self._version = self._sender.version
         self._flush_timeout = flush_timeout

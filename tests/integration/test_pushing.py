@@ -194,7 +194,7 @@ async def test_what_is_refused_comes_back_with_the_gateways_words(
     assert found["push_time_seconds"][()] > 0
 
 
-async def test_the_time_of_the_push_moves(gateway: Pushgateway, job: str) -> None:
+async def test_e87_the_time_of_the_push_moves(gateway: Pushgateway, job: str) -> None:
     """With an empty body too."""
     times = []
     async with Pusher(job, gateway.url) as pusher:

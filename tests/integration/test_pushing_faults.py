@@ -84,7 +84,7 @@ async def test_a_gateway_that_does_not_answer_is_given_up_in_time() -> None:
         gateway.freeze()
         try:
             with pytest.raises(PushError, match="no answer in time"):
-                await pusher.replace(gauge_of(1))
+                await pusher.replace(gauge_of(2))
             pushing = asyncio.create_task(pusher.replace(gauge_of(2), retry=PATIENT))
             await asyncio.sleep(0.3)
         finally:

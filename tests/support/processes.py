@@ -186,6 +186,13 @@ class ServerProcess:
         if self._process is not None and self._process.poll() is not None:
             raise RuntimeError(f"the server has ended:\n{self.log()}")
 
+    def halt(self) -> None:
+        """Stop it as it stands; ``start`` brings it back on the same port, with what it has kept."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait(STOP_DEADLINE)
+
     def stop(self) -> None:
         """Stop the server and remove its folder; twice does no harm."""
         process, self._process = self._process, None

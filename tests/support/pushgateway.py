@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.samples import Sample
 
 from client_model import read_delimited
-from processes import STOP_DEADLINE, ServerProcess, fetch, require, wait_until
+from processes import ServerProcess, fetch, require, wait_until
 from servers import parse_with_prometheus_client
 
 VERSIONS = ("pushgateway1.5", "pushgateway1.11")
@@ -60,13 +60,6 @@ class Pushgateway(ServerProcess):
         """Return the labels of all groups."""
         body, _ = fetch(f"{self.url}/api/v1/metrics")
         return [group["labels"] for group in json.loads(body)["data"] or []]
-
-    def halt(self) -> None:
-        """Stop it as it stands; ``start`` brings it back on the same port, with nothing in it."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            process.wait(STOP_DEADLINE)
 
     def freeze(self) -> None:
         """Let it go on listening, but answer nothing."""

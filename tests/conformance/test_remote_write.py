@@ -1,0 +1,211 @@
+"""Requests of remote write and what servers answer (E93 to E107), on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import cramjam
+import pytest
+
+from gateway import Answer, Gateway, Hold
+from oracles import DEADLINE
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.remote_write.sender import compress
+from otel_aioprom.remote_write.writer import RemoteWriter
+from otel_aioprom.renderer import render
+from pushed import levels
+from receiver import TAKEN_1, TAKEN_2, points_of, url_of, values, version_of
+
+VERSION = "X-Prometheus-Remote-Write-Version"
+
+
+async def written(gateway: Gateway, *registries: CollectorRegistry, **options: Any) -> None:
+    """Write collections, one after the other, and wait until nothing waits."""
+    async with RemoteWriter(url_of(gateway), **options) as writer:
+        for registry in registries:
+            await writer.write(registry)
+            assert await writer.flush(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("version", "content_type", "header"),
+    [
+        ("1.0", "application/x-protobuf", "0.1.0"),
+        ("2.0", "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
+    ],
+)
+async def test_e94_a_request(version: str, content_type: str, header: str) -> None:
+    """A POST with exactly these headers; no blank behind the semicolon."""
+    with Gateway(default=TAKEN_2 if version == "2.0" else TAKEN_1) as gateway:
+        await written(gateway, levels(1), version=version, headers={"X-Scope-OrgID": "7"})
+    for push in gateway.requests:
+        assert (push.method, push.path) == ("POST", "/api/v1/write")
+        assert push.headers["Content-Type"] == content_type
+        assert push.headers["Content-Encoding"] == "snappy"
+        assert push.headers[VERSION] == header
+        assert push.headers["User-Agent"].startswith("otel-aioprom/")
+        assert push.headers["X-Scope-OrgID"] == "7"
+        assert "Retry-Attempt" not in push.headers
+
+
+@pytest.mark.parametrize(
+    "name", ["Content-Type", "content-encoding", "x-prometheus-remote-write-version", "User-Agent"]
+)
+def test_e94_users_cannot_replace_these_headers(name: str) -> None:
+    """They would break what is sent."""
+    with pytest.raises(ValueError, match=name):
+        RemoteWriter("http://h/", headers={name: "x"})
+
+
+async def test_e94_tries_are_numbered() -> None:
+    """From the second one on."""
+    with Gateway(Answer(500), Answer(503), default=TAKEN_1) as gateway:
+        await written(gateway, levels(1))
+
+    assert [each.headers.get("Retry-Attempt") for each in gateway.requests] == [None, "1", "2"]
+
+
+@pytest.mark.parametrize("plain", [b"", b"a 1\n", b"x" * 61, bytes(range(256)) * 1000])
+def test_e95_messages_are_snappy_blocks(plain: bytes) -> None:
+    """The length goes first, then what a foreign library reads."""
+    packed = compress(plain)
+    length, shift, place = 0, 0, 0
+    while True:
+        length |= (packed[place] & 127) << shift
+        shift, place = shift + 7, place + 1
+        if packed[place - 1] < 128:
+            break
+
+    assert length == len(plain)
+    assert bytes(cramjam.snappy.decompress_raw(packed)) == plain
+    assert packed[:1] != b"\xff"  # what the framed format begins with
+
+
+async def test_e100_one_request_at_a_time() -> None:
+    """A later sample never overtakes an earlier one, however slow the server is."""
+    registry = CollectorRegistry()
+    gauge = Gauge("g", "Level.", registry=registry)
+    hold = Hold()
+    with Gateway(Answer(204, hold=hold), default=TAKEN_1) as gateway:
+        async with RemoteWriter(url_of(gateway)) as writer:
+            for value in (1, 2, 3):
+                gauge.set({}, value)
+                await writer.write(registry)
+            await gateway.arrived(1)
+            await asyncio.sleep(0.05)
+            assert len(gateway.requests) == 1
+            hold.let_go()
+            assert await writer.flush(DEADLINE)
+
+    assert values(gateway, "g") == [1, 2, 3]
+
+
+async def test_e100_times_only_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the clock goes back, or stands still."""
+    base = 1_800_000_000.0
+    clock = iter([base, base - 1, base, base, base + 1])
+    monkeypatch.setattr("otel_aioprom.remote_write.writer.time", lambda: next(clock, base + 2))
+    with Gateway(default=TAKEN_1) as gateway:
+        async with RemoteWriter(url_of(gateway)) as writer:
+            for _ in range(3):
+                await writer.write(levels(1))
+    moments = [point.moment for push in gateway.requests for point in points_of(push)]
+
+    assert moments[0] == base * 1000
+    assert sorted(set(moments)) == list(dict.fromkeys(moments))
+
+
+async def test_e101_of_version_2_the_server_says_what_it_has_stored() -> None:
+    """The rest of a message that was refused in part is counted."""
+    registry = levels(1, 2, 3)
+    partly = Answer(400, "one is bad", {"X-Prometheus-Remote-Write-Samples-Written": "2"})
+    with Gateway(TAKEN_2, partly, default=TAKEN_2) as gateway:
+        await written(gateway, registry, version="2.0")
+    text = render(registry)[0].decode()
+
+    assert len(gateway.requests) == 2
+    assert 'outcome="sent"} 2\n' in text
+    assert 'outcome="refused"} 1\n' in text
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413])
+async def test_e102_what_is_final_is_not_tried_again(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The body is logged; the next message is sent."""
+    with Gateway(Answer(status, "out of order sample"), default=TAKEN_1) as gateway:
+        await written(gateway, levels(1), levels(2))
+
+    assert values(gateway, "a") == [1, 2]
+    assert "out of order sample" in caplog.text
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_e102_what_may_pass_is_tried_again(status: int) -> None:
+    """The same message, until it has arrived."""
+    with Gateway(Answer(status), Answer(status), default=TAKEN_1) as gateway:
+        await written(gateway, levels(1))
+    first, *others = [push.body for push in gateway.requests]
+
+    assert [first] * 2 == others
+
+
+async def test_e102_it_is_waited_as_long_as_a_server_asks() -> None:
+    """In seconds."""
+    with Gateway(Answer(429, headers={"Retry-After": "1"}), default=TAKEN_1) as gateway:
+        began = time.monotonic()
+        await written(gateway, levels(1))
+
+    assert time.monotonic() - began >= 1
+    assert len(gateway.requests) == 2
+
+
+async def test_e102_a_message_that_gets_a_server_into_trouble_is_given_up() -> None:
+    """After so many tries: it may be what is wrong. The next one is sent."""
+    registry = levels(1)
+    answers = [Answer(500), Answer(cut="answer"), Answer(500)]
+    with Gateway(*answers, default=TAKEN_1) as gateway:
+        await written(gateway, registry, levels(2), attempts=3)
+
+    assert values(gateway, "a") == [1, 1, 1, 2]
+    assert 'outcome="refused"} 1\n' in render(registry)[0].decode()
+
+
+@pytest.mark.parametrize("status", [415, 400])
+async def test_e102_version_1_for_who_does_not_take_version_2(status: int) -> None:
+    """And it stays so."""
+    with Gateway(Answer(status), default=TAKEN_1) as gateway:
+        await written(gateway, levels(1), levels(2), version="2.0")
+
+    assert [version_of(push) for push in gateway.requests] == ["2.0", "1.0", "1.0"]
+    assert values(gateway, "a") == [1, 2]
+
+
+async def test_e107_success_without_numbers_is_no_success() -> None:
+    """Old servers answer so to what they do not understand; nothing is lost by it."""
+    with Gateway(default=TAKEN_1) as gateway:
+        await written(gateway, levels(1), levels(2), version="2.0")
+
+    assert [version_of(push) for push in gateway.requests] == ["2.0", "1.0", "1.0"]
+    assert values(gateway, "a") == [1, 2]
+
+
+async def test_e107_a_connection_that_is_closed_is_not_tried_for_ever() -> None:
+    """It may be this message that makes the server panic."""
+    with Gateway(*[Answer(cut="answer")] * 2, default=TAKEN_1) as gateway:
+        await written(gateway, levels(1), levels(2), attempts=2)
+
+    assert values(gateway, "a") == [1, 1, 2]
+
+
+async def test_e93_victoria_metrics_takes_labels_in_the_query() -> None:
+    """The address is used as it is."""
+    with Gateway(default=TAKEN_1) as gateway:
+        url = f"{gateway.url}/api/v1/push?extra_label=a=b%2Fc"
+        async with RemoteWriter(url) as writer:
+            await writer.write(levels(1))
+
+    assert gateway.last.path.startswith("/api/v1/push?extra_label=a=b")
