@@ -1,0 +1,249 @@
+"""Exemplars of native collectors: given with a measurement, or asked from a function."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from client_model import read_delimited
+from otel_aioprom.collectors import Counter, Histogram
+from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter
+from otel_aioprom.histogram import Histogram as Store
+from otel_aioprom.registry import CollectorRegistry
+
+E = {"trace_id": "abc"}
+NATIVE: dict[str, Any] = {"native_bucket_factor": 1.1}
+
+
+def exposed(collector: Any) -> dict[str, Any]:
+    """Sample with its labels → labels of its exemplar, as a foreign parser reads OpenMetrics."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    text = OpenMetricsFormatter().marshall(registry).decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                found[f"{sample.name}{sample.labels.get('le', '')}"] = sample.exemplar
+    return found
+
+
+def test_a_counter_keeps_the_latest() -> None:
+    """With its amount and its time, on the collector and on a bound child."""
+    counter = Counter("c_total", "C.")
+    before = time.time()
+    counter.inc(exemplar={"trace_id": "first"})
+    assert exposed(counter)["c_total"].labels == {"trace_id": "first"}
+    counter.add({}, 2.5, exemplar={"trace_id": "second", "span_id": 7})
+    found = exposed(counter)["c_total"]
+    assert (found.labels, found.value) == ({"trace_id": "second", "span_id": "7"}, 2.5)
+    assert before - 1e-3 <= float(found.timestamp) <= time.time() + 1e-3
+    child = counter.labels()
+    child.inc(exemplar={"trace_id": "third"})
+    child.add(1)
+    assert exposed(counter)["c_total"].labels == {"trace_id": "third"}
+    assert counter.get() == 5.5
+
+
+def test_a_histogram_keeps_one_for_each_bucket() -> None:
+    """The latest whose value lies in it."""
+    histogram = Histogram("h", "H.", buckets=[1, 2])
+    child = histogram.labels()
+    for value in (0.5, 1, 1.5, 7):
+        child.observe(value, exemplar={"v": value})
+    histogram.observe({}, 9, exemplar={"v": 9})
+    histogram.observe({}, 0.1)
+    found = exposed(histogram)
+
+    assert {name: each.labels["v"] for name, each in found.items()} == {
+        "h_bucket1.0": "1",
+        "h_bucket2.0": "1.5",
+        "h_bucket+Inf": "9",
+    }
+    assert histogram.get({})["count"] == 6
+
+
+@pytest.mark.parametrize("buckets", [[1, 2], None])
+def test_native_buckets_have_the_ten_latest(buckets: Any) -> None:
+    """Beside those of the classic buckets, if there are such."""
+    histogram = Histogram("h", "H.", buckets=buckets, **NATIVE)
+    for value in range(1, 15):
+        histogram.observe({}, value, exemplar={"v": value})
+    registry = CollectorRegistry()
+    registry.register(histogram)
+    [family] = read_delimited(BinaryFormatter().marshall(registry))
+    found = family.metric[0].histogram
+
+    assert [each.value for each in found.exemplars] == list(range(5, 15))
+    assert all(each.timestamp.seconds for each in found.exemplars)
+    assert [each.label[0].value for each in found.exemplars][-1] == "14"
+    classic = [each.exemplar.value for each in found.bucket if each.HasField("exemplar")]
+    assert classic == ([1, 2, 14] if buckets else [])
+
+
+def test_a_histogram_that_starts_over_forgets_them() -> None:
+    """They tell of observations that count no more."""
+    histogram = Histogram("h", "H.", native_max_buckets=2, native_min_reset_duration=1e-9, **NATIVE)
+    child = histogram.labels()
+    child.observe(1, exemplar=E)
+    for value in (10, 100, 1000):
+        child.observe(value)
+
+    assert exposed(histogram) == {}
+    assert child.read()[1].exemplars == ()  # type: ignore[union-attr]
+
+
+def test_not_a_number_is_an_example_too() -> None:
+    """Of the last bucket."""
+    histogram = Histogram("h", "H.", buckets=[1])
+    histogram.observe({}, float("nan"), exemplar=E)
+    native = Histogram("n", "N.", buckets=[1], **NATIVE)
+    native.observe({}, float("nan"), exemplar=E)
+
+    for each in (histogram, native):
+        assert [one is None for one in each.labels().exemplars or ()] == [True, False]
+
+
+def test_a_bare_store_keeps_them_too() -> None:
+    """As it is what series are made of."""
+    store = Store(1, 2)
+    assert store.exemplars is None
+    store.observe(1.5, E)
+
+    assert [one is None for one in store.exemplars or ()] == [True, False, True]
+
+
+LONG = {"trace_id": "x" * 120, "y": ""}
+CALLS: list[Callable[[Any], Any]] = [
+    lambda e: Counter("c_total", "C.").inc(exemplar=e),
+    lambda e: Counter("c_total", "C.").add({}, 1, exemplar=e),
+    lambda e: Histogram("h", "H.").observe({}, 1, exemplar=e),
+    lambda e: Histogram("h", "H.", **NATIVE).observe({}, 1, exemplar=e),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_as_long_as_is_allowed(call: Callable[[Any], Any]) -> None:
+    """128 code points, not bytes: names and values together."""
+    call({"trace_id": "é" * 120})
+    with pytest.raises(InvalidLabelsError, match="128 code points"):
+        call(LONG)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("bad", [{"a.b": "1"}, {"": "1"}, {"1a": "1"}, {"a b": "1"}])
+def test_names_that_are_none_are_refused(call: Callable[[Any], Any], bad: Any) -> None:
+    """As by every parser."""
+    with pytest.raises(InvalidLabelsError):
+        call(bad)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("bad", ["abc", 7, [("a", "b")], True])
+def test_what_is_no_mapping_is_refused(call: Callable[[Any], Any], bad: Any) -> None:
+    """It would be a mistake."""
+    with pytest.raises(TypeError, match="an exemplar is a dict"):
+        call(bad)
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    """Neither a value nor a new series."""
+    counter, histogram = Counter("c_total", "C."), Histogram("h", "H.", **NATIVE)
+    counter.inc(exemplar=E)
+    histogram.observe({}, 1, exemplar=E)
+    for labels in ({}, {"new": "1"}):
+        with pytest.raises(InvalidLabelsError):
+            counter.inc(labels, exemplar=LONG)
+        with pytest.raises(ValueError, match="rises"):
+            counter.add(labels, -1, exemplar=E)
+        with pytest.raises(InvalidLabelsError):
+            histogram.observe(labels, 3, exemplar=LONG)
+
+    assert counter.get_all() == [({}, 1)]
+    assert [value["count"] for _, value in histogram.get_all()] == [1]
+    assert exposed(counter)["c_total"].labels == E
+
+
+# --- functions -------------------------------------------------------------------------------
+
+
+def kinds(function: Any) -> list[Any]:
+    """Bound children of every kind that has exemplars."""
+    return [
+        Counter("c_total", "C.", exemplars=function).labels(),
+        Histogram("h", "H.", buckets=[1], exemplars=function).labels(),
+        Histogram("n", "N.", exemplars=function, **NATIVE).labels(),
+    ]
+
+
+def measure(child: Any, **options: Any) -> None:
+    """Record a one."""
+    (child.add if hasattr(child, "inc") else child.observe)(1, **options)
+
+
+def latest(child: Any) -> Any:
+    """Labels of the exemplar."""
+    if hasattr(child, "inc"):
+        found = child.exemplar
+    else:
+        found = next((each for each in child.exemplars or () if each is not None), None)
+    return None if found is None else dict(found.labels)
+
+
+def test_a_function_is_asked_with_each_measurement() -> None:
+    """What is given goes before it; ``None`` is no exemplar."""
+    answers: list[Any] = []
+    for child in kinds(answers.pop):
+        answers[:] = [None, E]
+        measure(child)
+        assert latest(child) == E
+        measure(child)
+        assert latest(child) == E
+        measure(child, exemplar={"mine": "1"})
+        assert latest(child) == {"mine": "1"}
+        assert answers == []
+
+
+def test_a_counter_that_asks_counts_by_one_too() -> None:
+    """``inc`` asks as ``add`` does."""
+    counter = Counter("c_total", "C.", exemplars=lambda: E)
+    counter.inc()
+    counter.labels().inc()
+
+    assert counter.get() == 2
+    assert exposed(counter)["c_total"].labels == E
+
+
+@pytest.mark.parametrize("answer", ["abc", {"a.b": "1"}, LONG, KeyError("k")])
+def test_a_function_cannot_break_a_measurement(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs the exemplar; a line is logged once for each collector."""
+
+    def ask() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    for child in kinds(ask):
+        caplog.clear()
+        for _ in range(3):
+            measure(child)
+        assert latest(child) is None
+        assert (child.get() if hasattr(child, "inc") else child.get()["count"]) == 3
+        [record] = caplog.records
+        assert record.levelno == logging.WARNING
+        assert "no exemplar" in record.getMessage()
+
+
+def test_what_is_no_function_is_refused() -> None:
+    """At once."""
+    for kind in (Counter, Histogram):
+        with pytest.raises(TypeError, match="exemplars must be a function"):
+            kind("x_total", "X.", exemplars=E)  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+"""Info, StateSet and Enum."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from client_model import read_delimited
+from oracles import OWN
+from otel_aioprom.collectors import Enum, Info, StateSet
+from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter, TextFormatter
+from otel_aioprom.registry import CollectorRegistry
+
+
+def lines(*collectors: Any) -> list[str]:
+    """Samples in the text format."""
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    text = TextFormatter().marshall(registry).decode()
+    return [line for line in text.splitlines() if not line.startswith(("#", OWN))]
+
+
+def test_facts_are_labels_of_a_one() -> None:
+    """Others take their place; a label set has its own."""
+    info = Info("build", "Build.", {"app": "shop"})
+    info.set({}, {"version": "1", "commit": 7})
+    info.set({}, {"version": "2"})
+    info.set({"part": "db"}, {"version": 3})
+
+    assert info.name == "build_info"
+    assert lines(info) == [
+        'build_info{app="shop",version="2"} 1',
+        'build_info{app="shop",part="db",version="3"} 1',
+    ]
+    assert info.get({"part": "db"}) == {"version": "3"}
+    assert info.get_all() == [({}, {"version": "2"}), ({"part": "db"}, {"version": "3"})]
+    assert Info("x_info", "X.").name == "x_info"
+
+
+def test_facts_that_make_no_sense_are_refused() -> None:
+    """And leave no series behind."""
+    info = Info("build", "Build.", {"app": "shop"})
+    for labels, facts in (
+        ({"a": 1}, {"a": 2}),
+        ({}, {"app": 1}),
+        ({}, {"a.b": 1}),
+        ({}, {"__x": 1}),
+    ):
+        with pytest.raises(InvalidLabelsError):
+            info.set(labels, facts)
+    with pytest.raises(TypeError):
+        info.set({}, "version")  # type: ignore[arg-type]
+    assert info.get_all() == []
+
+    info.set({}, {"version": 1})
+    with pytest.raises(InvalidLabelsError):
+        info.set({}, {"app": 1})
+    with pytest.raises(InvalidLabelsError):
+        info.set_value({}, {"a.b": 1})
+    info.set_value({}, {"version": 2})
+    assert info.get() == {"version": "2"}
+
+
+def test_any_number_of_states_may_hold() -> None:
+    """Each is a series."""
+    states = StateSet("features", "On.", ["search", "chat"])
+    states.set({"of": "shop"}, "chat")
+
+    assert lines(states) == [
+        'features{features="search",of="shop"} 0',
+        'features{features="chat",of="shop"} 1',
+    ]
+    states.set({"of": "shop"}, "search", on=True)
+    states.set({"of": "shop"}, "chat", on=False)
+    assert states.get({"of": "shop"}) == {"search": True, "chat": False}
+    assert lines(states)[0].endswith("1")
+    assert lines(states) == lines(states)
+
+
+def test_one_state_of_an_enumeration_holds() -> None:
+    """The first until another is set."""
+    phase = Enum("phase", "Phase.", ["starting", "running"])
+    child = phase.labels()
+    assert phase.get() == "starting"
+    child.set("running")
+    assert phase.get() == "running"
+    assert lines(phase) == ['phase{phase="starting"} 0', 'phase{phase="running"} 1']
+    phase.set_value({}, "starting")
+    assert phase.get_value() == "starting"
+
+
+@pytest.mark.parametrize("states", [[], ["a", "a"], [""], ["1", 1]])
+def test_states_are_different_texts(states: Any) -> None:
+    """One at least."""
+    for kind in (StateSet, Enum):
+        with pytest.raises(ValueError, match="states must be different texts"):
+            kind("x", "X.", states)
+
+
+def test_states_that_do_not_exist_are_refused() -> None:
+    """And leave no series behind; an enumeration is always in one."""
+    for made in (StateSet("x", "X.", ["a"]), Enum("x", "X.", ["a"])):
+        with pytest.raises(ValueError, match="the states are a, and 'b' is none"):
+            made.set({}, "b")
+        with pytest.raises(InvalidLabelsError):
+            made.set({"x": "1"}, "a")
+        assert made.get_all() == []
+    with pytest.raises(ValueError, match="always in a state"):
+        Enum("x", "X.", ["a"]).set({}, "a", on=False)
+
+
+def test_formats_show_them_as_what_they_are() -> None:
+    """OpenMetrics by their types, protobuf as gauges."""
+    registry = CollectorRegistry()
+    Info("build", "B.", registry=registry).set({}, {"v": "1"})
+    StateSet("on", "O.", ["a", "b"], registry=registry).set({}, "a")
+    Enum("phase", "P.", ["x", "y"], registry=registry).set({}, "y")
+    text = OpenMetricsFormatter().marshall(registry).decode()
+    found = {each.name: each for each in text_string_to_metric_families(text)}
+    binary = read_delimited(BinaryFormatter().marshall(registry))
+
+    assert {name: each.type for name, each in found.items()} == {
+        "build": "info",
+        "on": "stateset",
+        "phase": "stateset",
+    }
+    assert [each.name for each in binary] == ["build_info", "on", "phase"]
+    assert [one.gauge.value for each in binary for one in each.metric] == [1, 1, 0, 0, 1]
+
+
+def test_threads_that_set_other_states_lose_nothing() -> None:
+    """Each sets its own."""
+    names = [f"s{number}" for number in range(8)]
+    states = StateSet("x", "X.", names)
+    child = states.labels()
+
+    def work(name: str) -> None:
+        for turn in range(2001):
+            child.set(name, turn % 2 == 0)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert states.get() == dict.fromkeys(names, True)
+
+
+def test_equality_removal_and_bounds_are_those_of_all_collectors() -> None:
+    """A label set counts as one."""
+    first, second = Enum("x", "X.", ["a", "b"], max_series=1), Enum("x", "X.", ["a", "b"])
+    first.set({"k": 1}, "b")
+    second.set({"k": 1}, "b")
+    assert first == second
+    first.set({"k": 2}, "a")
+    assert [labels for labels, _ in first.get_all()] == [
+        {"k": "1"},
+        {"otel_metric_overflow": "true"},
+    ]
+    assert first.remove_matching({"k": "1"}) == 1
+    first.clear()
+    assert lines(first) == []
+    with first.replace() as fresh:
+        fresh.set({}, "b")
+    assert first.get() == "b"
