@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from otel_aioprom.decorators import timer as timer
     from otel_aioprom.jobs import job_metrics as job_metrics
     from otel_aioprom.negotiator import negotiate as negotiate
+    from otel_aioprom.otel.observing import observe_async as observe_async
     from otel_aioprom.otel.reader import PrometheusMetricReader as PrometheusMetricReader
+    from otel_aioprom.process import process_metrics as process_metrics
     from otel_aioprom.push_exporter import PushMetricExporter as PushMetricExporter
     from otel_aioprom.pusher import Pusher as Pusher
     from otel_aioprom.registry import REGISTRY as REGISTRY
@@ -68,6 +70,8 @@ _HOMES = {
     "inprogress": "decorators",
     "job_metrics": "jobs",
     "negotiate": "negotiator",
+    "observe_async": "otel.observing",
+    "process_metrics": "process",
     "render": "renderer",
     "timer": "decorators",
     "write_textfile": "textfile",

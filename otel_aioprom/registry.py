@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from math import inf
+from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
@@ -212,9 +213,14 @@ class CollectorRegistry:
             timeout: Seconds after which sources that have not answered are left out as late.
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
-        asked = {feed: feed.ask() for feed in self._asked()}
+        feeds, began = self._asked(), monotonic()
+        preparing = [feed.prepare(timeout / 2) for feed in feeds if feed.has_to_prepare]
+        if preparing:
+            await asyncio.gather(*preparing)
+        asked = {feed: feed.ask() for feed in feeds}
+        left = max(0.0, timeout - (monotonic() - began))
         if asked:
-            await asyncio.wait(asked.values(), timeout=None if timeout == inf else timeout)
+            await asyncio.wait(asked.values(), timeout=None if left == inf else left)
         answers = {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         if self._is_much(answers):
             return await in_worker(self._assemble, answers)

@@ -38,7 +38,8 @@ class SupportsCollect(Protocol):
         Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
-        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it.
+        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it. One
+        with a true attribute ``has_to_prepare`` has a coroutine method ``prepare(seconds)``, which is awaited before.
         """
 
 
@@ -152,6 +153,21 @@ class Feed:
         if self._awaited is None or self._awaited[:2] != (answer, loop):
             self._awaited = answer, loop, asyncio.wrap_future(answer)
         return self._awaited[2]
+
+    async def prepare(self, seconds: float) -> None:
+        """Let the source do on the event loop what it has to do before it is collected in a thread.
+
+        Args:
+            seconds: How long that may take.
+        """
+        prepare: Callable[[float], Awaitable[None]] | None = getattr(self._source, "prepare", None)
+        if prepare is not None:
+            await prepare(seconds)
+
+    @property
+    def has_to_prepare(self) -> bool:
+        """Whether it has something to do."""
+        return bool(getattr(self._source, "has_to_prepare", False))
 
     def outcome(
         self,

@@ -38,6 +38,8 @@ HOMES = {
     "inprogress": "decorators",
     "job_metrics": "jobs",
     "negotiate": "negotiator",
+    "observe_async": "otel.observing",
+    "process_metrics": "process",
     "render": "renderer",
     "timer": "decorators",
     "write_textfile": "textfile",

@@ -136,7 +136,6 @@ UNTESTED = {
     103: _SERVERS,
     108: _SERVERS,
     111: "the API has no label names at creation",
-    113: "metrics of the process are not there yet",
     114: "the names are the user's to choose",
     **dict.fromkeys(range(117, 122), _PEERS),
 }

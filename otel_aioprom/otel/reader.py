@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.otel.observing import any_observers, refresh_all
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
@@ -174,6 +175,15 @@ class _ReaderSource:
         data, self._slot.data = self._slot.data, None
         with self._translating:
             return list(self._translator.translate(data))
+
+    @property
+    def has_to_prepare(self) -> bool:
+        """Whether there are coroutine functions to be awaited before a collection."""
+        return any_observers()
+
+    async def prepare(self, seconds: float) -> None:
+        """Await them."""
+        await refresh_all(seconds)
 
     def after_fork(self) -> None:
         """Start over in a child process: whoever was translating is gone."""

@@ -1,0 +1,158 @@
+"""Metrics of the process itself, under the names that all Prometheus clients use."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from otel_aioprom.collectors import Collector, Counter, Gauge
+from otel_aioprom.registry import CollectorRegistry
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+Read = Callable[[], float]
+
+_PROC = Path("/proc")
+
+
+class ProcessMetrics:
+    """A source that reads what the system tells of this process; what cannot be read is left out.
+
+    Attributes:
+        name: What logs call it.
+    """
+
+    name = "process"
+    well_formed = True
+
+    def __init__(self) -> None:
+        self._began = _start_time()
+        system = _System()
+        self._read: list[tuple[Counter | Gauge, Read]] = [
+            (
+                Counter(
+                    "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."
+                ),
+                time.process_time,
+            ),
+            (Gauge("process_open_fds", "Number of open file descriptors."), _open_files),
+            (Gauge("process_max_fds", "Maximum number of open file descriptors."), _max_files),
+            (
+                Gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+                system.virtual,
+            ),
+            (
+                Gauge(
+                    "process_virtual_memory_max_bytes",
+                    "Maximum amount of virtual memory available in bytes.",
+                ),
+                _max_virtual,
+            ),
+            (
+                Gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
+                system.resident,
+            ),
+            (
+                Gauge(
+                    "process_start_time_seconds",
+                    "Start time of the process since unix epoch in seconds.",
+                ),
+                self._start,
+            ),
+            (Gauge("process_threads", "Number of OS threads in the process."), system.threads),
+        ]
+
+    def collect(self) -> Iterator[Collector]:  # type: ignore[type-arg]
+        """Read everything; see ``SupportsCollect``."""
+        for metric, read in self._read:
+            try:
+                metric.set({}, read())
+            except (OSError, ValueError, IndexError):  # this system does not tell
+                continue
+            yield metric
+
+    def after_fork(self) -> None:
+        """Tell of the child process from now on."""
+        self._began = _start_time()
+
+    def _start(self) -> float:
+        return self._began
+
+
+class _System:
+    """Reads Linux' ``/proc``."""
+
+    def virtual(self) -> float:
+        """Bytes of virtual memory."""
+        return float(self._stat()[20])
+
+    def resident(self) -> float:
+        """Bytes of memory in use."""
+        return float(self._stat()[21]) * os.sysconf("SC_PAGE_SIZE")
+
+    def threads(self) -> float:
+        """Threads of the operating system."""
+        return float(self._stat()[17])
+
+    @staticmethod
+    def _stat() -> list[str]:
+        """The fields behind the program's name, which may hold anything; the third of ``man 5 proc`` is the first."""
+        return (_PROC / "self/stat").read_text().rpartition(")")[2].split()
+
+
+def _open_files() -> float:
+    return len(os.listdir(_PROC / "self/fd"))  # noqa: PTH208 - makes no Path of each
+
+
+def _max_files() -> float:
+    return _limit("RLIMIT_NOFILE")
+
+
+def _max_virtual() -> float:
+    return _limit("RLIMIT_AS")
+
+
+def _limit(name: str) -> float:
+    if resource is None:
+        raise OSError("this system has no limits")
+    soft, _ = resource.getrlimit(getattr(resource, name))
+    if soft == resource.RLIM_INFINITY:
+        raise ValueError("unlimited")
+    return float(soft)
+
+
+def _start_time() -> float:
+    """When this process began; where the system does not tell, now, which is soon after."""
+    try:
+        ticks = float(_System._stat()[19])  # noqa: SLF001 - the same module
+        for line in (_PROC / "stat").read_text().splitlines():
+            if line.startswith("btime "):
+                return float(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        pass
+    return time.time()
+
+
+def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
+    """Expose metrics of this process: CPU time, memory, files, threads, its start.
+
+    Args:
+        registry: Where to expose them; ``registry.remove_source`` takes them out again.
+
+    Returns:
+        The source.
+
+    Spec:
+        E113.
+
+    Examples:
+        >>> source = process_metrics(CollectorRegistry())
+    """
+    source = ProcessMetrics()
+    registry.add_source(source)
+    return source
