@@ -46,7 +46,19 @@ _CASES: tuple[tuple[str, Callable[[], dict[str, loops.Loop]], tuple[Goal, ...]],
     ("gauge set, 3 labels each call", loops.labelled_set, ()),
     ("histogram observe, bound child", loops.bound_observe, (Goal(0.30, PROMETHEUS),)),
     ("histogram observe, 2 labels each call", loops.labelled_observe, ()),
-    ("summary observe, bound child (prometheus_client: no quantiles)", loops.bound_summary, ()),
+    (
+        "histogram observe, native buckets, bound child",
+        loops.native_observe,
+        (Goal(3.0, loops.CLASSIC),),
+    ),
+    ("histogram time() around an empty block, bound labels", loops.timed_block, ()),
+    ("counter inc with an exemplar, bound child", loops.exemplar_inc, ()),
+    ("counter inc that asks for an exemplar and gets none, bound child", loops.asking_inc, ()),
+    (
+        "summary observe, bound child (prometheus_client: no quantiles; aioprometheus: no child)",
+        loops.bound_summary,
+        (Goal(1000.0), Goal(0.10, AIOPROMETHEUS)),
+    ),
     ("summary observe, 2 labels each call (prometheus_client: none)", loops.labelled_summary, ()),
 )
 

@@ -21,6 +21,9 @@ from benchmarks.subjects import COUNTER, HISTOGRAM, LABELS, DroppingReader
 
 Loop = Callable[[int], None]
 
+CLASSIC = "classic buckets alone"
+OFF = "without asking"
+
 GAUGE = ("bench_queue_depth", "Jobs that wait.")
 SUMMARY = ("bench_latency_seconds", "Time to answer a request.")
 _ROWS = label_rows(100)
@@ -206,12 +209,77 @@ def labelled_observe() -> dict[str, Loop]:
     }
 
 
+def native_observe() -> dict[str, Loop]:
+    """Make the loops of ``child.observe(value)`` with native buckets beside classic ones, and with these alone."""
+    bounds = list(BUCKETS)
+    native = otel_aioprom.Histogram(*HISTOGRAM, buckets=bounds, native_bucket_factor=1.1)
+    classic = otel_aioprom.Histogram(*HISTOGRAM, buckets=bounds)
+    return {
+        OURS: _observe_child(native.labels(_TWO)),
+        CLASSIC: _observe_child(classic.labels(_TWO)),
+    }
+
+
+def timed_block() -> dict[str, Loop]:
+    """Make the loops of ``with … .time():`` around nothing."""
+    ours = otel_aioprom.Histogram(*HISTOGRAM, buckets=list(BUCKETS))
+    theirs = _prometheus(prometheus_client.Histogram, HISTOGRAM, 2, buckets=BUCKETS)
+    child = theirs.labels(**_TWO)
+
+    def our_loop(calls: int) -> None:
+        for _ in repeat(None, calls):
+            with ours.time(_TWO):
+                pass
+
+    def their_loop(calls: int) -> None:
+        for _ in repeat(None, calls):
+            with child.time():
+                pass
+
+    return {OURS: our_loop, PROMETHEUS: their_loop}
+
+
+def exemplar_inc() -> dict[str, Loop]:
+    """Make the loops of ``child.inc(exemplar=…)``."""
+    exemplar = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+
+    def our_loop(calls: int) -> None:
+        for _ in repeat(None, calls):
+            ours.inc(exemplar=exemplar)
+
+    def their_loop(calls: int) -> None:
+        for _ in repeat(None, calls):
+            theirs.inc(exemplar=exemplar)
+
+    ours = otel_aioprom.Counter(*COUNTER).labels(_ONE)
+    theirs = _prometheus(prometheus_client.Counter, COUNTER, 3).labels(**_ONE)
+    return {OURS: our_loop, PROMETHEUS: their_loop}
+
+
+def asking_inc() -> dict[str, Loop]:
+    """Make the loops of ``child.inc()`` of a counter that asks a function each time, and of one that does not."""
+
+    def loop_over(child: Any) -> Loop:
+        def loop(calls: int) -> None:
+            for _ in repeat(None, calls):
+                child.inc()
+
+        return loop
+
+    asking = otel_aioprom.Counter(*COUNTER, exemplars=lambda: None)
+    return {
+        OURS: loop_over(asking.labels(_ONE)),
+        OFF: loop_over(otel_aioprom.Counter(*COUNTER).labels(_ONE)),
+    }
+
+
 def bound_summary() -> dict[str, Loop]:
-    """Make the loops of a summary's ``child.observe``; prometheus_client has no quantiles."""
+    """Make the loops of a summary's ``child.observe``; prometheus_client has no quantiles, aioprometheus no child."""
     theirs = _prometheus(prometheus_client.Summary, SUMMARY, 2)
     return {
         OURS: _observe_child(otel_aioprom.Summary(*SUMMARY).labels(_TWO)),
         PROMETHEUS: _observe_child(theirs.labels(**_TWO)),
+        AIOPROMETHEUS: _observe_dict(_aioprometheus(aioprometheus.Summary, SUMMARY)),
     }
 
 
