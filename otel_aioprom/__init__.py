@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from otel_aioprom.retrying import Retry as Retry
     from otel_aioprom.service import Service as Service
     from otel_aioprom.textfile import write_textfile as write_textfile
+    from otel_aioprom.threaded import ThreadedService as ThreadedService
 
 _HOMES = {
     "REGISTRY": "registry",
@@ -65,6 +66,7 @@ _HOMES = {
     "Service": "service",
     "StateSet": "collectors",
     "Summary": "collectors",
+    "ThreadedService": "threaded",
     "async_render": "renderer",
     "count_exceptions": "decorators",
     "inprogress": "decorators",

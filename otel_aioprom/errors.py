@@ -193,6 +193,23 @@ class WebConfigError(MetricsError, ValueError):
         return ": ".join(part for part in (self.path, self.where, self.reason) if part)
 
 
+class ConfigurationError(MetricsError, ValueError):
+    """A configuration with a key or a value that makes no sense.
+
+    Attributes:
+        key: The key as given.
+        reason: What is wrong, and what would have been right.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"configuration of otel_aioprom: {self.key}: {self.reason}"
+
+
 class PushError(MetricsError, ConnectionError):
     """Metrics have not arrived. The error of the connection, if any, is the cause.
 

@@ -7,6 +7,7 @@ import html
 import logging
 import os
 import re
+import socket
 import ssl as ssl_module
 import warnings
 from collections.abc import AsyncIterator, Mapping
@@ -93,6 +94,7 @@ class Service:
         self._endpoints: dict[str, Scraper] = {}
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.SockSite] = []
+        self._sockets: list[socket.socket] = []
         self._refreshing: asyncio.Task[None] | None = None
         self._looked = -_REFRESH
         self._root = ""
@@ -232,7 +234,7 @@ class Service:
         except BaseException:
             close_all(sockets)
             raise
-        self._sites = sites
+        self._sites, self._sockets = sites, sockets
         host, real_port = sockets[0].getsockname()[:2]
         host = addr if addr not in ("", *_WILDCARDS) else _WILDCARDS.get(host, host)
         shown = f"[{host}]" if ":" in host else host
@@ -275,6 +277,17 @@ class Service:
             yield self
         finally:
             await self.stop()
+
+    def abandon(self) -> None:
+        """Close the listening sockets and nothing else, in a child process: the rest is the parent's."""
+        for opened in self._sockets:
+            opened.close()
+        self._sockets, self._sites, self._runner = [], [], None
+
+    @property
+    def metrics_path(self) -> str:
+        """Path of the metrics."""
+        return self._metrics_path
 
     @property
     def base_url(self) -> str:

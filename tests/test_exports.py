@@ -33,6 +33,7 @@ HOMES = {
     "Service": "service",
     "StateSet": "collectors",
     "Summary": "collectors",
+    "ThreadedService": "threaded",
     "async_render": "renderer",
     "count_exceptions": "decorators",
     "inprogress": "decorators",

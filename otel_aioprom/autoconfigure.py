@@ -1,0 +1,180 @@
+"""Readers that serve without a line of code: made by the SDK from the environment, or from a configuration file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from otel_aioprom.errors import ConfigurationError, MetricsError
+from otel_aioprom.otel.reader import PrometheusMetricReader
+from otel_aioprom.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.threaded import ThreadedService
+
+_logger = logging.getLogger(__name__)
+
+HOST, PORT, FILE = (
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "OTEL_CONFIG_FILE",
+)
+DEFAULT_HOST, DEFAULT_PORT = "localhost", 9464
+_HIGHEST_PORT = 65_535
+_STRATEGIES = {
+    "underscore_escaping_with_suffixes": "UnderscoreEscapingWithSuffixes",
+    "underscore_escaping_without_suffixes": "UnderscoreEscapingWithoutSuffixes",
+    "no_utf8_escaping_with_suffixes": "NoUTF8EscapingWithSuffixes",
+    "no_translation": "NoTranslation",
+}
+_DEVELOPMENT = "/development"
+_FORMER = {
+    "without_scope_info": "scope_info_enabled",
+    "without_target_info": "target_info_enabled",
+    "with_resource_constant_labels": "resource_constant_labels",
+    "without_units": "translation_strategy",
+    "without_type_suffix": "translation_strategy",
+}
+
+
+class AutoPrometheusMetricReader(PrometheusMetricReader):
+    """A ``PrometheusMetricReader`` that serves the default registry by itself, in a thread of its own.
+
+    The SDK makes it for ``OTEL_METRICS_EXPORTER=otel_aioprom``, without arguments, and for the key ``otel_aioprom`` of a declarative
+    configuration, with the keys below it. Without arguments, and without a configuration file, ``OTEL_EXPORTER_PROMETHEUS_HOST``
+    and ``OTEL_EXPORTER_PROMETHEUS_PORT`` tell where to listen. Where nothing can listen, an error is logged in one line, and the
+    program runs on.
+
+    Args:
+        registry: What to serve, native collectors included; ``REGISTRY`` if not given.
+        **keys: ``host``, ``port``, ``scope_info_enabled``, ``target_info_enabled`` (also with ``/development``),
+            ``resource_constant_labels`` and ``translation_strategy``, as a declarative configuration has them; ``None``
+            counts as absent.
+
+    Raises:
+        ConfigurationError: There is no such key, or a value is of the wrong kind.
+
+    Spec:
+        M73 to M79.
+    """
+
+    def __init__(self, *, registry: CollectorRegistry = REGISTRY, **keys: Any) -> None:
+        options = _options(keys)
+        host, port = _address(options)
+        super().__init__(registry=registry, **options)
+        self._service = ThreadedService(registry)
+        try:
+            self._service.start(host, port)
+        except (MetricsError, RuntimeError) as error:
+            _logger.error("metrics are not served: %s", error)  # noqa: TRY400 - one line, without a trace
+        else:
+            _logger.info("metrics are served at %s", self._service.metrics_url)
+
+    @property
+    def service(self) -> ThreadedService:
+        """What serves; it does not run where the start has failed."""
+        return self._service
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Stop serving, and take the reader out of its registry; a second call does nothing.
+
+        Args:
+            timeout_millis: How long scrapes under way may take to end, at most a second.
+            **kwargs: What newer SDKs may pass.
+        """
+        self._service.stop(min(1.0, max(timeout_millis, 0) / 1000))
+        super().shutdown(timeout_millis, **kwargs)
+
+
+def _address(options: dict[str, Any]) -> tuple[str, int]:
+    """Take host and port out of the options, or from the environment where no file configures."""
+    host, port = options.pop("host", None), options.pop("port", None)
+    environment: Mapping[str, str] = {} if os.environ.get(FILE) else os.environ
+    if host is None:
+        host = environment.get(HOST, "").strip() or DEFAULT_HOST
+    if port is None:
+        port = _port_from(environment.get(PORT, "").strip())
+    return host, port
+
+
+def _port_from(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT:
+        return int(text)
+    _logger.warning(
+        "%s=%r is no port number (0 to %d): %d is used instead",
+        PORT,
+        text,
+        _HIGHEST_PORT,
+        DEFAULT_PORT,
+    )
+    return DEFAULT_PORT
+
+
+def _options(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the keys of a configuration, and call them what the reader calls them."""
+    options: dict[str, Any] = {}
+    for key, value in keys.items():
+        name = key.removesuffix(_DEVELOPMENT)
+        check = _KEYS.get(name)
+        if check is None:
+            raise ConfigurationError(key, _advice(name))
+        if value is None:
+            continue
+        if name in options:
+            raise ConfigurationError(key, f"{name} is given twice")
+        options[name] = check(key, value)
+    return options
+
+
+def _advice(name: str) -> str:
+    former = _FORMER.get(name)
+    near = [former] if former else get_close_matches(name, _KEYS, 1, 0.0)
+    return f"there is no such key; did you mean {near[0]}?"
+
+
+def _host(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(key, f"a host name or address is needed, not {value!r}")
+    return value.strip()
+
+
+def _port(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _HIGHEST_PORT:
+        raise ConfigurationError(
+            key, f"a number from 0 to {_HIGHEST_PORT} is needed, not {value!r}"
+        )
+    return value
+
+
+def _switch(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(key, f"true or false is needed, not {value!r}")
+    return value
+
+
+def _patterns(key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(key, f"lists 'included' and 'excluded' are needed, not {value!r}")
+    return dict(value)
+
+
+def _strategy(key: str, value: Any) -> str:
+    name = value.removesuffix(_DEVELOPMENT) if isinstance(value, str) else value
+    if name in _STRATEGIES.values():
+        return str(name)
+    if not isinstance(name, str) or name not in _STRATEGIES:
+        raise ConfigurationError(key, f"one of {', '.join(_STRATEGIES)} is needed, not {value!r}")
+    return _STRATEGIES[name]
+
+
+_KEYS: dict[str, Callable[[str, Any], Any]] = {
+    "host": _host,
+    "port": _port,
+    "scope_info_enabled": _switch,
+    "target_info_enabled": _switch,
+    "resource_constant_labels": _patterns,
+    "translation_strategy": _strategy,
+}

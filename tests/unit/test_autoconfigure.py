@@ -1,0 +1,219 @@
+"""Readers that the SDK makes from the environment or from a file."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import urllib.request
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+
+from oracles import DEADLINE
+from otel_aioprom import autoconfigure
+from otel_aioprom.autoconfigure import FILE, HOST, PORT, AutoPrometheusMetricReader
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import ConfigurationError, ServiceNotRunningError
+from otel_aioprom.otel.reader import PrometheusMetricReader
+from otel_aioprom.registry import CollectorRegistry
+from processes import free_port
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Without any setting."""
+    for name in (HOST, PORT, FILE):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def readers() -> Iterator[list[AutoPrometheusMetricReader]]:
+    """Readers that are shut down at the end."""
+    made: list[AutoPrometheusMetricReader] = []
+    yield made
+    for reader in made:
+        reader.shutdown()
+
+
+def fetch(url: str) -> str:
+    """Scrape without a loop."""
+    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+        return str(response.read().decode())
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        (None, None, ("localhost", 9464)),
+        ("", "", ("localhost", 9464)),
+        (" ", " ", ("localhost", 9464)),
+        ("127.0.0.1", "9999", ("127.0.0.1", 9999)),
+        ("0.0.0.0", "0", ("0.0.0.0", 0)),  # noqa: S104 - nothing listens there
+        ("localhost", " 9465 ", ("localhost", 9465)),
+    ],
+)
+def test_m73_m78_where_to_listen(
+    environment: pytest.MonkeyPatch, host: Any, port: Any, expected: Any, caplog: Any
+) -> None:
+    """The environment says so; an empty value is none."""
+    if host is not None:
+        environment.setenv(HOST, host)
+        environment.setenv(PORT, port)
+
+    assert autoconfigure._address({}) == expected
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "9464.0", "٣", "1e3", "0x10"])
+def test_m73_a_port_that_is_none_is_warned_about(
+    environment: pytest.MonkeyPatch, port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the default is used."""
+    environment.setenv(PORT, port)
+
+    assert autoconfigure._address({}) == ("localhost", 9464)
+    [record] = caplog.records
+    assert (record.levelno, PORT in record.getMessage()) == (logging.WARNING, True)
+
+
+def test_m76_a_file_goes_before_the_environment(environment: pytest.MonkeyPatch) -> None:
+    """Whatever that says, and whether the file names a host or not."""
+    environment.setenv(HOST, "elsewhere")
+    environment.setenv(PORT, "1")
+    environment.setenv(FILE, "otel.yaml")
+
+    assert autoconfigure._address({}) == ("localhost", 9464)
+    assert autoconfigure._address({"host": "h", "port": 7}) == ("h", 7)
+
+
+@pytest.mark.parametrize(
+    "group", ["opentelemetry_metrics_exporter", "opentelemetry_pull_metric_exporter"]
+)
+def test_m74_m75_the_entry_points_name_a_class(group: str) -> None:
+    """Of a reader that needs no argument; no other name is taken."""
+    mine = [each for each in entry_points(group=group) if each.value.startswith("otel_aioprom")]
+
+    assert [each.name for each in mine] == ["otel_aioprom"]
+    assert mine[0].load() is AutoPrometheusMetricReader
+    assert issubclass(AutoPrometheusMetricReader, (MetricReader, PrometheusMetricReader))
+
+
+def test_m74_it_serves_what_the_sdk_and_native_collectors_measure(
+    readers: list[AutoPrometheusMetricReader],
+) -> None:
+    """In a thread of its own, until it is shut down."""
+    registry = CollectorRegistry()
+    Gauge("native", "N.", registry=registry).set({}, 2)
+    reader = AutoPrometheusMetricReader(registry=registry, host="127.0.0.1", port=0)
+    readers.append(reader)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("m").create_counter("jobs").add(3)
+    url = reader.service.metrics_url
+    text = fetch(url)
+
+    assert "native 2\n" in text
+    assert 'jobs_total{otel_scope_name="m"' in text
+    provider.shutdown()
+    with pytest.raises(ServiceNotRunningError):
+        _ = reader.service.metrics_url
+    with pytest.raises(OSError, match=r"refused|10061"):
+        fetch(url)
+
+
+def test_m79_the_port_is_free_after_the_shutdown(
+    readers: list[AutoPrometheusMetricReader],
+) -> None:
+    """A second shutdown does nothing."""
+    port = free_port()
+    for _ in range(2):
+        reader = AutoPrometheusMetricReader(
+            registry=CollectorRegistry(), host="127.0.0.1", port=port
+        )
+        readers.append(reader)
+        assert reader.service.base_url == f"http://127.0.0.1:{port}"
+        reader.shutdown(timeout_millis=100)
+        reader.shutdown()
+
+
+def test_m74_a_port_that_is_taken_breaks_no_program(
+    readers: list[AutoPrometheusMetricReader], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line in the log, without a trace; the reader reads."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        registry = CollectorRegistry()
+        reader = AutoPrometheusMetricReader(registry=registry, host="127.0.0.1", port=port)
+        readers.append(reader)
+    [record] = caplog.records
+    assert record.getMessage().startswith("metrics are not served: ")
+    assert (record.levelno, record.exc_info) == (logging.ERROR, None)
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
+    assert any(family.name == "c_total" for family in registry.gather().families)
+
+
+def test_m75_m76_keys_as_a_file_has_them(readers: list[AutoPrometheusMetricReader]) -> None:
+    """Each is honoured; ``null`` counts as absent."""
+    registry = CollectorRegistry()
+    keys: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "scope_info_enabled": False,
+        "target_info_enabled/development": False,
+        "resource_constant_labels": {"included": ["service*"], "excluded": ["service.attr1"]},
+        "translation_strategy": "no_utf8_escaping_with_suffixes/development",
+    }
+    reader = AutoPrometheusMetricReader(registry=registry, **keys)
+    readers.append(reader)
+    resource = Resource({"service.name": "shop", "service.attr1": "x", "other": "y"})
+    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    provider.get_meter("m").create_counter("my.jobs").add(1)
+    [family] = [each for each in registry.gather().families if "jobs" in each.name]
+
+    assert family.name == "my.jobs_total"
+    assert dict(family.series[0].pairs) == {"service.name": "shop"}
+    assert not any(each.name.startswith("target") for each in registry.gather().families)
+    nulls: dict[str, Any] = dict.fromkeys(keys)
+    assert autoconfigure._options(nulls) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("prot", 1, "did you mean port?"),
+        ("scope_info", True, "did you mean scope_info_enabled?"),
+        ("without_scope_info", True, "did you mean scope_info_enabled?"),
+        ("without_target_info/development", True, "did you mean target_info_enabled?"),
+        ("with_resource_constant_labels", {}, "did you mean resource_constant_labels?"),
+        ("without_units", True, "did you mean translation_strategy?"),
+        ("port", "9464", "a number from 0 to 65535 is needed"),
+        ("port", True, "a number from 0 to 65535 is needed"),
+        ("port", 70_000, "a number from 0 to 65535 is needed"),
+        ("host", "", "a host name or address is needed"),
+        ("host", 7, "a host name or address is needed"),
+        ("scope_info_enabled", "yes", "true or false is needed"),
+        ("translation_strategy", "no_escaping", "one of underscore_escaping_with_suffixes"),
+        ("translation_strategy", 3, "one of underscore_escaping_with_suffixes"),
+        ("resource_constant_labels", ["a"], "lists 'included' and 'excluded' are needed"),
+    ],
+)
+def test_m75_keys_that_make_no_sense_are_refused(key: str, value: Any, reason: str) -> None:
+    """With what would be right."""
+    with pytest.raises(ConfigurationError, match="configuration of otel_aioprom: ") as caught:
+        AutoPrometheusMetricReader(registry=CollectorRegistry(), **{key: value})
+
+    assert (caught.value.key, reason in caught.value.reason) == (key, True)
+
+
+def test_a_key_may_not_come_twice() -> None:
+    """In both of its spellings."""
+    keys: dict[str, Any] = {"target_info_enabled": True, "target_info_enabled/development": True}
+    with pytest.raises(ConfigurationError, match="given twice"):
+        AutoPrometheusMetricReader(registry=CollectorRegistry(), **keys)
