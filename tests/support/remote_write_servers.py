@@ -102,8 +102,9 @@ def as_text(item: dict[str, Any]) -> str:
 
 
 def complaints(server: PrometheusServer, since: int = 0) -> list[str]:
-    """Return what the log complains of, but for the traces of a kill."""
-    return [line for line in server.warnings(since) if "lockfile" not in line]
+    """Return what the log complains of, but for how the server itself was ended."""
+    ends = ("lockfile from a previous execution", "Received an OS signal")
+    return [line for line in server.warnings(since) if not any(end in line for end in ends)]
 
 
 def kill(server: Scraper) -> None:
