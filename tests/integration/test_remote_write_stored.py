@@ -8,17 +8,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from opentelemetry.sdk import metrics as sdk
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
-from opentelemetry.sdk.resources import Resource
 
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
-from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.service import Service
 from processes import free_port, wait_until
 from prometheus import HistogramSample, PrometheusServer
-from remote_write_servers import complaints, deliver, receiving, stored, writer_to
+from remote_write_servers import complaints, deliver, natives, receiving, shop, stored, writer_to
 from scraper import ScrapeJob
 from victoria import VictoriaMetricsServer
 
@@ -55,47 +51,6 @@ def old() -> Iterator[PrometheusServer]:
     """A Prometheus of the generation before, which knows version 1.0."""
     with receiving("prometheus2") as running:
         yield running
-
-
-def natives(registry: CollectorRegistry, *, factor: float = 2.0) -> Histogram:
-    """A native histogram with nothing in it."""
-    return Histogram(
-        "sizes", "Sizes.", buckets=None, native_bucket_factor=factor, registry=registry
-    )
-
-
-def shop() -> CollectorRegistry:
-    """Native metrics of each kind with odd numbers and labels, and OpenTelemetry's."""
-    registry = CollectorRegistry()
-    orders = Counter("orders_total", "Orders.", registry=registry)
-    orders.add({"kind": 'a"b\\c\nd', "of": "é", "empty": ""}, 2.0**60)
-    level = Gauge("level", "Level.", registry=registry)
-    for place, value in enumerate((-0.0, 1e-300, 1e300, float("inf"), float("nan"), 0.1)):
-        level.set({"place": str(place), "A": "sorts first", "le": "1"}, value)
-    bounds = [1e-7, 0.1, 1, 2.5, 1e6, 123456789, 1e21]
-    seconds = Histogram("seconds", "Time.", buckets=bounds, registry=registry)
-    both = Histogram("both", "Both.", buckets=[1, 2], native_bucket_factor=1.1, registry=registry)
-    for value in (0.0, 0.5, 2, 7, 1e9):
-        seconds.observe({"a": "b"}, value, exemplar={"trace_id": f"s{value}"})
-        both.observe({}, value, exemplar={"trace_id": f"b{value}"})
-    sizes = natives(registry)
-    for value in (0, -3, -3, 1, 100, 1e12):
-        sizes.observe({"a": "b"}, value)
-    waited = Summary("waited", "Time.", registry=registry)
-    waited.observe({"q": "x"}, 4)
-    reader = PrometheusMetricReader(
-        registry=registry,
-        preferred_aggregation={sdk.Histogram: ExponentialBucketHistogramAggregation(max_scale=3)},
-    )
-    provider = sdk.MeterProvider(
-        metric_readers=[reader], resource=Resource({"service.name": "s"}), shutdown_on_exit=False
-    )
-    meter = provider.get_meter("m", "1.0")
-    meter.create_counter("hits").add(7, {"http.path": "/"})
-    meter.create_up_down_counter("queue", "{jobs}").add(-7)
-    for value in (0.0, 0.3, 2.0, 300.0):
-        meter.create_histogram("weight", "kg").record(value)
-    return registry
 
 
 def seen(server: PrometheusServer, job: str) -> dict[tuple[str, ...], float]:

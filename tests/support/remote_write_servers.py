@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
+from opentelemetry.sdk.resources import Resource
+
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.remote_write.writer import RemoteWriter
 from processes import STOP_DEADLINE, fetch
@@ -78,6 +85,65 @@ async def deliver(writer: RemoteWriter, registry: CollectorRegistry) -> None:
     """Write a collection, and wait until nothing waits."""
     await writer.write(registry)
     assert await writer.flush(WAIT)
+
+
+def natives(registry: CollectorRegistry, *, factor: float = 2.0) -> Histogram:
+    """A native histogram with nothing in it."""
+    return Histogram(
+        "sizes", "Sizes.", buckets=None, native_bucket_factor=factor, registry=registry
+    )
+
+
+def shop() -> CollectorRegistry:
+    """Native metrics of each kind with odd numbers and labels, and OpenTelemetry's."""
+    registry = CollectorRegistry()
+    orders = Counter("orders_total", "Orders.", registry=registry)
+    orders.add({"kind": 'a"b\\c\nd', "of": "é", "empty": ""}, 2.0**60)
+    level = Gauge("level", "Level.", registry=registry)
+    for place, value in enumerate((-0.0, 1e-300, 1e300, float("inf"), float("nan"), 0.1)):
+        level.set({"place": str(place), "A": "sorts first", "le": "1"}, value)
+    bounds = [1e-7, 0.1, 1, 2.5, 1e6, 123456789, 1e21]
+    seconds = Histogram("seconds", "Time.", buckets=bounds, registry=registry)
+    both = Histogram("both", "Both.", buckets=[1, 2], native_bucket_factor=1.1, registry=registry)
+    for value in (0.0, 0.5, 2, 7, 1e9):
+        seconds.observe({"a": "b"}, value, exemplar={"trace_id": f"s{value}"})
+        both.observe({}, value, exemplar={"trace_id": f"b{value}"})
+    sizes = natives(registry)
+    for value in (0, -3, -3, 1, 100, 1e12):
+        sizes.observe({"a": "b"}, value)
+    waited = Summary("waited", "Time.", registry=registry)
+    waited.observe({"q": "x"}, 4)
+    reader = PrometheusMetricReader(
+        registry=registry,
+        preferred_aggregation={sdk.Histogram: ExponentialBucketHistogramAggregation(max_scale=3)},
+    )
+    provider = sdk.MeterProvider(
+        metric_readers=[reader], resource=Resource({"service.name": "s"}), shutdown_on_exit=False
+    )
+    meter = provider.get_meter("m", "1.0")
+    meter.create_counter("hits").add(7, {"http.path": "/"})
+    meter.create_up_down_counter("queue", "{jobs}").add(-7)
+    for value in (0.0, 0.3, 2.0, 300.0):
+        meter.create_histogram("weight", "kg").record(value)
+    return registry
+
+
+def numbers(server: PrometheusServer, selector: str) -> list[float]:
+    """All values of a series, in the order of time."""
+    return [point.value for point in server.points(selector)]
+
+
+def outcomes(writer: RemoteWriter) -> dict[str, float]:
+    """What became of samples that a writer has sent."""
+    return {labels["outcome"]: value for labels, value in writer._metrics.samples.get_all()}
+
+
+async def until(predicate: Callable[[], object]) -> None:
+    """Let the loop go on until something is true."""
+    end = asyncio.get_running_loop().time() + WAIT
+    while not predicate():
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.005)
 
 
 def stored(server: Scraper, job: str) -> dict[Key, str]:

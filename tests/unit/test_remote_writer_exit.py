@@ -48,11 +48,12 @@ async def test_a_message_whose_keeping_is_given_up_costs_no_other(
 ) -> None:
     """The thread that writes it cannot be stopped: the next one waits for it, and both are whole."""
     reached, opened, write = threading.Event(), threading.Event(), Path.write_bytes
+    written = []
 
     def write_slowly(path: Path, content: bytes) -> int:
-        if not reached.is_set():
-            reached.set()
-            assert opened.wait(DEADLINE)
+        written.append(content)
+        reached.set()
+        assert opened.wait(DEADLINE)
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", write_slowly)
@@ -61,7 +62,8 @@ async def test_a_message_whose_keeping_is_given_up_costs_no_other(
     assert await asyncio.to_thread(reached.wait, DEADLINE)
     first.cancel()
     second = asyncio.create_task(spool.put(Entry("1.0", 1, b"second")))
-    await asyncio.wait([second], timeout=0.05)
+    await asyncio.wait([second], timeout=0.3)
+    together = list(written)
     opened.set()
     await asyncio.wait([first, second], timeout=DEADLINE)
     found = []
@@ -71,6 +73,7 @@ async def test_a_message_whose_keeping_is_given_up_costs_no_other(
     left = (len(spool), spool.size)
     spool.close()
 
+    assert together == [b"first"]
     assert second.exception() is None
     assert found in ([b"first", b"second"], [b"second"])
     assert left == (0, 0)
