@@ -145,15 +145,18 @@ class Sender:
         else:
             written = _written(response)
             sent = min(written or 0, entry.samples)
-            if written is None and (is_success(response) or response.status == 415):  # noqa: PLR2004 - HTTP
+            not_understood = is_success(response) or response.status == 415  # noqa: PLR2004 - HTTP
+            if written is None and not_understood and self.version == "2.0":
                 _logger.warning(
-                    "%s knows remote write 2.0 no longer and gets 1.0", shown(self._url)
+                    "%s knows remote write 2.0 no longer and gets 1.0; what waits in 2.0 is lost",
+                    shown(self._url),
                 )
                 self.version = "1.0"
         return Outcome(code, sent, entry.samples - sent)
 
     async def _settled(self, outcome: Outcome, response: aiohttp.ClientResponse) -> Outcome:
-        if is_success(response) and not outcome.lost:
+        # Of 2.0 the numbers count: a message that comes again is refused for its exemplars alone.
+        if not outcome.lost and (is_success(response) or outcome.sent):
             self._watch.worked()
         else:
             self._watch.failed(await refused(response))

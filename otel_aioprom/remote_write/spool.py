@@ -7,11 +7,13 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.remote_write.backlog import Entry
+from otel_aioprom.workers import in_worker
 
 try:
     import fcntl
@@ -88,7 +90,14 @@ class Spool:
     async def _in_thread(self, work: Callable[..., R], *arguments: Any) -> R:
         """Do one thing at a time, in a thread: the folder may lie on a slow disk."""
         async with self._one:
-            return await asyncio.to_thread(work, *arguments)
+            working = asyncio.ensure_future(in_worker(work, *arguments))
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                while not working.done():  # a thread cannot be stopped: the next one waits for it
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([working])
+                raise
 
     def _found(self) -> list[_Stored]:
         """Look for what an earlier run has left, whole messages only."""

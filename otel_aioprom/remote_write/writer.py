@@ -151,8 +151,7 @@ class RemoteWriter:
     async def __aenter__(self) -> Self:
         if self._sending is not None:
             raise RuntimeError("the remote writer is in use already")
-        await self._delivery.open()
-        self._sending = asyncio.create_task(self._send_all())
+        await self._open()
         return self
 
     async def __aexit__(
@@ -165,6 +164,10 @@ class RemoteWriter:
             await self.flush(self._flush_timeout)
         finally:
             await self._close()
+
+    async def _open(self) -> None:
+        await self._delivery.open()
+        self._sending = asyncio.create_task(self._send_all())
 
     async def _close(self) -> None:
         """Stop sending; what waits in memory is lost, and that is said."""
@@ -198,12 +201,18 @@ class RemoteWriter:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._sender.agree(), _FIRST_PATIENCE)
             if self._sender.version != self._version:
-                self._version = self._sender.version
-                self._table = self._make_table(self._version)
+                await self._change_version(self._sender.version)
             self._metrics = registry.pushes
             gathering = await registry.async_gather(self._gather_timeout)
             await self._keep(self._table.messages(gathering.families, self._moment()))
             registry.report(self._table.faults)
+
+    async def _change_version(self, version: str) -> None:
+        """Begin with new series; the old ones end, for they may have had other names."""
+        if version == "2.0":  # a server that knows it no longer would refuse this
+            await self._keep(self._table.end(self._moment()))
+        self._version = version
+        self._table = self._make_table(version)
 
     async def end(self) -> None:
         """Mark all series as ended, as a program does that goes away for good."""
@@ -273,11 +282,15 @@ class RemoteWriter:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
+        """Send while a run lasts, which has waited for what is left when it ends."""
         if self._sending is not None:
             yield
             return
-        async with self:
+        await self._open()
+        try:
             yield
+        finally:
+            await self._close()
 
     def _moment(self) -> int:
         """Return the time of a collection in milliseconds: later than the last one, whatever the clock says (E100)."""
