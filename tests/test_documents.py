@@ -89,3 +89,15 @@ def test_the_conformance_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert conformance.main(["--check"]) == 0
     assert "**no test**" not in conformance.PAGE.read_text("utf-8")
+
+
+def test_the_tables_of_the_reference_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say what the code says: `python tools/reference.py` writes them anew."""
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "tools" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+
+    for page, text in reference.pages().items():
+        assert (ROOT / "docs" / "reference" / page.name).read_text("utf-8") == text
