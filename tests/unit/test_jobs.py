@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gateway import Answer, Gateway, Hold
-from oracles import DEADLINE
+from oracles import DEADLINE, FakeSource, until
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.errors import DuplicateCollectorError
 from otel_aioprom.jobs import job_metrics
@@ -160,3 +160,115 @@ async def test_the_names_of_its_metrics_are_its_own() -> None:
     with pytest.raises(DuplicateCollectorError):
         async with job_metrics("j", "http://h", registry):
             pass
+
+
+async def test_a_job_s_own_error_comes_before_that_of_its_metrics() -> None:
+    """Names that are taken do not hide what the job has raised."""
+    registry = CollectorRegistry()
+    Counter("job_success", "What.", registry=registry)
+    with Gateway() as gateway, pytest.raises(KeyError, match="boom"):
+        await fail(gateway, registry)
+
+
+async def test_jobs_that_share_a_registry_share_no_success() -> None:
+    """One that has never ended well does not push the time at which another one did."""
+    registry = CollectorRegistry()
+    with Gateway() as gateway:
+        async with job_metrics("other", gateway.url, registry):
+            pass
+        with pytest.raises(KeyError):
+            await fail(gateway, registry)
+
+    assert gateway.last.path == "/metrics/job/nightly"
+    assert gateway.last.value("job_success") == 0
+    assert gateway.last.value("job_last_success_timestamp_seconds") is None
+
+
+async def test_the_duration_is_that_of_the_block() -> None:
+    """Not of the push after it, however long that takes."""
+    hold = Hold()
+    with Gateway(Answer(503, headers={"Retry-After": "0"}), Answer(hold=hold)) as gateway:
+
+        async def work() -> float:
+            async with job_metrics("j", gateway.url):
+                began = time.perf_counter()
+                await asyncio.sleep(0.02)
+                return time.perf_counter() - began
+
+        task = asyncio.create_task(work())
+        await gateway.arrived(2)
+        waited = time.perf_counter()
+        hold.let_go()
+        inside = await task
+    first, second = [each.value("job_duration_seconds") or 0 for each in gateway.requests]
+
+    assert inside <= first < waited
+    assert first == second
+
+
+async def test_a_cancellation_is_heeded_while_an_error_is_pushed() -> None:
+    """Nobody waits for the gateway then."""
+    with Gateway(default=Answer(hold=Hold())) as gateway:
+        task = asyncio.create_task(fail(gateway))
+        await gateway.arrived(1)
+        task.cancel()
+        await asyncio.wait([task], timeout=DEADLINE)
+
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, GeneratorExit, MemoryError])
+def test_whatever_ends_a_script_s_job_is_pushed_and_raised(ending: type[BaseException]) -> None:
+    """Also what is no exception of a program."""
+    with Gateway() as gateway:
+        with pytest.raises(ending), job_metrics("j", gateway.url):
+            raise ending
+        push = gateway.last
+
+    assert push.value("job_success") == 0
+    assert push.value("job_last_success_timestamp_seconds") is None
+
+
+async def test_a_source_that_fails_costs_a_job_nothing_else() -> None:
+    """What the job has measured of itself arrives."""
+    registry = CollectorRegistry()
+    registry.add_source(FakeSource(RuntimeError("no values today")))
+    with Gateway() as gateway:
+        async with job_metrics("j", gateway.url, registry):
+            pass
+
+    assert families_in(gateway.last) == OWN
+
+
+async def test_a_thread_of_a_loop_measures_its_job() -> None:
+    """With ``with``, for no loop runs in that thread."""
+
+    def work() -> None:
+        with job_metrics("j", gateway.url):
+            pass
+
+    with Gateway() as gateway:
+        await asyncio.to_thread(work)
+
+    assert [each.value("job_success") for each in gateway.requests] == [1]
+
+
+async def test_jobs_run_side_by_side() -> None:
+    """Each pushes its own outcome into its own group."""
+    begun: list[str] = []
+
+    async def work(name: str, *, fails: bool) -> None:
+        async with job_metrics(name, gateway.url):
+            begun.append(name)
+            await until(lambda: len(begun) == 2)
+            if fails:
+                raise KeyError(name)
+
+    with Gateway() as gateway:
+        found = await asyncio.gather(
+            work("good", fails=False), work("bad", fails=True), return_exceptions=True
+        )
+    outcomes = {each.path: each.value("job_success") for each in gateway.requests}
+
+    assert [type(each) for each in found] == [type(None), KeyError]
+    assert outcomes == {"/metrics/job/good": 1, "/metrics/job/bad": 0}
