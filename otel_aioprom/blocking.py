@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from otel_aioprom.flight import running_loop
+from otel_aioprom.flight import run_apart, running_loop
 from otel_aioprom.pusher import Pusher
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class BlockingPusher:
         if options.get("session") is not None:
             raise ValueError("a session belongs to an event loop: leave it out, or use Pusher")
         options.setdefault("resolver", _InPlace())
-        self._pusher = _Threadless(job_name, addr, **options)
+        self._pusher = Pusher(job_name, addr, **options)
 
     @property
     def url(self) -> str:
@@ -65,22 +64,34 @@ class BlockingPusher:
 
     def add(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
         """Push a registry; the group's other metrics stay. See ``Pusher.add``."""
-        return _run(lambda: self._pusher.add(registry, retry=retry))
+        return self._push(("POST",), registry, retry)
 
     def replace(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
         """Push a registry in place of all that the group has. See ``Pusher.replace``."""
-        return _run(lambda: self._pusher.replace(registry, retry=retry))
+        return self._push(("PUT", "POST"), registry, retry)
+
+    def _push(
+        self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
+    ) -> PushResult:
+        _refuse_loop()
+        # Before there is a loop: sources may run one of their own.
+        return self.push_gathered(methods, registry, registry.gather(), retry)
+
+    def push_gathered(
+        self,
+        methods: tuple[str, ...],
+        registry: CollectorRegistry,
+        gathering: Gathering,
+        retry: Retry | None,
+    ) -> PushResult:
+        """Push what has been collected; see ``Pusher.push_gathered``."""
+        return _run(lambda: self._pusher.push_gathered(methods, registry, gathering, retry))
 
     def delete(
         self, registry: CollectorRegistry | None = None, *, retry: Retry | None = None
     ) -> PushResult:
         """Delete the group. See ``Pusher.delete``."""
         return _run(lambda: self._pusher.delete(registry, retry=retry))
-
-
-class _Threadless(Pusher):
-    async def _gather(self, registry: CollectorRegistry) -> Gathering:
-        return registry.gather()
 
 
 class _InPlace(AbstractResolver):
@@ -110,8 +121,12 @@ class _InPlace(AbstractResolver):
 def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
     async def run() -> PushResult:
         response = await push()
-        return PushResult(response.status, await response.text(errors="replace"))
+        return PushResult(response.status, (await response.read()).decode("utf-8", "replace"))
 
+    _refuse_loop()
+    return run_apart(run())
+
+
+def _refuse_loop() -> None:
     if running_loop() is not None:
         raise RuntimeError("an event loop runs in this thread, and would be held: use Pusher there")
-    return asyncio.run(run())

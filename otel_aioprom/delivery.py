@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Protocol, TypedDict
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from yarl import URL
 
 from otel_aioprom.errors import PushError
@@ -20,6 +21,7 @@ from otel_aioprom.retrying import ONCE, Retry, is_transient, retry_after
 
 _logger = logging.getLogger(__name__)
 
+_HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _LEAST = 0.001  # seconds: to aiohttp, 0 and less mean no limit
 _LONGEST = 1000  # bytes of a response that an error shows
 _FRAMING = frozenset(
@@ -208,7 +210,7 @@ class Delivery:
             response = await session.request(
                 method,
                 url,
-                data=_stream(pieces) if pieces else None,
+                data=_Pieces(pieces) if pieces else None,
                 headers=all_headers,
                 ssl=self._ssl,
                 timeout=aiohttp.ClientTimeout(total=max(seconds, _LEAST)),
@@ -252,9 +254,27 @@ def shown(url: URL) -> str:
     return str(url if url.user is None else url.with_user(None))
 
 
-async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+class _Pieces(aiohttp.payload.Payload):
+    """A body in pieces that is sent once: aiohttp repeats a request by itself if its connection was cut, which is for us to decide."""
+
+    _value: Sequence[bytes]
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(pieces)
+        self._sent = False
+        self._size = sum(map(len, pieces))
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send all of it."""
+        if self._sent:  # newer releases ask before
+            raise aiohttp.ClientConnectionError("the connection was cut")
+        self._sent = self._consumed = True
+        for piece in self._value:
+            await writer.write(piece)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text, which nobody needs."""
+        return b"".join(self._value).decode(encoding, errors)
 
 
 def _wait_after(
@@ -276,4 +296,6 @@ def _check_headers(headers: Mapping[str, str], auth: Credentials | None) -> dict
     for name in headers:
         if name.lower() in taken:
             raise ValueError(f"the header {name!r} follows from what is sent: leave it out")
+        if not _HEADER.fullmatch(headers[name]):
+            raise ValueError(f"the header {name!r} has a value that no header can have")
     return dict(headers)

@@ -7,11 +7,12 @@ import logging
 from time import perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.delivery import is_success, refused
 from otel_aioprom.errors import DuplicateCollectorError
-from otel_aioprom.flight import running_loop
+from otel_aioprom.flight import run_apart, running_loop
 from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.retrying import ONCE, Retry
@@ -28,6 +29,10 @@ _SUCCESS = ("job_success", "Whether the job's last run ended well.")
 _LAST_SUCCESS = ("job_last_success_timestamp_seconds", "When the job last ended well.")
 
 
+_last_successes: WeakKeyDictionary[CollectorRegistry, dict[str, float]] = WeakKeyDictionary()
+"""By group: jobs may share a registry."""
+
+
 class job_metrics:  # noqa: N801 - used like a function
     """Measures a job and pushes that, with what the job itself has measured, when the block ends.
 
@@ -40,6 +45,9 @@ class job_metrics:  # noqa: N801 - used like a function
         addr: Address of the gateway.
         registry: What to push besides; a new registry if none is given.
         **options: As for ``Pusher``.
+
+    Raises:
+        DuplicateCollectorError: The registry has a metric of another kind under one of the names.
 
     Attributes:
         registry: For metrics of the job's own.
@@ -61,7 +69,9 @@ class job_metrics:  # noqa: N801 - used like a function
         self.registry = CollectorRegistry() if registry is None else registry
         options.setdefault("retry", Retry())
         self._pusher = Pusher(job_name, addr, **options)
+        self._session = options.get("session")
         self._began = 0.0
+        self._gauges = [self._gauge(*words) for words in (_DURATION, _SUCCESS, _LAST_SUCCESS)]
 
     async def __aenter__(self) -> Self:
         self._began = perf_counter()
@@ -73,13 +83,17 @@ class job_metrics:  # noqa: N801 - used like a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._note(failed=error is not None)
+        self._note(failed=_is_failure(error))
         # Who cancels does not want to wait for long.
         await self._push(ONCE if isinstance(error, asyncio.CancelledError) else None)
 
     def __enter__(self) -> Self:
         if running_loop() is not None:
             raise RuntimeError("in an event loop a job is measured by 'async with'")
+        if self._session is not None:
+            raise ValueError(
+                "a session belongs to an event loop: leave it out, or use 'async with'"
+            )
         self._began = perf_counter()
         return self
 
@@ -89,8 +103,8 @@ class job_metrics:  # noqa: N801 - used like a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._note(failed=error is not None)
-        asyncio.run(self._push(None))
+        self._note(failed=_is_failure(error))
+        run_apart(self._push(None))
 
     async def _push(self, retry: Retry | None) -> None:
         problem: Exception | None = None
@@ -103,11 +117,17 @@ class job_metrics:  # noqa: N801 - used like a function
             _logger.error("the metrics of a job are lost: %s", problem)
 
     def _note(self, *, failed: bool) -> None:
-        """Enter how it went; the time of an earlier success stays."""
-        self._gauge(*_DURATION).set({}, perf_counter() - self._began)
-        self._gauge(*_SUCCESS).set({}, int(not failed))
+        """Enter how it went; the time of an earlier success of this very job stays."""
+        duration, success, last = self._gauges
+        duration.set({}, perf_counter() - self._began)
+        success.set({}, int(not failed))
+        known = _last_successes.setdefault(self.registry, {})
         if not failed:
-            self._gauge(*_LAST_SUCCESS).set({}, time())
+            known[self._pusher.url] = time()
+        if self._pusher.url in known:
+            last.set({}, known[self._pusher.url])
+        else:
+            last.clear()
 
     def _gauge(self, name: str, doc: str) -> Gauge:
         """Return one of the job's own metrics, the same one when the job runs again in this process."""
@@ -118,3 +138,8 @@ class job_metrics:  # noqa: N801 - used like a function
         if not isinstance(found, Gauge):
             raise DuplicateCollectorError(name, found.name)
         return found
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """Tell whether a job has failed: it may also end by ``sys.exit()``."""
+    return error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0))

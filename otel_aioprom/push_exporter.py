@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import WeakSet
 
 from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.blocking import BlockingPusher
 from otel_aioprom.errors import MetricsError, PushError
+from otel_aioprom.faults import SOURCE_FAILURES
+from otel_aioprom.flight import running_loop
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.periodic import Watch
@@ -26,6 +33,10 @@ if TYPE_CHECKING:
     from otel_aioprom.pusher import PusherOptions
 
 _logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+_LEAST = 0.001  # seconds
 
 
 class PushMetricExporter(sdk.MetricExporter):
@@ -75,14 +86,15 @@ class PushMetricExporter(sdk.MetricExporter):
             raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
         self._retry = options.get("retry")
         self._pusher = BlockingPusher(job_name, addr, **options)
-        self._push = self._pusher.replace if method == "replace" else self._pusher.add
+        self._methods = ("PUT", "POST") if method == "replace" else ("POST",)
         self._delete = delete_on_shutdown
         self._source = _Exported(Translator(make_options(**(translation or {}))))
         self._registry = CollectorRegistry()
         self._registry.add_source(self._source)
         self._watch = Watch(f"exports to {self._pusher.url}")
-        self._lock = threading.Lock()
+        self._lock, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
+        _EVERY.add(self)
 
     def export(
         self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -94,22 +106,34 @@ class PushMetricExporter(sdk.MetricExporter):
             timeout_millis: How long a push may be tried again and again.
             **kwargs: What newer SDKs may pass.
         """
+        seconds = _seconds(timeout_millis)
         with self._lock:
             if self._closed:
                 _logger.warning("nothing is exported after the shutdown")
                 return sdk.MetricExportResult.FAILURE
             self._source.data = metrics_data
-            retry = self._retry or Retry(total=max(timeout_millis, 1) / 1000)
+            gathering = self._registry.gather()
+            if broken := [fault for fault in gathering.faults if fault.cause in SOURCE_FAILURES]:
+                return self._failed(broken[0].message)
+            retry = self._limited(seconds)
             try:
-                result = self._push(self._registry, retry=retry)
-            except MetricsError as error:
+                result = _anywhere(
+                    lambda: self._pusher.push_gathered(
+                        self._methods, self._registry, gathering, retry
+                    )
+                )
+            except (MetricsError, RuntimeError) as error:
                 return self._failed(error)
         if not 200 <= result.status < 300:  # noqa: PLR2004 - HTTP
             return self._failed(PushError(self._pusher.url, result.status, result.text.strip()))
         self._watch.worked()
         return sdk.MetricExportResult.SUCCESS
 
-    def _failed(self, error: Exception) -> sdk.MetricExportResult:
+    def _limited(self, seconds: float) -> Retry:
+        retry = self._retry or Retry()
+        return replace(retry, total=min(seconds, retry.total if self._retry else seconds))
+
+    def _failed(self, error: object) -> sdk.MetricExportResult:
         self._watch.failed(error)
         return sdk.MetricExportResult.FAILURE
 
@@ -119,20 +143,71 @@ class PushMetricExporter(sdk.MetricExporter):
         Returns:
             Whether it has ended in time.
         """
-        ended = self._lock.acquire(timeout=timeout_millis / 1000)
+        ended = self._lock.acquire(timeout=min(_seconds(timeout_millis), threading.TIMEOUT_MAX))
         if ended:
             self._lock.release()
         return ended
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Export nothing from now on, and delete the group if that was asked for; a second call does nothing."""
-        with self._lock:
+    def shutdown(
+        self, timeout_millis: float = 30_000, timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        """Export nothing from now on, and delete the group if that was asked for; a second call does nothing.
+
+        Args:
+            timeout_millis: How long an export under way, and the request, may take.
+            timeout: The same, as the SDK's periodic reader calls it.
+            **kwargs: What newer SDKs may pass.
+        """
+        seconds, began = _seconds(timeout_millis if timeout is None else timeout), monotonic()
+        with self._closing:
             closed, self._closed = self._closed, True
+        if self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            self._lock.release()
         if self._delete and not closed:
+            retry = self._limited(max(_LEAST, seconds - (monotonic() - began)))
             try:
-                self._pusher.delete(retry=self._retry or Retry(total=timeout_millis / 1000))
-            except MetricsError as error:
+                _anywhere(lambda: self._pusher.delete(retry=retry))
+            except (MetricsError, RuntimeError) as error:
                 _logger.warning("the group of a program that ends stays: %s", error)
+
+    def after_fork(self) -> None:
+        """Start over in a child process: whoever was exporting is gone."""
+        self._lock, self._closing = threading.Lock(), threading.Lock()
+
+
+_EVERY: WeakSet[PushMetricExporter] = WeakSet()
+
+
+def _after_fork() -> None:
+    for exporter in list(_EVERY):
+        exporter.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _seconds(milliseconds: float) -> float:
+    """Return a time that is above 0: the SDK subtracts what it has used up."""
+    return max(_LEAST, milliseconds / 1000)
+
+
+def _anywhere(call: Callable[[], R]) -> R:
+    """Call something that needs a thread without an event loop; services flush where theirs runs."""
+    if running_loop() is None:
+        return call()
+    found: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised where the call was asked for
+            found.set_exception(error)
+
+    thread = threading.Thread(target=run, name="otel_aioprom export")
+    thread.start()
+    thread.join()
+    return found.result()
 
 
 class _Exported:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -20,7 +21,7 @@ from otel_aioprom.formats import BinaryFormatter, IFormatter, TextFormatter
 from otel_aioprom.grouping import check_group, group_path
 from otel_aioprom.periodic import Watch, check_times, ending_with_block, repeat
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
-from otel_aioprom.retrying import Retry
+from otel_aioprom.retrying import ONCE, Retry
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,6 +50,7 @@ class RunOptions(TypedDict, total=False):
     on_sigterm: bool
 
 
+_LEAST = 0.001  # seconds
 _FORMATTERS: dict[str, type[IFormatter]] = {"text": TextFormatter, "protobuf": BinaryFormatter}
 
 
@@ -250,28 +252,40 @@ class Pusher:
         else:
             watch.failed(await refused(response))
 
-    async def _gather(self, registry: CollectorRegistry) -> Gathering:
-        return await registry.async_gather(self._gather_timeout)
-
     async def _push(
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
+    ) -> aiohttp.ClientResponse:
+        gathering = await registry.async_gather(self._gather_timeout)
+        return await self.push_gathered(methods, registry, gathering, retry)
+
+    async def push_gathered(
+        self,
+        methods: tuple[str, ...],
+        registry: CollectorRegistry,
+        gathering: Gathering,
+        retry: Retry | None,
     ) -> aiohttp.ClientResponse:
         """Send one request after the other; each failure costs its own part alone.
 
         Args:
             methods: That of the first request, and of the others.
-            registry: What to push.
-            retry: How often to try each request.
+            registry: Counts what is pushed.
+            gathering: What to push.
+            retry: How often to try each request; the time is that of all of them together.
         """
-        gathering = await self._gather(registry)
+        policy, began = retry or self._retry or ONCE, monotonic()
         families, faults = self._formatter.prepare(gathering.families)
         registry.report(faults)
         first: aiohttp.ClientResponse | None = None
         failure: PushError | None = None
         method, *others = methods
         async for pieces in bodies(families, self._formatter, self._limit, self._coding):
+            left = policy.total - (monotonic() - began)
+            if left <= 0 and (first or failure) is not None:
+                break
             try:
-                response = await self._send(method, registry, pieces, retry)
+                part = dataclasses.replace(policy, total=max(left, _LEAST))
+                response = await self._send(method, registry, pieces, part)
             except PushError as error:
                 failure = failure or error
                 if others or error.status is None:  # nobody is there to take the rest
