@@ -152,7 +152,11 @@ class Delivery:
             yield own
 
     def _make_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=self._resolver))
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=self._resolver))
+        # Otherwise aiohttp repeats a request by itself; there is no public way to say so, and in old releases none.
+        if hasattr(session, "_retry_connection"):
+            session._retry_connection = False  # noqa: SLF001
+        return session
 
     async def send(
         self,

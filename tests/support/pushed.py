@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import aiohttp
+import pytest
+
 from gateway import Push
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
@@ -10,6 +13,10 @@ from otel_aioprom.retrying import Retry
 
 QUICK = Retry(attempts=4, first_wait=0.001, longest_wait=0.001)
 LONG = 3600.0
+REPEATS = pytest.mark.skipif(
+    "_retry_connection" not in aiohttp.ClientSession.ATTRS,
+    reason="this aiohttp repeats a request whose connection was cut by itself",
+)
 PUSHES = "otel_aioprom_pushes_total"
 
 

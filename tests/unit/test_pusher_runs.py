@@ -20,7 +20,7 @@ from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.retrying import Retry
 from processes import free_port
-from pushed import LONG, PUSHES, levels, own
+from pushed import LONG, PUSHES, REPEATS, levels, own
 
 # --- again and again -------------------------------------------------------------------------
 
@@ -116,6 +116,7 @@ async def test_a_run_keeps_one_connection_and_closes_it() -> None:
     assert [each.connection for each in gateway.requests] == [0, 0, 1, 1, 1]
 
 
+@REPEATS
 async def test_no_failure_ends_a_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when pushes begin to fail, one when they work again, and all are counted."""
     caplog.set_level(logging.INFO, "otel_aioprom")
