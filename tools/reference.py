@@ -1,12 +1,23 @@
-"""Write the pages of the reference that are tables of what the code holds: the library's own metrics, and units."""
+"""Write the pages of the reference that are tables of what the code holds: metrics of its own, options, environment, units."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from otel_aioprom import autoconfigure
+from otel_aioprom.collectors import Collector, Counter, Histogram, Summary
+from otel_aioprom.delivery import Delivery
 from otel_aioprom.faults import FaultLog
+from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.otel.units import PER_WORDS, UNIT_WORDS
+from otel_aioprom.pusher import Pusher
+from otel_aioprom.remote_write.writer import RemoteWriter
+from otel_aioprom.retrying import Retry
+from otel_aioprom.scrape import Scraper
 from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
@@ -25,6 +36,86 @@ def self_metrics() -> str:
         "|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
+
+
+OPTIONS: dict[str, type[Any]] = {
+    "Endpoints: `Service`, `ThreadedService`, `asgi.MetricsApp`, `wsgi.MetricsApp`": Scraper,
+    "`PrometheusMetricReader`": PrometheusMetricReader,
+    "All collectors": Collector,
+    "`Counter`": Counter,
+    "`Histogram`": Histogram,
+    "`Summary`": Summary,
+    "`Pusher`, `BlockingPusher`, `job_metrics`, `PushMetricExporter`": Pusher,
+    "Connections of pushers and of the remote writer": Delivery,
+    "`Retry`": Retry,
+    "`RemoteWriter`": RemoteWriter,
+}
+
+
+def options() -> str:
+    """Options, as signatures and docstrings have them."""
+    lines = ["# Options", "", "What can be told to each class, with its default.", ""]
+    for title, owner in OPTIONS.items():
+        lines += [f"## {title}", "", "| option | default | |", "|---|---|---|"]
+        lines += _option_rows(owner)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _option_rows(owner: type[Any]) -> list[str]:
+    told = _told(inspect.getdoc(owner) or "")
+    rows = []
+    for name, parameter in inspect.signature(owner).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD or name not in told:
+            continue
+        default = parameter.default
+        shown = "" if default is parameter.empty else f"`{_default(default)}`"
+        rows.append(f"| `{name}` | {shown} | {told[name]} |")
+    return rows
+
+
+def _default(value: Any) -> str:
+    if callable(value):
+        return str(getattr(value, "__name__", value))
+    return "REGISTRY" if type(value).__name__ == "CollectorRegistry" else repr(value)
+
+
+def _told(doc: str) -> dict[str, str]:
+    """Name → what ``Args`` or ``Attributes`` of a docstring says of it, in one line."""
+    found: dict[str, str] = {}
+    for section in re.findall(
+        r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)", f"{doc}\n", re.MULTILINE
+    ):
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE):
+            plain = " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+            found.setdefault(name, plain)
+    return found
+
+
+def environment() -> str:
+    """Variables and keys of a configuration."""
+    host, port, file = autoconfigure.HOST, autoconfigure.PORT, autoconfigure.FILE
+    keys = ", ".join(f"`{key}`" for key in autoconfigure._KEYS)  # noqa: SLF001 - the page is about them
+    strategies = ", ".join(f"`{name}`" for name in autoconfigure._STRATEGIES)  # noqa: SLF001
+    return "\n".join(
+        [
+            "# Environment and configuration",
+            "",
+            "How they are used stands in [Serve without writing code](../how-to/configure.md).",
+            "",
+            "| variable | default | |",
+            "|---|---|---|",
+            "| `OTEL_METRICS_EXPORTER` | `otlp` | `otel_aioprom` chooses this library; read by the SDK |",
+            f"| `{host}` | `{autoconfigure.DEFAULT_HOST}` | where to listen; an empty value counts as absent |",
+            f"| `{port}` | `{autoconfigure.DEFAULT_PORT}` | what is no port number is warned about, and the default used |",
+            f"| `{file}` | | a configuration file, read by the SDK; where there is one, the two above do not count |",
+            "",
+            f"Keys below `otel_aioprom` in such a file: {keys}. Each may end in `/development`.",
+            "",
+            f"Values of `translation_strategy`: {strategies}.",
+            "",
+        ]
+    )
 
 
 def units() -> str:
@@ -52,7 +143,12 @@ def _table(words: Mapping[str, str]) -> list[str]:
 
 def pages() -> dict[Path, str]:
     """Each page with what it should say."""
-    return {PAGES / "self_metrics.md": self_metrics(), PAGES / "units.md": units()}
+    return {
+        PAGES / "self_metrics.md": self_metrics(),
+        PAGES / "options.md": options(),
+        PAGES / "environment.md": environment(),
+        PAGES / "units.md": units(),
+    }
 
 
 if __name__ == "__main__":
