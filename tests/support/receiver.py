@@ -1,17 +1,28 @@
-"""What a server of remote write got, on the fake gateway's sockets."""
+"""What a server of remote write got, on the fake gateway's sockets; senders on their own."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import cramjam
+import pytest
+from yarl import URL
 
 from gateway import Answer, Gateway, Push
+from oracles import DEADLINE
+from otel_aioprom.delivery import Delivery
+from otel_aioprom.periodic import Watch
+from otel_aioprom.remote_write.backlog import Entry
+from otel_aioprom.remote_write.sender import Outcome, Sender, compress
 from write_model import Point, read_points
 
 WRITTEN = {"X-Prometheus-Remote-Write-Samples-Written": "999999"}
 TAKEN_1 = Answer(204)
 TAKEN_2 = Answer(204, headers=WRITTEN)
+REAL_SLEEP = asyncio.sleep
 VERSIONS = {"0.1.0": "1.0", "2.0.0": "2.0"}
 
 
@@ -46,3 +57,41 @@ def values(gateway: Gateway, name: str) -> list[float]:
         for point in every
         if ("__name__", name) in point.labels and point.value is not None and not point.is_stale
     ]
+
+
+# --- senders on their own ---------------------------------------------------------------------
+
+
+def message(number: int = 1, version: str = "1.0") -> Entry:
+    """A message that can be told from others, of three samples."""
+    return Entry(version, 3, compress(bytes([number])))
+
+
+@asynccontextmanager
+async def sending_to(
+    url: str, preferred: str = "1.0", attempts: int = 10, **options: Any
+) -> AsyncIterator[Sender]:
+    """A sender with a session."""
+    delivery = Delivery(**options)
+    async with delivery.opened():
+        yield Sender(URL(url), delivery, preferred, attempts, Watch("writes"))
+
+
+async def outcome_of(
+    gateway: Gateway, entry: Entry | None = None, preferred: str = "1.0", **options: Any
+) -> Outcome:
+    """What becomes of one message."""
+    async with sending_to(url_of(gateway), preferred, **options) as sender:
+        return await asyncio.wait_for(sender.send(entry or message()), DEADLINE)
+
+
+def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return how long senders wait between tries, as it grows; the waits themselves take no time."""
+    found: list[float] = []
+
+    async def sleep(seconds: float, *rest: Any) -> None:
+        found.append(seconds)
+        await REAL_SLEEP(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return found
