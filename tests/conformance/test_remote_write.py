@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from email.utils import formatdate
 from typing import Any
 
 import cramjam
@@ -131,6 +133,18 @@ async def test_e101_of_version_2_the_server_says_what_it_has_stored() -> None:
     assert 'outcome="refused"} 1\n' in text
 
 
+async def test_e101_of_version_1_all_is_lost_or_nothing() -> None:
+    """A server stores nothing of a message that it refuses, whatever numbers it tells."""
+    registry = levels(1, 2, 3)
+    refused = Answer(400, "one is bad", {"X-Prometheus-Remote-Write-Samples-Written": "2"})
+    with Gateway(refused, default=TAKEN_1) as gateway:
+        await written(gateway, registry)
+    text = render(registry)[0].decode()
+
+    assert 'outcome="refused"} 3\n' in text
+    assert 'outcome="sent"}' not in text
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 413])
 async def test_e102_what_is_final_is_not_tried_again(
     status: int, caplog: pytest.LogCaptureFixture
@@ -163,6 +177,18 @@ async def test_e102_it_is_waited_as_long_as_a_server_asks() -> None:
     assert len(gateway.requests) == 2
 
 
+async def test_e102_it_is_waited_until_the_date_that_a_server_tells() -> None:
+    """As HTTP writes it, to the second."""
+    with Gateway(default=TAKEN_1) as gateway:
+        moment = math.ceil(time.time()) + 1
+        date = formatdate(moment, usegmt=True)
+        gateway.script.append(Answer(429, headers={"Retry-After": date}))
+        await written(gateway, levels(1))
+
+    assert time.time() >= moment - 0.01
+    assert len(gateway.requests) == 2
+
+
 async def test_e102_a_message_that_gets_a_server_into_trouble_is_given_up() -> None:
     """After so many tries: it may be what is wrong. The next one is sent."""
     registry = levels(1)
@@ -182,6 +208,33 @@ async def test_e102_version_1_for_who_does_not_take_version_2(status: int) -> No
 
     assert [version_of(push) for push in gateway.requests] == ["2.0", "1.0", "1.0"]
     assert values(gateway, "a") == [1, 2]
+
+
+async def test_e103_a_refusal_that_has_stored_nothing_twice() -> None:
+    """Which version a server knows is asked without samples, so a 415 that stores them finds none."""
+    with Gateway(Answer(415), default=TAKEN_1) as gateway:
+        await written(gateway, levels(1), version="2.0")
+    question, *others = gateway.requests
+
+    assert points_of(question) == []
+    assert [(version_of(push), len(points_of(push))) for push in others] == [("1.0", 1)]
+
+
+@pytest.mark.parametrize(("version", "taken"), [("1.0", TAKEN_1), ("2.0", TAKEN_2)])
+async def test_e105_a_run_ends_all_series_when_it_ends(version: str, taken: Answer) -> None:
+    """By the NaN of its own, behind the last values, with a later time."""
+    registry = levels(1, math.nan)
+    options: dict[str, Any] = {"version": version}
+    with Gateway(default=taken) as gateway:
+        async with RemoteWriter(url_of(gateway), **options).running(registry, 3600):
+            await gateway.arrived(1 if version == "1.0" else 2)
+    every = [points for push in gateway.requests if (points := points_of(push))]
+    before = {point.labels: point for points in every[:-1] for point in points}
+
+    assert not any(point.is_stale for point in before.values())
+    assert {point.labels for point in every[-1]} == set(before)
+    assert all(point.is_stale for point in every[-1])
+    assert all(point.moment > before[point.labels].moment for point in every[-1])
 
 
 async def test_e107_success_without_numbers_is_no_success() -> None:
@@ -209,3 +262,13 @@ async def test_e93_victoria_metrics_takes_labels_in_the_query() -> None:
             await writer.write(levels(1))
 
     assert gateway.last.path.startswith("/api/v1/push?extra_label=a=b")
+
+
+async def test_e108_each_request_says_what_it_is() -> None:
+    """Some servers take requests that do not, as 1.0; tries and questions say it too."""
+    with Gateway(Answer(503), TAKEN_2, Answer(500), default=TAKEN_2) as gateway:
+        await written(gateway, levels(1), levels(2), version="2.0")
+    needed = ("Content-Type", "Content-Encoding", VERSION, "User-Agent", "Content-Length")
+
+    assert len(gateway.requests) >= 5
+    assert all(push.headers.get(name) for push in gateway.requests for name in needed)
