@@ -124,11 +124,13 @@ async def test_a_2_0_server_that_hangs_when_asked_holds_up_nothing_for_ever(
 # --- calls -----------------------------------------------------------------------------------
 
 
-async def test_writes_of_many_tasks_do_not_mix() -> None:
+@pytest.mark.parametrize("spooled", [False, True])
+async def test_writes_of_many_tasks_do_not_mix(tmp_path: Path, spooled: bool) -> None:
     """Each has a time of its own, and they arrive one behind the other."""
     registry = levels(*range(8))
+    spool = tmp_path / "spool" if spooled else None
     with Gateway(default=TAKEN_1) as gateway:
-        async with RemoteWriter(url_of(gateway), max_samples=3) as writer:
+        async with RemoteWriter(url_of(gateway), max_samples=3, spool=spool) as writer:
             await asyncio.gather(*[writer.write(registry) for _ in range(20)])
             assert await writer.flush(DEADLINE)
     moments = [point.moment for push in gateway.requests for point in points_of(push)]

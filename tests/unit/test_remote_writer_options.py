@@ -14,7 +14,7 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.remote_write.spool import Spool
 from otel_aioprom.remote_write.writer import RemoteWriter
 from pushed import LONG, levels
-from receiver import TAKEN_1, points_of, url_of, values
+from receiver import TAKEN_1, TAKEN_2, points_of, url_of, values
 
 WRONG = (TypeError, ValueError)
 URL = "http://127.0.0.1:9/api/v1/write"
@@ -120,10 +120,11 @@ async def test_times_of_runs_are_above_zero(name: str, value: float) -> None:
 
 
 async def test_what_is_given_is_not_looked_at_again() -> None:
-    """Whoever changes a mapping later changes nothing of a writer."""
+    """Whoever changes a mapping later changes nothing of a writer, nor when it begins with 2.0."""
     labels, headers = {"job": "shop"}, {"X-Scope-OrgID": "7"}
-    with Gateway(default=TAKEN_1) as gateway:
-        writer = RemoteWriter(url_of(gateway), external_labels=labels, headers=headers)
+    options: dict[str, Any] = {"version": "2.0", "external_labels": labels, "headers": headers}
+    with Gateway(default=TAKEN_2) as gateway:
+        writer = RemoteWriter(url_of(gateway), **options)
         labels["job"] = headers["X-Scope-OrgID"] = "other"
         async with writer:
             await writer.write(levels(1))
