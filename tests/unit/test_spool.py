@@ -248,13 +248,15 @@ async def test_each_block_of_a_writer_has_its_folder_for_itself(folder: Path) ->
 
 
 @posix
-def test_a_folder_that_is_refused_is_free_again(folder: Path) -> None:
+def test_a_folder_that_is_refused_is_free_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing stays open behind an error."""
-    (folder / f"{1:016d}-1.0-1.part").mkdir()
-    with pytest.raises(SpoolError):
-        Spool(folder, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refusing(errno.EIO))
+        with pytest.raises(SpoolError, match="Input/output error"):
+            Spool(folder, 1000)
     gc.collect()
-    (folder / f"{1:016d}-1.0-1.part").rmdir()
     Spool(folder, 1000).close()
 
 
