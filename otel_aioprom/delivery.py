@@ -22,6 +22,7 @@ from otel_aioprom.retrying import ONCE, Retry, is_transient, retry_after
 _logger = logging.getLogger(__name__)
 
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LEAST = 0.001  # seconds: to aiohttp, 0 and less mean no limit
 _LONGEST = 1000  # bytes of a response that an error shows
 _FRAMING = frozenset(
@@ -96,6 +97,8 @@ class Delivery:
         raise_for_status: bool = False,
         resolver: AbstractResolver | None = None,
     ) -> None:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         if auth is not None and not callable(getattr(auth, "header", None)):
@@ -217,7 +220,10 @@ class Delivery:
                 data=_Pieces(pieces) if pieces else None,
                 headers=all_headers,
                 ssl=self._ssl,
-                timeout=aiohttp.ClientTimeout(total=max(seconds, _LEAST)),
+                # Half of the time for the connection tells a server that is away from one that is slow.
+                timeout=aiohttp.ClientTimeout(
+                    total=max(seconds, _LEAST), sock_connect=max(seconds, _LEAST) / 2
+                ),
                 raise_for_status=False,  # whatever a given session does: a refusal is an answer
                 allow_redirects=False,  # a path that was cleaned up is another group (E90)
             )
@@ -300,6 +306,7 @@ def _check_headers(headers: Mapping[str, str], auth: Credentials | None) -> dict
     for name in headers:
         if name.lower() in taken:
             raise ValueError(f"the header {name!r} follows from what is sent: leave it out")
-        if not _HEADER.fullmatch(headers[name]):
-            raise ValueError(f"the header {name!r} has a value that no header can have")
+        value: object = headers[name]
+        if not isinstance(value, str) or not _HEADER.fullmatch(value) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"the header {name!r} has a name or a value that no header can have")
     return dict(headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -42,6 +43,8 @@ _HEADERS = {
 _BUSY = frozenset({429, 502, 503, 504})
 """Statuses that say nothing of the message: the server has no time, or is not there."""
 _WAITS = Retry(attempts=1 << 31, total=math.inf, first_wait=0.1, longest_wait=5.0)
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _LONGEST_WAIT = 300.0  # whatever a server asks for
 
 
@@ -124,8 +127,9 @@ class Sender:
             if troubled >= self._attempts:
                 _logger.error("a message is given up after %d tries: %s", tried, failure)
                 return outcome
-            wait = _WAITS.wait(tried, 0.0, asked)
-            await asyncio.sleep(min(wait or 0.0, _LONGEST_WAIT))
+            usual = _WAITS.wait(tried, 0.0, None) or 0.0
+            # Never less than usual, whatever a server says: no answer makes this a flood.
+            await asyncio.sleep(max(usual, min(asked or 0.0, _LONGEST_WAIT)))
 
     async def _post(self, entry: Entry, tried: int) -> aiohttp.ClientResponse:
         headers = {
@@ -166,13 +170,13 @@ class Sender:
 def _is_away(error: Exception) -> bool:
     """Tell whether a message has not even left, so that it cannot be what is wrong."""
     cause = error.__cause__
-    return not isinstance(error, PushError) or isinstance(cause, aiohttp.ClientConnectorError)
+    return not isinstance(error, PushError) or isinstance(cause, _UNREACHED)
 
 
 def _written(response: aiohttp.ClientResponse) -> int | None:
     """Return how many samples and histograms a server of version 2.0 has stored, ``None`` if it does not say."""
     found = [response.headers.get(name, "") for name in _WRITTEN]
-    numbers = [int(text) for text in found if text.isascii() and text.isdigit()]
+    numbers = [int(text) for text in found if _NUMBER.fullmatch(text)]
     return sum(numbers) if numbers else None
 
 

@@ -22,7 +22,7 @@ except ImportError:  # Windows
 
 R = TypeVar("R")
 
-_NAME = re.compile(r"(\d{16})-(\d\.\d)-(\d+)\.snappy")
+_NAME = re.compile(r"(\d{16})-(1\.0|2\.0)-(\d+)\.(snappy|part)")
 _LOCK = "lock"
 _UNFINISHED = ".part"
 
@@ -58,9 +58,13 @@ class Spool:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._folder / _LOCK)
-            self._stored = deque(self._found())
+            try:
+                self._stored = deque(self._found())
+            except OSError:
+                self._lock.close()
+                raise
         except OSError as error:
-            raise SpoolError(str(folder), error.strerror or type(error).__name__) from error
+            raise _failure(self._folder, error) from error
         last = self._stored[-1].path.name if self._stored else "0"
         self._next = int(last.partition("-")[0]) + 1
 
@@ -80,7 +84,11 @@ class Spool:
         return await self._in_thread(self._put, entry)
 
     async def first(self) -> Entry | None:
-        """Return the oldest message; see ``Backlog``. A file that cannot be read is passed over."""
+        """Return the oldest message; see ``Backlog``. A file that is gone is passed over.
+
+        Raises:
+            SpoolError: It cannot be read at present.
+        """
         return await self._in_thread(self._first)
 
     async def done(self) -> None:
@@ -104,12 +112,14 @@ class Spool:
         found = []
         for path in sorted(self._folder.iterdir()):
             match = _NAME.fullmatch(path.name)
-            if match:
+            if match is None or not path.is_file():
+                continue
+            if path.suffix == _UNFINISHED:
+                path.unlink()
+            else:
                 stored = _Stored(path, match[2], int(match[3]), path.stat().st_size)
                 found.append(stored)
                 self.size += stored.size
-            elif path.suffix == _UNFINISHED:
-                path.unlink()
         return found
 
     def _put(self, entry: Entry) -> int:
@@ -120,8 +130,9 @@ class Spool:
             unfinished.write_bytes(entry.body)
             unfinished.replace(path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise SpoolError(str(path), error.strerror or type(error).__name__) from error
+            with suppress(OSError):
+                unfinished.unlink()
+            raise _failure(path, error) from error
         self._next += 1
         self._stored.append(_Stored(path, entry.version, entry.samples, len(entry.body)))
         self.size += len(entry.body)
@@ -139,17 +150,20 @@ class Spool:
 
     def _forget(self, stored: _Stored) -> None:
         self.size -= stored.size
-        stored.path.unlink(missing_ok=True)
+        with suppress(OSError):  # then a later run sends it once more
+            stored.path.unlink()
 
     def _first(self) -> Entry | None:
         while self._stored:
             stored = self._stored[0]
             try:
                 body = stored.path.read_bytes()
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):  # somebody has tidied up
                 self._stored.popleft()
                 self.size -= stored.size
                 continue
+            except OSError as error:  # it may be read another time
+                raise _failure(stored.path, error) from error
             self._held = True
             return Entry(stored.version, stored.samples, body)
         return None
@@ -158,6 +172,10 @@ class Spool:
         if self._held:
             self._held = False
             self._forget(self._stored.popleft())
+
+
+def _failure(path: Path, error: OSError) -> SpoolError:
+    return SpoolError(str(path), error.strerror or type(error).__name__)
 
 
 def _locked(path: Path) -> IO[Any]:

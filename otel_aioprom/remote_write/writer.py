@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter, time
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from yarl import URL
 
@@ -70,7 +70,8 @@ class RemoteWriter:
 
     Raises:
         ValueError: An option has no such value.
-        SpoolError: The folder cannot be used.
+        TypeError: An option is of another kind.
+        SpoolError: On entry: the folder cannot be used, or another process uses it.
         MissingExtraError: The extra is not installed.
 
     Spec:
@@ -98,12 +99,8 @@ class RemoteWriter:
         flush_timeout: float = 5.0,
         **options: Unpack[DeliveryOptions],
     ) -> None:
-        target = URL(url)
-        if target.scheme not in {"http", "https"} or not target.host:
-            raise ValueError(
-                f"url must be an address such as 'http://localhost:9090/api/v1/write', not {url!r}"
-            )
-        if version not in {"1.0", "2.0"}:
+        target = _target(url)
+        if version not in ("1.0", "2.0"):
             raise ValueError(f"version must be '1.0' or '2.0', not {version!r}")
         _check_positive(
             max_samples=max_samples,
@@ -118,7 +115,7 @@ class RemoteWriter:
             )
         check_headers(options.get("headers") or {})
         compress(b"")  # says at once if the extra is missing
-        self._external = dict(external_labels or {})
+        self._external = _checked_labels({} if external_labels is None else external_labels)
         self._max_samples = max_samples
         self._native = native_histograms
         self._gather_timeout = gather_timeout
@@ -128,9 +125,10 @@ class RemoteWriter:
         self._destination = shown(target)
         self._watch = Watch(f"writes to {self._destination}")
         self._sender = Sender(target, self._delivery, version, attempts, self._watch)
-        self._spool = None if spool is None else Spool(spool, queue_bytes)
-        # An empty spool is false.
-        self._backlog: Backlog = MemoryBacklog(queue_bytes) if self._spool is None else self._spool
+        self._folder = None if spool is None else _checked_folder(spool)
+        self._queue_bytes = queue_bytes
+        self._spool: Spool | None = None
+        self._backlog: Backlog = MemoryBacklog(queue_bytes)
         self._metrics = PushMetrics()
         self._version = self._sender.version
         self._flush_timeout = flush_timeout
@@ -166,6 +164,14 @@ class RemoteWriter:
             await self._close()
 
     async def _open(self) -> None:
+        """Make what belongs to one event loop, and one use of the folder."""
+        if self._folder is not None:
+            # At once: a run that is cancelled while it begins has a way out to take.
+            self._spool = Spool(self._folder, self._queue_bytes)
+            self._backlog = self._spool
+        else:
+            self._backlog = MemoryBacklog(self._queue_bytes)
+        self._writing, self._arrived, self._idle = asyncio.Lock(), asyncio.Event(), asyncio.Event()
         await self._delivery.open()
         self._sending = asyncio.create_task(self._send_all())
 
@@ -195,8 +201,7 @@ class RemoteWriter:
             RuntimeError: The writer is not in use: ``async with`` is missing.
             SpoolError: Nothing can be kept in the folder; what was collected is lost.
         """
-        if self._sending is None:
-            raise RuntimeError("a remote writer works inside 'async with'")
+        self._check_use()
         async with self._writing:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._sender.agree(), _FIRST_PATIENCE)
@@ -215,7 +220,8 @@ class RemoteWriter:
         self._table = self._make_table(version)
 
     async def end(self) -> None:
-        """Mark all series as ended, as a program does that goes away for good."""
+        """Mark all series as ended, as a program does that goes away for good; raises as ``write``."""
+        self._check_use()
         async with self._writing:
             await self._keep(self._table.end(self._moment()))
 
@@ -227,7 +233,11 @@ class RemoteWriter:
 
         Returns:
             Whether everything has left.
+
+        Raises:
+            RuntimeError: The writer is not in use.
         """
+        self._check_use()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout)
         return self._idle.is_set()
@@ -292,6 +302,10 @@ class RemoteWriter:
         finally:
             await self._close()
 
+    def _check_use(self) -> None:
+        if self._sending is None:
+            raise RuntimeError("a remote writer works inside 'async with'")
+
     def _moment(self) -> int:
         """Return the time of a collection in milliseconds: later than the last one, whatever the clock says (E100)."""
         self._last_moment = max(int(time() * 1000), self._last_moment + 1)
@@ -350,7 +364,38 @@ class RemoteWriter:
             self._metrics.samples.add(labels, samples)
 
 
-def _check_positive(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not number > 0:  # nor is NaN
-            raise ValueError(f"{name} must be above 0, not {number!r}")
+def _check_positive(**options: Any) -> None:
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, not {value!r}")
+    if not isinstance(options["max_samples"], int):
+        raise TypeError(f"max_samples must be an int, not {options['max_samples']!r}")
+
+
+def _target(url: Any) -> URL:
+    wrong = f"url must be an address such as 'http://localhost:9090/api/v1/write', not {url!r}"
+    if not isinstance(url, str):
+        raise TypeError(wrong)
+    try:
+        target = URL(url)
+        known = target.scheme in {"http", "https"} and target.host and target.port
+    except ValueError as error:
+        raise ValueError(f"{wrong}: {error}") from error
+    if not known:
+        raise ValueError(wrong)
+    return target
+
+
+def _checked_labels(labels: Any) -> dict[str, str]:
+    if not isinstance(labels, Mapping) or not all(isinstance(name, str) for name in labels):
+        raise TypeError(f"external_labels must be a dict of names and values, not {labels!r}")
+    return dict(labels)
+
+
+def _checked_folder(spool: Any) -> str:
+    path = os.fspath(spool) if isinstance(spool, (str, os.PathLike)) else ""
+    if not path or "\0" in path:
+        raise ValueError(f"spool must be a folder, not {spool!r}")
+    return path
