@@ -1,0 +1,135 @@
+"""What is done in a child process right after a fork, looked at without one."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Any
+
+import aiohttp
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import export as sdk
+
+from gateway import Gateway
+from oracles import HeldSource, answer_to, family
+from otel_aioprom import push_exporter, registry, threaded
+from otel_aioprom.credentials import BasicAuth, BearerAuth
+from otel_aioprom.errors import ServiceNotRunningError
+from otel_aioprom.exchange import ScrapeRequest
+from otel_aioprom.jobs import job_metrics
+from otel_aioprom.otel.reader import PrometheusMetricReader
+from otel_aioprom.process import process_metrics
+from otel_aioprom.push_exporter import PushMetricExporter
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.scrape import Scraper
+from otel_aioprom.threaded import ThreadedService
+from processes import free_port
+
+
+def test_a_registry_asks_its_sources_anew() -> None:
+    """Whoever was asking, and whatever was held, is gone."""
+    made = CollectorRegistry()
+    held = HeldSource(family("y"))
+    made.add_source(held)
+    reader = PrometheusMetricReader(registry=made)
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
+    process_metrics(made)
+    asking = threading.Thread(target=made.gather, args=(0.01,))
+    asking.start()
+    assert held.begun.acquire(timeout=5)
+    asking.join()
+    lock = made._lock
+    registry._after_fork()
+    held.go.release()
+    held.go.release()
+
+    assert made._lock is not lock
+    text = render(made)[0].decode()
+    assert "y 1\n" in text
+    assert "c_total" in text
+
+
+def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
+    """Its sockets are closed here, and that is said once; one that does not run has nothing to say."""
+    service, idle = ThreadedService(), ThreadedService()
+    listening: Any = socket.socket()
+    service._thread = threading.current_thread()
+    service._service._runner = object()  # type: ignore[assignment]
+    service._service._root = "http://127.0.0.1:9464"
+    service._service._sockets = [listening]
+    threaded._after_fork()
+
+    assert listening.fileno() == -1
+    assert idle._thread is None
+    [record] = [each for each in caplog.records if "not served" in each.getMessage()]
+    assert record.levelno == logging.WARNING
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+
+
+def data_of() -> Any:
+    """What the SDK collects of a counter."""
+    reader = sdk.InMemoryMetricReader()
+    MeterProvider([reader]).get_meter("m").create_counter("x").add(1)
+    return reader.get_metrics_data()
+
+
+def test_an_exporter_exports_anew() -> None:
+    """Though its lock was held."""
+    with Gateway() as gateway:
+        exporter = PushMetricExporter("j", gateway.url)
+        assert exporter._lock.acquire(timeout=1)
+        push_exporter._after_fork()
+        assert exporter.export(data_of()) is sdk.MetricExportResult.SUCCESS
+
+
+async def test_an_export_in_a_coroutine_may_fail() -> None:
+    """As any other: the result says so."""
+    exporter = PushMetricExporter("j", f"http://127.0.0.1:{free_port()}")
+
+    assert exporter.export(data_of(), timeout_millis=100) is sdk.MetricExportResult.FAILURE
+
+
+def test_quick_credentials_are_never_kept_waiting() -> None:
+    """Each check is quick."""
+    assert BasicAuth("a", "b").remembers(None)
+    assert BearerAuth("t").remembers("Bearer x")
+
+
+async def test_a_job_in_a_script_has_no_session() -> None:
+    """It belongs to a loop."""
+    async with aiohttp.ClientSession() as session:
+        job = job_metrics("j", "http://h", session=session)
+
+    def use() -> None:
+        with job:
+            pytest.fail("the job runs")
+
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            use()
+        except ValueError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "a session belongs to an event loop" in str(errors[0])
+
+
+async def test_a_response_that_may_not_lack_anything_is_refused() -> None:
+    """In a thread as on a loop."""
+    made = CollectorRegistry()
+    made.add_source(HeldSource(family("y")))
+    scraper = Scraper(made, on_error="fail", timeout=0.01, self_metrics=False)
+    answer = await answer_to(scraper)
+    with scraper.scrape_blocking(ScrapeRequest()) as response:
+        assert response.status == answer.status == 500
+    for source in list(made._feeds.values()):
+        source._source.go.release()
+        source._source.go.release()
