@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, NamedTuple, Protocol
 
 from otel_aioprom.faults import Fault
@@ -217,7 +217,9 @@ class AsyncFeed(Feed):
             return self._nothing(
                 "raised", "it is awaited: use async_render where an event loop runs"
             )
-        return self.flight.join().result()
+        future = self.flight.join()
+        wait([future])
+        return self.outcome(future, self._limit)
 
     async def _answer(self) -> Collected:
         try:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from otel_aioprom.model import Series
 
@@ -44,19 +44,23 @@ class Bound:
         if limit < 1:
             raise ValueError(f"max_series must be at least 1, not {limit}")
         self.limit = limit
-        self._members: WeakSet[Any] = WeakSet()
+        self._members: tuple[ref[Any], ...] = ()  # replaced as a whole: others may be counting
 
     def add(self, member: SupportsCount) -> None:
         """Count the series of one more."""
-        self._members.add(member)
+        self._members = (*self._living(), ref(member))
 
     def discard(self, member: SupportsCount) -> None:
         """Count the series of one less."""
-        self._members.discard(member)
+        self._members = tuple([each for each in self._living() if each() is not member])
+
+    def _living(self) -> list[ref[Any]]:
+        return [each for each in self._members if each() is not None]
 
     def reached(self) -> bool:
         """Tell whether there must be no more series."""
-        count: int = sum([member.count_series() for member in list(self._members)])
+        members = [each() for each in self._members]
+        count: int = sum([member.count_series() for member in members if member is not None])
         return count >= self.limit
 
 

@@ -66,7 +66,7 @@ class Functions:
     def __init__(self, collector: SupportsSet) -> None:
         self._collector = collector
         self._asked: dict[Pairs, Asked] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may add a function
 
     def add(self, key: Pairs, labels: Labels | None, function: Function, timeout: float) -> None:
         """Ask a function from now on, in place of the one that was asked for these labels.
@@ -79,13 +79,16 @@ class Functions:
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         if not timeout > 0:
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        self._asked[key] = Asked(labels, function, timeout, _is_async(function))
+        asked = Asked(dict(labels or {}), function, timeout, _is_async(function))
+        with self._lock:
+            self._asked = {**self._asked, key: asked}
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
         """Ask only those functions any more whose labels are wanted; tell whether others were asked."""
-        before = self._asked
-        self._asked = {key: asked for key, asked in before.items() if wanted(key)}
-        return len(self._asked) < len(before)
+        with self._lock:
+            before = self._asked
+            self._asked = {key: asked for key, asked in before.items() if wanted(key)}
+            return len(self._asked) < len(before)
 
     def chores(self) -> list[Chore]:
         """Return what must be done before a collection."""

@@ -13,7 +13,7 @@ from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.kinds.functions import Functions
 from otel_aioprom.kinds.measuring import Exceptions, Progress, Timing
 from otel_aioprom.kinds.store import has_labels
-from otel_aioprom.labels import check_labels, wire_pairs
+from otel_aioprom.labels import canonical_pairs, check_labels
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, SampledCounterSeries
 
 N = TypeVar("N", bound=NumberSeries)
@@ -71,7 +71,7 @@ class NumberCollector(Collector[N]):
             >>> Gauge("queue_jobs", "Jobs that wait.").set_function({"queue": "mail"}, lambda: len(jobs))
         """
         check_labels({} if labels is None else labels, self._reserved)
-        key = wire_pairs(labels or {}, self.const_labels)
+        key = canonical_pairs(labels or {}, self.const_labels)
         self._functions.add(key, labels, function, timeout)
 
     def remove(self, labels: Labels | None) -> None:
@@ -81,7 +81,7 @@ class NumberCollector(Collector[N]):
             KeyError: There is neither.
         """
         check_labels({} if labels is None else labels, self._reserved)
-        gone = wire_pairs(labels or {}, self.const_labels)
+        gone = canonical_pairs(labels or {}, self.const_labels)
         had_function = self._functions.keep(lambda key: key != gone)
         try:
             super().remove(labels)
@@ -92,7 +92,7 @@ class NumberCollector(Collector[N]):
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, and the functions that give their values."""
         removed = super().remove_matching(labels)
-        self._functions.keep(lambda key: not has_labels(key, labels))
+        self._functions.keep(lambda key: not has_labels((*self.const_labels.items(), *key), labels))
         return removed
 
     def clear(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -15,13 +16,25 @@ from otel_aioprom.kinds.bounds import (
     start_ageing,
     warn_of_many,
 )
-from otel_aioprom.labels import Pairs, check_labels, label_value, labels_text, wire_pairs
+from otel_aioprom.labels import (
+    Pairs,
+    canonical_pairs,
+    check_labels,
+    label_value,
+    labels_text,
+    wire_pairs,
+)
 from otel_aioprom.metricdict import FilledDict, MetricDict
 from otel_aioprom.model import Series
 
 Labels = Mapping[str, object]
 S = TypeVar("S", bound=Series)
 Make = Callable[[tuple[str, ...], tuple[str, ...], str], S]
+
+
+_MAKING = threading.RLock()
+"""One for all: a handler that records on another collector must not wait for who waits for this one. Re-entrant, for signal
+handlers and finalizers may record in the middle of anything."""
 
 
 class SeriesStore(Generic[S]):
@@ -60,8 +73,6 @@ class SeriesStore(Generic[S]):
         self._expire_after = expire_after
         self._ageing = None if expire_after is None else Ageing(expire_after)
         self._gone: WeakValueDictionary[Any, S] = WeakValueDictionary()
-        # Re-entrant, for signal handlers and finalizers may record in the middle of anything.
-        self._creating = threading.RLock()
         self._sweep_at = MANY
         self.bounds: list[Bound] = []
         if max_series is not None:
@@ -82,7 +93,15 @@ class SeriesStore(Generic[S]):
 
     def count_series(self) -> int:
         """Return how many series there are."""
-        return len(self.series)
+        return len(self.series) - (self.series.find(OVERFLOW) is not None)
+
+    def _let_go(self, wanted: Callable[[Pairs], bool] = bool) -> None:
+        """Forget for good what has expired and somebody holds: it does not come back."""
+        held: list[tuple[Any, Any]] = list(self._gone.items())
+        for key, series in held:
+            if wanted is bool or wanted(series.pairs):
+                series.gone = False
+                self._gone.pop(key, None)
 
     def create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it.
@@ -99,7 +118,7 @@ class SeriesStore(Generic[S]):
         if not self.bounds and self._ageing is None:
             found = self._add(labels)
         else:
-            with self._creating:
+            with _MAKING:
                 found = self._create_within_bounds(labels)
         if not self._warned and not self.bounds and len(self.series) >= MANY:
             self._warned = True
@@ -110,15 +129,19 @@ class SeriesStore(Generic[S]):
         found = self.series.find(labels)
         if found is not None:
             return found
-        gone = self._gone.get(wire_pairs(labels, self._const_labels))
+        gone = self._gone.get(canonical_pairs(labels, self._const_labels))
         if gone is not None:
             self._revive(gone)
             return gone
         if len(self.series) >= self._sweep_at:  # also where nobody ever asks for the series
             self.sweep()
             self._sweep_at = max(MANY, 2 * len(self.series))
-        if any(bound.reached() for bound in self.bounds):
+        if labels != OVERFLOW and any(bound.reached() for bound in self.bounds):
             self.overflowed += 1
+            gone = self._gone.get(canonical_pairs(OVERFLOW, self._const_labels))
+            if gone is not None:
+                self._revive(gone)
+                return gone
             return self._add(OVERFLOW)
         return self._add(labels)
 
@@ -145,15 +168,20 @@ class SeriesStore(Generic[S]):
         if self._ageing is None:
             return
         for series in self._ageing.expired(self.series.snapshot()):
-            with self._creating:
-                self.series.pop(dict(series.pairs), None)
-                self._gone[series.pairs] = series
-            series.gone = True
+            with _MAKING:
+                found: Any = self.series.find(dict(series.pairs))
+                if found is not series:
+                    continue
+                self._gone[canonical_pairs(dict(series.pairs), self._const_labels)] = series
+                self._removed(dict(series.pairs))
+                series.gone = True
             if series.recorded:  # meanwhile, by somebody who has not seen that it has gone
                 self._revive(series)
 
     def _revive(self, series: Any) -> None:
-        with self._creating:
+        with _MAKING:
+            if not series.gone:
+                return
             series.gone = False
             self.series.setdefault(dict(series.pairs), series)
 
@@ -173,11 +201,20 @@ class SeriesStore(Generic[S]):
         """
         if not isinstance(labels, Mapping):
             raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+        self._let_go(lambda pairs: has_labels(pairs, labels))
         keys = [key for key, series in self.series.entries() if has_labels(series.pairs, labels)]
-        return sum([self.series.pop(key, None) is not None for key in keys])
+        return sum(map(self._removed, keys))
+
+    def _removed(self, labels: Labels) -> bool:
+        try:
+            del self.series[labels]
+        except KeyError:  # another thread was quicker
+            return False
+        return True
 
     def clear(self) -> None:
         """Forget all series."""
+        self._let_go()
         self.series.clear()
 
     def fill(self, series: Sequence[S]) -> None:
@@ -188,6 +225,7 @@ class SeriesStore(Generic[S]):
         """Replace all series at once by those of another store, which is not used any more."""
         for series in other.series.values() if self._ageing is not None else ():
             start_ageing(series, self._revive)
+        self._let_go()
         self.series = other.series
         self.overflowed += other.overflowed
 
@@ -196,3 +234,12 @@ def has_labels(pairs: Pairs, wanted: Labels) -> bool:
     """Tell whether a label set has some labels; an empty value stands for one that is absent."""
     had = dict(pairs)
     return all(had.get(name, "") == label_value(value) for name, value in wanted.items())
+
+
+def _after_fork() -> None:
+    global _MAKING  # noqa: PLW0603 - whoever held it is gone
+    _MAKING = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)

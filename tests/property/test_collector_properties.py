@@ -38,7 +38,8 @@ class BoundedCounter(RuleBasedStateMachine):
 
     def take(self, key: Key, amount: int) -> None:
         """Count in the model."""
-        if key not in self.model and len(self.model) >= LIMIT:
+        places = self.model.keys() - {OVERFLOW}  # which takes none
+        if key not in self.model and len(places) >= LIMIT:
             self.overflows += 1
             key = OVERFLOW
         self.model[key] = self.model.get(key, 0) + amount
