@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from yarl import URL
 
 from otel_aioprom.errors import PushError
+from otel_aioprom.numbers import check_seconds
 from otel_aioprom.retrying import ONCE, Retry, is_transient, retry_after
 
 _logger = logging.getLogger(__name__)
@@ -97,10 +98,7 @@ class Delivery:
         raise_for_status: bool = False,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
-        if not timeout > 0:
-            raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        check_seconds("timeout", timeout)
         if auth is not None and not callable(getattr(auth, "header", None)):
             raise TypeError(f"auth must be BasicAuth or BearerAuth, not {type(auth).__name__}")
         self._auth = auth

@@ -57,6 +57,23 @@ def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
     raise TypeError(f"a value must be a number, not {value!r} ({type(value).__name__})")
 
 
+def check_seconds(name: str, seconds: object) -> None:
+    """Refuse what is no length of time.
+
+    Args:
+        name: Of the option, for the message.
+        seconds: What was given for it.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not above 0, or NaN.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
+    if not seconds > 0:
+        raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+
+
 def _to_double(value: SupportsFloat) -> float:
     try:
         return float(value)

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import FrameType
 
+from otel_aioprom.numbers import check_seconds
+
 _logger = logging.getLogger(__name__)
 
 
@@ -81,9 +83,8 @@ def check_times(interval: float, exit_timeout: float) -> None:
     Raises:
         ValueError: One of them is not above 0.
     """
-    for name, seconds in (("interval", interval), ("exit_timeout", exit_timeout)):
-        if not seconds > 0:
-            raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+    check_seconds("interval", interval)
+    check_seconds("exit_timeout", exit_timeout)
 
 
 @asynccontextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from weakref import WeakSet
 
 from opentelemetry.sdk.metrics import export as sdk
 
@@ -18,6 +16,7 @@ from otel_aioprom.blocking import BlockingPusher
 from otel_aioprom.errors import MetricsError, PushError
 from otel_aioprom.faults import SOURCE_FAILURES
 from otel_aioprom.flight import running_loop
+from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.periodic import Watch
@@ -94,7 +93,7 @@ class PushMetricExporter(sdk.MetricExporter):
         self._watch = Watch(f"exports to {self._pusher.url}")
         self._lock, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
-        _EVERY.add(self)
+        tell_of_forks(self)
 
     def export(
         self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -173,18 +172,6 @@ class PushMetricExporter(sdk.MetricExporter):
     def after_fork(self) -> None:
         """Start over in a child process: whoever was exporting is gone."""
         self._lock, self._closing = threading.Lock(), threading.Lock()
-
-
-_EVERY: WeakSet[PushMetricExporter] = WeakSet()
-
-
-def _after_fork() -> None:
-    for exporter in list(_EVERY):
-        exporter.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _seconds(milliseconds: float) -> float:

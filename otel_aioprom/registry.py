@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
 
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.forks import ForkSafeLock, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
 from otel_aioprom.merge import Owners, merge_families, without_clashes
@@ -81,8 +79,7 @@ class CollectorRegistry:
     """
 
     def __init__(self, *, max_series: int | None = None) -> None:
-        # Re-entrant, for signal handlers and finalizers may register in the middle of anything.
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._faults = FaultLog()
         self._collectors: dict[str, Collector[Any]] = {}
         self.endpoint = ScrapeMetrics()
@@ -96,7 +93,7 @@ class CollectorRegistry:
         self._chores: dict[tuple[str, str], Feed] = {}
         self._bound = None if max_series is None else Bound(max_series)
         self._mirror = Mirror()
-        _EVERY.add(self)
+        tell_of_forks(self)
 
     def register(self, collector: Collector[Any]) -> None:
         """Expose a collector from now on.
@@ -241,7 +238,6 @@ class CollectorRegistry:
 
     def after_fork(self) -> None:
         """Start over in a child process, whose other threads are gone with what they held."""
-        self._lock = threading.RLock()
         for feed in [*self._own.values(), *self._feeds.values(), *self._chores.values()]:
             feed.after_fork()
 
@@ -298,17 +294,6 @@ class CollectorRegistry:
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
 
-
-_EVERY: WeakSet[CollectorRegistry] = WeakSet()
-
-
-def _after_fork() -> None:
-    for registry in list(_EVERY):
-        registry.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
 
 Registry = CollectorRegistry
 REGISTRY = CollectorRegistry()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+from otel_aioprom.numbers import check_seconds
+
 TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 
@@ -41,10 +43,7 @@ class Retry:
         if self.attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {self.attempts!r}")
         for name in ("total", "first_wait", "longest_wait"):
-            if not getattr(self, name) > 0:  # nor is NaN
-                raise ValueError(
-                    f"{name} must be a number of seconds above 0, not {getattr(self, name)!r}"
-                )
+            check_seconds(name, getattr(self, name))
 
     def wait(self, tried: int, elapsed: float, retry_after: float | None) -> float | None:
         """Return the seconds before the next try, or ``None`` if there is to be none.

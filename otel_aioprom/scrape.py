@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from time import perf_counter
 from typing import TypedDict
 
@@ -23,6 +19,7 @@ from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse, refusal
 from otel_aioprom.faults import Fault
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
+from otel_aioprom.numbers import check_seconds
 from otel_aioprom.patterns import Patterns
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import (
@@ -37,6 +34,7 @@ from otel_aioprom.renderer import (
 from otel_aioprom.selection import Selection
 from otel_aioprom.selfmetrics import ScrapeMetrics
 from otel_aioprom.series import GaugeSeries
+from otel_aioprom.workers import Workers
 
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +47,7 @@ _MOST_CHECKS = (
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _MARGIN = 0.5
 """Seconds that a response needs to get back to a client that waits only so long."""
+_checker = Workers(1, "otel_aioprom credentials")  # a flood of wrong ones takes no thread of others
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
@@ -119,8 +118,9 @@ class Scraper:
         auth: Authenticator | None = None,
         self_metrics: bool = True,
     ) -> None:
-        _check_seconds("timeout", timeout)
-        _check_seconds("send_timeout", send_timeout)
+        check_seconds("timeout", timeout)
+        if send_timeout is not None:
+            check_seconds("send_timeout", send_timeout)
         if max_concurrent is not None and max_concurrent < 1:
             raise ValueError(f"max_concurrent must be 1 or more, or None, not {max_concurrent!r}")
         if auth is not None and not callable(getattr(auth, "check", None)):
@@ -190,8 +190,7 @@ class Scraper:
     async def _check_in_thread(self, auth: Authenticator, authorization: str | None) -> bool:
         self._checking.inc()
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(_checker(), auth.check, authorization)
+            return await _checker.call(auth.check, authorization)
         finally:
             self._checking.dec()
 
@@ -300,16 +299,6 @@ class _Exchange:
             yield chunk
 
 
-@cache
-def _checker() -> Executor:
-    """The thread in which slow credentials are checked one by one: a flood of wrong ones takes no thread of others."""
-    return ThreadPoolExecutor(1, "otel_aioprom credentials")
-
-
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=_checker.cache_clear)
-
-
 def patience(header: str | None) -> float:
     """Tell how long sources get, from how long the client waits.
 
@@ -326,11 +315,6 @@ def patience(header: str | None) -> float:
         return math.inf
     seconds = float(header)
     return seconds - min(_MARGIN, seconds / 2) if seconds > 0 else math.inf
-
-
-def _check_seconds(name: str, seconds: float | None) -> None:
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
 
 
 def _unauthorized(auth: Authenticator) -> ScrapeResponse:

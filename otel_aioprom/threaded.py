@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from otel_aioprom.errors import ServiceNotRunningError
+from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.service import Service
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from otel_aioprom.web_config import WebConfig
 
 _logger = logging.getLogger(__name__)
-
-_EVERY: WeakSet[ThreadedService] = WeakSet()
 
 
 class ThreadedService:
@@ -67,7 +65,7 @@ class ThreadedService:
         self._ended = asyncio.Event()
         self._wait = 1.0
         self._lock = threading.Lock()
-        _EVERY.add(self)
+        tell_of_forks(self)
 
     def add_endpoint(
         self,
@@ -189,12 +187,3 @@ class ThreadedService:
             os.getpid(),
             url,
         )
-
-
-def _after_fork() -> None:
-    for service in list(_EVERY):
-        service.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)

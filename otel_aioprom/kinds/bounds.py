@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from weakref import ref
 
 from otel_aioprom.model import Series
+from otel_aioprom.numbers import check_seconds
 
 _logger = logging.getLogger(__name__)
 
@@ -92,10 +93,7 @@ class Ageing:
     """
 
     def __init__(self, after: float) -> None:
-        if isinstance(after, bool) or not isinstance(after, (int, float)):
-            raise TypeError(f"expire_after must be a number of seconds, not {after!r}")
-        if not after > 0:
-            raise ValueError(f"expire_after must be above 0 s, not {after!r}")
+        check_seconds("expire_after", after)
         self._after = after
 
     def expired(self, every: Sequence[Any]) -> list[Any]:

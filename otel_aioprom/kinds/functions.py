@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs
-from otel_aioprom.numbers import coerce_number
+from otel_aioprom.numbers import check_seconds, coerce_number
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -77,8 +77,7 @@ class Functions:
         """
         if not callable(function):
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
-        if not timeout > 0:
-            raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        check_seconds("timeout", timeout)
         asked = Asked(dict(labels or {}), function, timeout, _is_async(function))
         with self._lock:
             self._asked = {**self._asked, key: asked}

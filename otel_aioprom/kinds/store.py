@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.bounds import (
     MANY,
     OVERFLOW,
@@ -32,9 +31,8 @@ S = TypeVar("S", bound=Series)
 Make = Callable[[tuple[str, ...], tuple[str, ...], str], S]
 
 
-_MAKING = threading.RLock()
-"""One for all: a handler that records on another collector must not wait for who waits for this one. Re-entrant, for signal
-handlers and finalizers may record in the middle of anything."""
+_MAKING = ForkSafeLock()
+"""One for all: a handler that records on another collector must not wait for who waits for this one."""
 
 
 class SeriesStore(Generic[S]):
@@ -234,12 +232,3 @@ def has_labels(pairs: Pairs, wanted: Labels) -> bool:
     """Tell whether a label set has some labels; an empty value stands for one that is absent."""
     had = dict(pairs)
     return all(had.get(name, "") == label_value(value) for name, value in wanted.items())
-
-
-def _after_fork() -> None:
-    global _MAKING  # noqa: PLW0603 - whoever held it is gone
-    _MAKING = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)

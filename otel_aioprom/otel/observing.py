@@ -14,6 +14,7 @@ from weakref import WeakSet
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from otel_aioprom.flight import AsyncFlight, running_loop
+from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
 
 _logger = logging.getLogger(__name__)
@@ -36,9 +37,8 @@ class AsyncObserver:
     """
 
     def __init__(self, name: str, callback: AsyncCallback, timeout: float, max_age: float) -> None:
-        for option, seconds in (("timeout", timeout), ("max_age", max_age)):
-            if not seconds > 0:
-                raise ValueError(f"{option} must be a number of seconds above 0, not {seconds!r}")
+        check_seconds("timeout", timeout)
+        check_seconds("max_age", max_age)
         if not callable(callback):
             raise TypeError(f"a coroutine function is needed, not {callback!r}")
         self._callback = callback

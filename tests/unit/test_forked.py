@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from gateway import Gateway
 from oracles import HeldSource, answer_to, family
-from otel_aioprom import push_exporter, registry, threaded
+from otel_aioprom import forks
 from otel_aioprom.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import ServiceNotRunningError
 from otel_aioprom.exchange import ScrapeRequest
@@ -41,12 +41,12 @@ def test_a_registry_asks_its_sources_anew() -> None:
     asking.start()
     assert held.begun.acquire(timeout=5)
     asking.join()
-    lock = made._lock
-    registry._after_fork()
+    lock = made._lock._lock
+    forks._after_fork()
     held.go.release()
     held.go.release()
 
-    assert made._lock is not lock
+    assert made._lock._lock is not lock
     text = render(made)[0].decode()
     assert "y 1\n" in text
     assert "c_total" in text
@@ -60,7 +60,7 @@ def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
     service._service._runner = object()  # type: ignore[assignment]
     service._service._root = "http://127.0.0.1:9464"
     service._service._sockets = [listening]
-    threaded._after_fork()
+    forks._after_fork()
 
     assert listening.fileno() == -1
     assert idle._thread is None
@@ -82,7 +82,7 @@ def test_an_exporter_exports_anew() -> None:
     with Gateway() as gateway:
         exporter = PushMetricExporter("j", gateway.url)
         assert exporter._lock.acquire(timeout=1)
-        push_exporter._after_fork()
+        forks._after_fork()
         assert exporter.export(data_of()) is sdk.MetricExportResult.SUCCESS
 
 

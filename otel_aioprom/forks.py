@@ -1,0 +1,56 @@
+"""What a child process must not take over from its parent: locks that somebody held, and threads that it has not got."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+
+class SupportsAfterFork(Protocol):
+    """What starts over in a child process."""
+
+    def after_fork(self) -> None:
+        """Called in the child, in its only thread, before anything else of it runs."""
+
+
+_told: WeakSet[Any] = WeakSet()
+
+
+def tell_of_forks(told: SupportsAfterFork) -> None:
+    """Call ``after_fork`` of an object in every child process, as long as the object lives."""
+    _told.add(told)
+
+
+def _after_fork() -> None:
+    for each in list(_told):
+        each.after_fork()
+
+
+def call_in_children(function: Callable[[], object]) -> None:
+    """Call a function in every child process, right after the fork."""
+    if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+        os.register_at_fork(after_in_child=function)
+
+
+call_in_children(_after_fork)
+
+
+class ForkSafeLock:
+    """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """Forget who held it: that thread is gone."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
