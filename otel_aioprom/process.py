@@ -32,7 +32,6 @@ class ProcessMetrics:
 
     def __init__(self) -> None:
         self._began = _start_time()
-        system = _System()
         self._read: list[tuple[Counter | Gauge, Read]] = [
             (
                 Counter(
@@ -44,7 +43,7 @@ class ProcessMetrics:
             (Gauge("process_max_fds", "Maximum number of open file descriptors."), _max_files),
             (
                 Gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
-                system.virtual,
+                _virtual,
             ),
             (
                 Gauge(
@@ -55,7 +54,7 @@ class ProcessMetrics:
             ),
             (
                 Gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
-                system.resident,
+                _resident,
             ),
             (
                 Gauge(
@@ -64,7 +63,7 @@ class ProcessMetrics:
                 ),
                 self._start,
             ),
-            (Gauge("process_threads", "Number of OS threads in the process."), system.threads),
+            (Gauge("process_threads", "Number of OS threads in the process."), _threads),
         ]
 
     def collect(self) -> Iterator[Collector]:  # type: ignore[type-arg]
@@ -84,25 +83,24 @@ class ProcessMetrics:
         return self._began
 
 
-class _System:
-    """Reads Linux' ``/proc``."""
+def _stat(field: int) -> float:
+    """Read a field of Linux' ``/proc/self/stat``, numbered as in ``man 5 proc``."""
+    behind_the_name = (
+        (_PROC / "self/stat").read_text().rpartition(")")[2]
+    )  # which may hold anything
+    return float(behind_the_name.split()[field - 3])
 
-    def virtual(self) -> float:
-        """Bytes of virtual memory."""
-        return float(self._stat()[20])
 
-    def resident(self) -> float:
-        """Bytes of memory in use."""
-        return float(self._stat()[21]) * os.sysconf("SC_PAGE_SIZE")
+def _virtual() -> float:
+    return _stat(23)
 
-    def threads(self) -> float:
-        """Threads of the operating system."""
-        return float(self._stat()[17])
 
-    @staticmethod
-    def _stat() -> list[str]:
-        """The fields behind the program's name, which may hold anything; the third of ``man 5 proc`` is the first."""
-        return (_PROC / "self/stat").read_text().rpartition(")")[2].split()
+def _resident() -> float:
+    return _stat(24) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _threads() -> float:
+    return _stat(20)
 
 
 def _open_files() -> float:
@@ -129,7 +127,7 @@ def _limit(name: str) -> float:
 def _start_time() -> float:
     """When this process began; where the system does not tell, now, which is soon after."""
     try:
-        ticks = float(_System._stat()[19])  # noqa: SLF001 - the same module
+        ticks = _stat(22)
         for line in (_PROC / "stat").read_text().splitlines():
             if line.startswith("btime "):
                 return float(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")

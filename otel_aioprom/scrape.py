@@ -202,8 +202,6 @@ class Scraper:
         return None if allowed or self._auth is None else _unauthorized(self._auth)
 
     async def _answer(self, request: ScrapeRequest) -> ScrapeResponse:
-        if self._busy.value > self._most:
-            return refusal(503, "too many scrapes at once; try again", _SOON)
         plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
@@ -217,8 +215,6 @@ class Scraper:
         return _response(plan, chunks)
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
-        if self._busy.value > self._most:
-            return refusal(503, "too many scrapes at once; try again", _SOON)
         plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
@@ -233,6 +229,8 @@ class Scraper:
 
     def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
         """Decide how to answer; what needs no collection is answered at once."""
+        if self._busy.value > self._most:
+            return refusal(503, "too many scrapes at once; try again", _SOON)
         if request.method not in ALLOWED_METHODS:
             allow = {"Allow": ", ".join(ALLOWED_METHODS)}
             return refusal(405, "only GET and HEAD are answered here", allow)
