@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from time import perf_counter
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,23 +36,13 @@ class Measuring:
     def __enter__(self) -> Self:
         raise NotImplementedError
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -81,43 +71,47 @@ class Timing(Measuring):
         self._start = perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._observe(perf_counter() - self._start)
 
 
+class SupportsProgress(Protocol):
+    """What counts blocks in progress: a series of a gauge."""
+
+    def inc(self) -> None:
+        """One more."""
+
+    def dec(self) -> None:
+        """One less."""
+
+
 class Progress(Measuring):
-    """Counts up at the beginning of each block or call, and down at its end.
+    """Counts up at the beginning of each block or call, and down at its end, on the same series.
+
+    One object may measure several blocks at once.
 
     Args:
-        up: Called at the beginning.
-        down: Called at the end.
+        find: Returns the series.
     """
 
-    __slots__ = ("_down", "_up")
+    __slots__ = ("_counted", "_find")
 
-    def __init__(self, up: Callable[[], object], down: Callable[[], object]) -> None:
-        self._up = up
-        self._down = down
+    def __init__(self, find: Callable[[], SupportsProgress]) -> None:
+        self._find = find
+        # In any order: each comes down as often as it went up.
+        self._counted: list[SupportsProgress] = []
 
     def _again(self) -> Progress:
         return self
 
     def __enter__(self) -> Self:
-        self._up()
+        series = self._find()
+        series.inc()
+        self._counted.append(series)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._down()
+    def __exit__(self, *_: object) -> None:
+        self._counted.pop().dec()
 
 
 class Exceptions(Measuring):
@@ -146,12 +140,7 @@ class Exceptions(Measuring):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, self._types):
             self._count()
 
@@ -169,8 +158,15 @@ def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(function):
         return _wrap_async_generator(function, make)
     if inspect.isgeneratorfunction(function):
-        return _wrap_generator(function, make)
+        wrapped = _wrap_generator(function, make)
+        return types.coroutine(wrapped) if _is_awaited(function) else wrapped
     return _wrap_function(function, make)
+
+
+def _is_awaited(function: Any) -> bool:
+    """Tell whether a generator function is a coroutine function of the old kind."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def _wrap_function(function: Callable[..., Any], make: Make) -> Callable[..., Any]:

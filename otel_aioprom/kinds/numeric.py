@@ -287,4 +287,4 @@ class Gauge(NumberCollector[GaugeSeries]):
             ...     busy.get({"queue": "mail"})
             1
         """
-        return Progress(partial(self.inc, labels), partial(self.dec, labels))
+        return Progress(partial(self.labels, labels))

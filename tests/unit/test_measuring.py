@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import time
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from oracles import DEADLINE
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.kinds.bounds import OVERFLOW
 
 L = {"of": "x"}
 
@@ -309,3 +311,29 @@ def test_a_series_that_was_cleared_begins_anew() -> None:
     call(1)
 
     assert count(metric) == 1
+
+
+async def test_a_coroutine_function_of_the_old_kind_stays_one() -> None:
+    """It can be awaited as before."""
+    seconds = Histogram("x", "What.")
+
+    @seconds.time()
+    @types.coroutine
+    def pause() -> Generator[None, None, int]:
+        yield
+        return 3
+
+    assert await pause() == 3
+    assert seconds.get()["count"] == 1
+
+
+def test_one_object_tracks_blocks_within_blocks() -> None:
+    """Each comes down once, on the series on which it went up."""
+    busy = Gauge("x", "What.", max_series=1)
+    busy.set({"queue": "a"}, 0)
+    tracked = busy.track_inprogress({"queue": "b"})
+    with tracked, tracked:
+        assert busy.get(OVERFLOW) == 2
+        busy.remove({"queue": "a"})
+    assert busy.get(OVERFLOW) == 0
+    assert busy.get_all() == [(OVERFLOW, 0)]

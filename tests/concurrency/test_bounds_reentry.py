@@ -1,0 +1,212 @@
+"""Whoever records in the middle of anything: signal handlers, finalizers, and processes that fork."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from otel_aioprom.atomic import has_global_lock
+from otel_aioprom.collectors import Counter
+from otel_aioprom.kinds import bounds
+
+DEADLINE = 20.0
+AFTER = 10.0
+
+
+@pytest.fixture
+def hasty_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks at the clock, every series grows old."""
+    ticks = itertools.count()
+    monkeypatch.setattr(bounds, "monotonic", lambda: next(ticks) * 2 * AFTER)
+
+
+@contextmanager
+def sweeps(counter: Counter) -> Iterator[None]:
+    """Sweep again and again in another thread, as many collections would."""
+    (expire,) = counter.chores()
+    assert expire.run is not None
+    run, ended = expire.run, threading.Event()
+
+    def sweep() -> None:
+        while not ended.is_set():
+            run()
+
+    thread = threading.Thread(target=sweep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+class OnceIn:
+    """Does something once, when a function of a name is called in this thread."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self._name = name
+        self._act: Callable[[], object] | None = act
+
+    def profile(self, frame: FrameType, event: str, _argument: Any) -> None:
+        """Look at a call."""
+        if event == "call" and frame.f_code.co_name == self._name and self._act is not None:
+            act, self._act = self._act, None
+            act()
+
+    def __enter__(self) -> None:
+        """Look at calls from now on."""
+        self._before = sys.getprofile()
+        sys.setprofile(self.profile)
+
+    def __exit__(self, *_: object) -> None:
+        """Look at them no more."""
+        sys.setprofile(self._before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+@pytest.mark.usefixtures("hasty_clock")
+def test_signal_handlers_record_while_series_are_made_and_swept() -> None:
+    """Neither a deadlock nor a loss, while another thread sweeps."""
+    counter = Counter("x_total", "What.", expire_after=AFTER, max_series=60)
+    child = counter.labels({"a": "held"})
+    handled: list[int] = []
+    mine = 0
+
+    def handle(_signal: int, _frame: Any) -> None:
+        handled.append(1)
+        counter.inc({"a": "held"})
+        counter.inc({"signal": len(handled) % 50})
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        with sweeps(counter):
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+            end = time.monotonic() + DEADLINE
+            while len(handled) < 300 and time.monotonic() < end:
+                counter.inc({"a": "held"})
+                counter.inc({"main": mine % 50})
+                mine += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    child.inc()
+
+    assert len(handled) >= 300
+    assert child.get() == counter.get({"a": "held"}) == mine + len(handled) + 1
+
+
+@pytest.mark.usefixtures("hasty_clock")
+def test_finalizers_record_while_series_are_made_and_swept() -> None:
+    """Those of a collection of garbage, and its callbacks."""
+    counter = Counter("x_total", "What.", expire_after=AFTER, max_series=60)
+    child = counter.labels({"a": "held"})
+    recorded: list[int] = []
+
+    def record(*_: Any) -> None:
+        recorded.append(1)
+        counter.inc({"a": "held"})
+        counter.inc({"gc": len(recorded) % 50})
+
+    class Dying:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            record()
+
+    def work() -> None:
+        for number in range(300):
+            Dying()
+            counter.inc({"a": number % 50})
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(record)
+    gc.set_threshold(5, 2, 2)
+    try:
+        with sweeps(counter):
+            threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(DEADLINE)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(record)
+    gc.collect()
+    child.inc()
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(recorded) > 900
+    assert child.get() == counter.get({"a": "held"}) == len(recorded) + 1
+
+
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_finalizers_that_use_each_other_s_collectors_do_not_wait_for_ever() -> None:
+    """Of two threads that each make a series, and record on the other's collector meanwhile."""
+    counters = [Counter(name, "What.", max_series=10) for name in ("x_total", "y_total")]
+    both = threading.Barrier(2)
+
+    def work(mine: Counter, other: Counter) -> None:
+        def finalize() -> None:
+            with suppress(threading.BrokenBarrierError):  # the other one has to wait for this one
+                both.wait(1)
+            other.inc({"a": "finalizer"})
+
+        with OnceIn("_create_within_bounds", finalize):
+            mine.inc({"a": "work"})
+
+    pairs = [counters, counters[::-1]]
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE / 8)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert [sorted(value for _, value in each.get_all()) for each in counters] == [[1, 1]] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_process_makes_series_though_its_parent_was_doing_so() -> None:
+    """It does not wait for a thread that it has not got."""
+    counter = Counter("x_total", "What.", max_series=10)
+    begun, go = threading.Event(), threading.Event()
+
+    def wait_inside() -> None:
+        begun.set()
+        go.wait(DEADLINE)
+
+    def work() -> None:
+        with OnceIn("_create_within_bounds", wait_inside):
+            counter.inc({"a": "parent"})
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert begun.wait(DEADLINE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that other threads run is the point
+        child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(3)
+        counter.inc({"a": "child"})
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    go.set()
+    thread.join(DEADLINE)
+
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -1,0 +1,223 @@
+"""Functions: which may be asked, with which labels, and on which loop or none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from oracles import DEADLINE
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import async_render, render
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """An empty registry."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def gauge(registry: CollectorRegistry) -> Gauge:
+    """A gauge of that registry."""
+    return Gauge("x", "What.", registry=registry)
+
+
+def note(notes: list[Any], what: object, value: int) -> int:
+    """Note a call, and return a value."""
+    notes.append(what)
+    return value
+
+
+def in_which_thread(notes: list[threading.Thread]) -> int:
+    """Note the thread of a call, and return one."""
+    notes.append(threading.current_thread())
+    return 1
+
+
+async def two() -> int:
+    """Return two."""
+    return 2
+
+
+# --- what may be asked -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [None, 5, "two"])
+def test_what_cannot_be_called_is_refused(gauge: Gauge, bad: Any) -> None:
+    """At once."""
+    with pytest.raises(TypeError, match="a function that gives the value is needed"):
+        gauge.set_function({}, bad)
+
+    assert gauge.chores() == []
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan")])
+def test_what_is_no_time_is_refused(gauge: Gauge, bad: float) -> None:
+    """At once."""
+    with pytest.raises(ValueError, match="timeout must be a number of seconds above 0"):
+        gauge.set_function({}, two, timeout=bad)
+
+    assert gauge.chores() == []
+
+
+@pytest.mark.parametrize("labels", [{"a-b": 1}, {"job": 1}])
+def test_labels_of_functions_are_checked(gauge: Gauge, labels: dict[str, object]) -> None:
+    """At once, too."""
+    with pytest.raises(InvalidLabelsError):
+        gauge.set_function(labels, two)
+
+    assert gauge.chores() == []
+
+
+def test_a_function_takes_the_place_of_the_one_before(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """Labels that mean the same have one function."""
+    asked: list[int] = []
+    spellings: list[dict[str, object]] = [{"f": 1}, {"f": "1"}, {"f": 1, "g": ""}]
+    for number, labels in enumerate(spellings):
+        gauge.set_function(labels, partial(note, asked, number, number))
+    registry.gather()
+
+    assert asked == [2]
+    assert gauge.get({"f": 1}) == 2
+
+
+def test_labels_that_change_afterwards_are_those_that_were_given(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """One dict may serve for several functions."""
+    labels: dict[str, object] = {}
+    for number in range(3):
+        labels["f"] = number
+        gauge.set_function(labels, partial(int, number))
+    registry.gather()
+
+    assert gauge.get_all() == [({"f": str(number)}, number) for number in range(3)]
+    assert render(registry)[0].count(b"x{") == 3
+
+
+# --- where no loop runs ----------------------------------------------------------------
+
+
+def test_functions_are_asked_without_a_loop(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """Plain ones in the thread that renders, coroutine functions on a loop of their own."""
+    threads: list[threading.Thread] = []
+    gauge.set_function({"f": "one"}, partial(in_which_thread, threads))
+    gauge.set_function({"f": "two"}, two)
+    body, _ = render(registry)
+
+    assert {b'x{f="one"} 1', b'x{f="two"} 2'} < set(body.splitlines())
+    assert threads == [threading.current_thread()]
+
+
+async def test_functions_are_awaited_on_the_loop_of_another_thread(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """The one that served last, if it still runs."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def ask() -> int:
+        loops.append(asyncio.get_running_loop())
+        return len(loops)
+
+    gauge.set_function({}, ask)
+    await async_render(registry)
+    body, _ = await asyncio.to_thread(render, registry)
+
+    assert b"x 2" in body.splitlines()
+    assert loops == [asyncio.get_running_loop()] * 2
+
+
+async def test_rendering_on_a_loop_tells_how_to(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """It cannot wait there for what is to be awaited; the last values are shown."""
+    gauge.set({}, 1)
+    gauge.set_function({}, two)
+    (fault,) = registry.gather().faults
+
+    assert "use async_render" in fault.message
+    assert b"x 1" in render(registry)[0].splitlines()
+
+
+async def test_a_loop_that_has_ended_is_used_no_more(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """The next one that serves is, in a process that has one after the other."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def ask() -> int:
+        loops.append(asyncio.get_running_loop())
+        return len(loops)
+
+    gauge.set_function({}, ask)
+
+    def serve() -> None:
+        asyncio.run(async_render(registry))
+        render(registry)
+        asyncio.run(async_render(registry))
+
+    await asyncio.to_thread(serve)
+    await async_render(registry)
+
+    assert gauge.get() == len(set(loops)) == 4
+    assert loops[-1] is asyncio.get_running_loop()
+
+
+def test_a_collector_in_two_registries_is_asked_by_both() -> None:
+    """For each response of either."""
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    given = list(range(5))
+    gauge = Gauge("x", "What.")
+    gauge.set_function({}, lambda: given.pop(0))
+    for registry in registries:
+        registry.register(gauge)
+    bodies = [render(registries[number])[0].splitlines()[-1] for number in (0, 1, 0)]
+
+    assert bodies == [b"x 0", b"x 1", b"x 2"]
+
+
+def test_functions_of_a_collector_that_is_deregistered_are_not_asked(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """And another collector of its name has its own."""
+    asked: list[str] = []
+    gauge.set_function({}, partial(note, asked, "old", 1))
+    registry.gather()
+    registry.deregister("x")
+    other = Gauge("x", "What.", registry=registry)
+    other.set_function({}, partial(note, asked, "new", 2))
+    registry.gather()
+
+    assert asked == ["old", "new"]
+    assert (gauge.get(), other.get()) == (1, 2)
+
+
+async def test_requests_at_once_share_the_answers(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """Ten that come while functions are asked cost one more call of each."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    calls: list[int] = []
+
+    async def ask() -> int:
+        calls.append(1)
+        begun.set()
+        await go.wait()
+        return len(calls)
+
+    gauge.set_function({}, ask)
+    first = asyncio.create_task(registry.async_gather(DEADLINE))
+    await begun.wait()
+    later = [asyncio.create_task(registry.async_gather(DEADLINE)) for _ in range(10)]
+    await asyncio.sleep(0)
+    go.set()
+    gatherings = await asyncio.gather(first, *later)
+
+    assert len(calls) == 2
+    assert not any(each.faults for each in gatherings)

@@ -1,0 +1,220 @@
+"""Functions that hang, and functions that go with their series."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oracles import DEADLINE, until
+from otel_aioprom.collectors import Counter, Gauge
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import async_render
+
+SOON = 0.3
+
+
+class Held:
+    """A plain function that returns when it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> int:
+        """Wait, and return the number of the call."""
+        self.calls += 1
+        self.begun.release()
+        assert self.go.wait(DEADLINE)
+        return self.calls
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """An empty registry."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def gauge(registry: CollectorRegistry) -> Gauge:
+    """A gauge of that registry."""
+    return Gauge("x", "What.", registry=registry)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    """A function that does not outlive its test."""
+    made = Held()
+    yield made
+    made.go.set()
+    for thread in threading.enumerate():
+        if thread.name == "collect x":
+            thread.join(DEADLINE)
+
+
+async def two() -> int:
+    """Return two."""
+    return 2
+
+
+def causes(faults: Any) -> list[tuple[str, bool]]:
+    """What was wrong, and whether something is missing because of it."""
+    return [(fault.cause, fault.lost) for fault in faults]
+
+
+async def test_a_plain_function_that_hangs_costs_one_collection(
+    registry: CollectorRegistry, gauge: Gauge, held: Held
+) -> None:
+    """The ones behind it have their values in the next one, and it is not called again meanwhile."""
+    gauge.set_function({"f": "held"}, held)
+    gauge.set_function({"f": "one"}, lambda: 1)
+    gauge.set_function({"f": "two"}, two)
+    first = await registry.async_gather(SOON)
+    assert causes(first.faults) == [("late", False)]
+    assert gauge.get({"f": "two"}) == 2
+    second = await registry.async_gather(DEADLINE)
+    assert causes(second.faults) == [("late", False)]
+    assert gauge.get({"f": "one"}) == 1
+    with pytest.raises(KeyError):
+        gauge.get({"f": "held"})
+    assert held.calls == 1
+    held.go.set()
+    await until(lambda: len(gauge.get_all()) == 3)
+
+    assert not (await registry.async_gather(DEADLINE)).faults
+    assert gauge.get({"f": "held"}) == held.calls == 2
+
+
+async def test_a_function_that_hangs_hurts_no_other_collector(
+    registry: CollectorRegistry, gauge: Gauge, held: Held
+) -> None:
+    """Neither their functions nor the collectors without any."""
+    other = Gauge("y", "What.", registry=registry)
+    Counter("z_total", "What.", registry=registry).inc()
+    gauge.set_function({}, held)
+    other.set_function({}, lambda: 1)
+    gauge.set({}, 5)
+    body, _ = await async_render(registry, timeout=SOON)
+
+    assert {b"x 5", b"y 1", b"z_total 1"} < set(body.splitlines())
+
+
+async def test_a_coroutine_function_has_its_time(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """It is cancelled then, and called anew for the next response; the others do not wait longer."""
+    ended: list[str] = []
+
+    async def slow() -> int:
+        try:
+            await asyncio.sleep(DEADLINE)
+        finally:
+            ended.append("slow")
+        return 1
+
+    gauge.set({"f": "slow"}, 7)
+    gauge.set_function({"f": "slow"}, slow, timeout=0.05)
+    gauge.set_function({"f": "two"}, two)
+    for _ in range(2):
+        gathering = await registry.async_gather(DEADLINE)
+        assert causes(gathering.faults) == [("late", False)]
+        assert "took more than 0.05 s" in gathering.faults[0].message
+
+    assert ended == ["slow", "slow"]
+    assert gauge.get({"f": "slow"}) == 7
+    assert gauge.get({"f": "two"}) == 2
+
+
+async def test_a_coroutine_function_that_will_not_end_costs_one_collection(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """One that goes on when it is cancelled is left alone until it returns."""
+    go, calls = asyncio.Event(), []
+
+    async def stubborn() -> int:
+        calls.append(1)
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+        return 3
+
+    gauge.set_function({"f": "stubborn"}, stubborn, timeout=0.05)
+    gauge.set_function({"f": "two"}, two)
+    try:
+        late = [causes((await registry.async_gather(SOON)).faults) for _ in range(2)]
+        assert late == [[("late", False)]] * 2
+        assert len(calls) == 1
+        assert gauge.get({"f": "two"}) == 2
+    finally:
+        go.set()
+    await until(lambda: len(gauge.get_all()) == 2)
+
+    assert gauge.get({"f": "stubborn"}) == 3
+
+
+# --- removal ---------------------------------------------------------------------------
+
+REMOVALS: list[Callable[[Gauge], object]] = [
+    lambda gauge: gauge.remove({"f": 1}),
+    lambda gauge: gauge.clear(),
+    lambda gauge: gauge.remove_matching({"f": "1"}),
+]
+WAYS = ["remove", "clear", "remove_matching"]
+
+
+@pytest.mark.parametrize("remove", REMOVALS, ids=WAYS)
+@pytest.mark.parametrize("function", [two, lambda: 2])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_function_goes_with_its_series(
+    registry: CollectorRegistry, gauge: Gauge, remove: Any, function: Any, asked: bool
+) -> None:
+    """Also before it has given a value."""
+    gauge.set_function({"f": "1"}, function)
+    if asked:
+        registry.gather()
+    remove(gauge)
+    registry.gather()
+
+    assert gauge.get_all() == []
+    assert gauge.chores() == []
+
+
+@pytest.mark.parametrize("remove", REMOVALS, ids=WAYS)
+async def test_a_function_removed_while_it_is_asked_brings_nothing_back(
+    registry: CollectorRegistry, gauge: Gauge, held: Held, remove: Any
+) -> None:
+    """What it returns after that is dropped."""
+    gauge.set({"f": 1}, 5)
+    gauge.set_function({"f": 1}, held)
+    under_way = asyncio.create_task(registry.async_gather(DEADLINE))
+    assert await asyncio.to_thread(held.begun.acquire, timeout=DEADLINE)
+    remove(gauge)
+    held.go.set()
+    await under_way
+
+    assert gauge.get_all() == []
+
+
+def test_a_series_without_labels_takes_its_function_along_however_it_was_spelled(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """A label with an empty value is none."""
+    gauge.set_function({"f": ""}, lambda: 1)
+    registry.gather()
+    gauge.remove({})
+    registry.gather()
+
+    assert gauge.get_all() == []
+
+
+def test_what_is_unknown_cannot_be_removed(gauge: Gauge) -> None:
+    """With neither a series nor a function."""
+    gauge.set_function({"f": 1}, lambda: 1)
+    with pytest.raises(KeyError):
+        gauge.remove({"f": 2})
+
+    assert len(gauge.chores()) == 1
