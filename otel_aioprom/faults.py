@@ -27,6 +27,7 @@ class Fault(NamedTuple):
         message: A sentence for the log.
         lost: Something is missing from the response because of it.
         quiet: A stranger can bring it about, so that it is no news for the log.
+        part: What of the subject it is about, if that makes it another fault.
     """
 
     cause: str
@@ -34,16 +35,17 @@ class Fault(NamedTuple):
     message: str
     lost: bool = True
     quiet: bool = False
+    part: str = ""
 
 
 class FaultLog:
-    """Counts what was lost and logs each fault once for its cause and subject."""
+    """Counts what was lost and logs each fault once for its cause, subject and part."""
 
     def __init__(self) -> None:
         self._dropped = Counter(
             "otel_aioprom_dropped_total", "Metrics and sources left out of responses, by cause."
         )
-        self._logged: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str, str]] = set()
 
     def record(self, fault: Fault) -> None:
         """Count a fault if it lost something; log it unless it was logged before."""
@@ -52,7 +54,7 @@ class FaultLog:
         if fault.quiet:
             _logger.debug("%s: %s", fault.subject, fault.message)
             return
-        key = (fault.cause, fault.subject)
+        key = (fault.cause, fault.subject, fault.part)
         # The bound keeps names that strangers can make up from filling the memory, or the log.
         if key not in self._logged and len(self._logged) < _REMEMBERED:
             self._logged.add(key)

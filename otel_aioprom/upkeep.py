@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.kinds.chores import Chore, Problem
-from otel_aioprom.kinds.functions import Asked, Functions
+from otel_aioprom.kinds.functions import Functions
 
 
 class Upkeep:
@@ -27,7 +27,7 @@ class Upkeep:
 
     def collect(self) -> list[Fault]:
         """Do it, and tell what went wrong; see ``SupportsCollect``."""
-        return _faults(self.name, () if self._run is None else self._run())
+        return _faults(self.name, () if self._run is None else self._run(self))
 
 
 class AsyncUpkeep:
@@ -48,21 +48,15 @@ class AsyncUpkeep:
 
     async def collect(self) -> list[Fault]:
         """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
-        found = await asyncio.gather(*map(self._wait_for, self._functions.to_await()))
-        return _faults(self.name, [problem for problem in found if problem is not None])
-
-    async def _wait_for(self, asked: Asked) -> Problem | None:
-        if not self._functions.begin(asked):
-            return asked.late("has not returned yet")
-        try:
-            value = await asyncio.wait_for(asked.function(), asked.timeout)
-        except asyncio.TimeoutError:
-            return asked.late(f"took more than {asked.timeout} s")
-        except Exception as error:  # noqa: BLE001 - one bad function costs its own value
-            return asked.raised(error)
-        finally:
-            asked.busy = False
-        return self._functions.take(asked, value)
+        every = self._functions.to_await()
+        waiting = [self._functions.wait_for(asked, self) for asked in every]
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        # What is still raised is a cancellation that a function has brought about itself.
+        problems = [
+            asked.raised(each) if isinstance(each, BaseException) else each
+            for asked, each in zip(every, found)
+        ]
+        return _faults(self.name, [problem for problem in problems if problem is not None])
 
 
 def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
@@ -71,4 +65,7 @@ def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
 
 
 def _faults(name: str, problems: Sequence[Problem]) -> list[Fault]:
-    return [Fault(problem.cause, name, problem.message, lost=False) for problem in problems]
+    return [
+        Fault(problem.cause, name, problem.message, lost=False, part=problem.part)
+        for problem in problems
+    ]

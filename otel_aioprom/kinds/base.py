@@ -224,14 +224,20 @@ class Collector(Generic[S]):
         """Fill a new set of series, and show it in place of the old one when the block has ended.
 
         Yields:
-            A collector of the same kind, empty; what is recorded on it is shown all at once. If the
-            block raises, nothing changes.
+            A collector of the same kind, empty and without functions; what is recorded on it is shown all at
+            once. If the block raises, nothing changes.
         """
-        other = copy(self)
-        fresh: SeriesStore[S] = self._store.empty()
-        other._use(fresh)  # noqa: SLF001 - the same class
+        other = self._copy_empty()
         yield other
-        self._store.take(fresh)
+        self._take(other)
+
+    def _copy_empty(self) -> Self:
+        other = copy(self)
+        other._use(self._store.empty())  # noqa: SLF001 - the same class
+        return other
+
+    def _take(self, other: Self) -> None:
+        self._store.take(other._store)
         self._use(self._store)
 
     def _use(self, store: SeriesStore[S]) -> None:
@@ -256,7 +262,7 @@ class Collector(Generic[S]):
         """Return what must be done before each collection."""
         return [Chore("expire", run=self._expire)] if self._ages else []
 
-    def _expire(self) -> Sequence[Problem]:
+    def _expire(self, _asking: object) -> Sequence[Problem]:
         self._store.sweep()
         return ()
 

@@ -21,8 +21,18 @@ MANY = 10_000
 """Series of one collector that are worth a warning."""
 
 
-class SupportsCount(Protocol):
-    """What has series: a collector."""
+_SHORTEST_PAUSE = 1.0
+"""Seconds between two looks for old series by whoever makes new ones."""
+
+
+class Member(Protocol):
+    """What has series: the store of a collector.
+
+    Attributes:
+        replaces: The one whose place it is to take, while both have series.
+    """
+
+    replaces: Any
 
     def count_series(self) -> int:
         """Return how many."""
@@ -47,22 +57,23 @@ class Bound:
         self.limit = limit
         self._members: tuple[ref[Any], ...] = ()  # replaced as a whole: others may be counting
 
-    def add(self, member: SupportsCount) -> None:
+    def add(self, member: Member) -> None:
         """Count the series of one more."""
         self._members = (*self._living(), ref(member))
 
-    def discard(self, member: SupportsCount) -> None:
+    def discard(self, member: Member) -> None:
         """Count the series of one less."""
         self._members = tuple([each for each in self._living() if each() is not member])
 
     def _living(self) -> list[ref[Any]]:
         return [each for each in self._members if each() is not None]
 
-    def reached(self) -> bool:
-        """Tell whether there must be no more series."""
-        members = [each() for each in self._members]
-        count: int = sum([member.count_series() for member in members if member is not None])
-        return count >= self.limit
+    def reached(self, asking: Member) -> bool:
+        """Tell whether there must be no more series of one that is a member, or replaces one."""
+        found = [each() for each in self._members]
+        members = {id(each): each for each in (*found, asking) if each is not None}
+        members.pop(id(asking.replaces), None)
+        return sum([member.count_series() for member in members.values()]) >= self.limit
 
 
 def warn_of_many(name: str, every: Sequence[Series]) -> None:
@@ -95,6 +106,14 @@ class Ageing:
     def __init__(self, after: float) -> None:
         check_seconds("expire_after", after)
         self._after = after
+        self._due = monotonic() + self._pause()
+
+    def _pause(self) -> float:
+        return max(self._after / 2, _SHORTEST_PAUSE)
+
+    def is_due(self) -> bool:
+        """Tell whether nobody has looked for old series for long, such as a collection does."""
+        return monotonic() >= self._due
 
     def expired(self, every: Sequence[Any]) -> list[Any]:
         """Return the series that are to go; the others begin a new age if they were recorded on.
@@ -103,6 +122,7 @@ class Ageing:
             every: Series of classes that ``watched`` has made.
         """
         now = monotonic()
+        self._due = now + self._pause()
         old = []
         for series in every:
             if series.recorded:

@@ -12,10 +12,12 @@ class Problem(NamedTuple):
     Attributes:
         cause: ``raised`` or ``late``.
         message: A sentence for the log.
+        part: What of the collector it is about: of each part, a first problem is worth a line in the log.
     """
 
     cause: str
     message: str
+    part: str
 
 
 class Chore(NamedTuple):
@@ -23,10 +25,10 @@ class Chore(NamedTuple):
 
     Attributes:
         name: Tells the chores of one collector apart.
-        run: Does it, in a worker thread.
+        run: Does it, in a worker thread, for whoever it is given.
         functions: Those of which the coroutine functions are to be awaited, instead.
     """
 
     name: str
-    run: Callable[[], Sequence[Problem]] | None
+    run: Callable[[object], Sequence[Problem]] | None
     functions: Any = None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import threading
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from threading import current_thread, main_thread
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
 
+from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs
 from otel_aioprom.numbers import check_seconds, coerce_number
+
+_EXITS = (SystemExit, KeyboardInterrupt)
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -24,6 +30,23 @@ class SupportsSet(Protocol):
         """Replace the value of a label set."""
 
 
+_BEGINNING = ForkSafeLock()
+
+
+class _Call(NamedTuple):
+    """A call that has not returned.
+
+    Attributes:
+        asking: For whom.
+        began: When, in seconds of a monotonic clock.
+        process: In which process; in a child of it, nobody calls any more.
+    """
+
+    asking: object
+    began: float
+    process: int
+
+
 @dataclass(eq=False)
 class Asked:
     """A function with the label set whose value it gives.
@@ -33,24 +56,26 @@ class Asked:
         function: Returns the value, or is a coroutine function that does.
         timeout: Seconds that a coroutine function gets.
         waits: It is a coroutine function.
-        busy: It has been called and has not returned.
+        call: The call that has not returned, if there is one.
     """
 
-    labels: Labels | None
+    labels: Labels
     function: Function
     timeout: float
     waits: bool
-    busy: bool = False
+    call: _Call | None = None
 
     def late(self, reason: str) -> Problem:
         """Tell that there is no value yet."""
-        return Problem("late", f"the function for {dict(self.labels or {})!r} {reason}")
+        return self._problem("late", reason)
 
-    def raised(self, error: Exception) -> Problem:
+    def raised(self, error: BaseException) -> Problem:
         """Tell that there is no value because of an error."""
-        return Problem(
-            "raised", f"the function for {dict(self.labels or {})!r} gave none: {error!r}"
-        )
+        return self._problem("raised", f"gave none: {error!r}")
+
+    def _problem(self, cause: str, reason: str) -> Problem:
+        part = f"the function for {self.labels!r}"
+        return Problem(cause, f"{part} {reason}", part)
 
 
 class Functions:
@@ -66,7 +91,6 @@ class Functions:
     def __init__(self, collector: SupportsSet) -> None:
         self._collector = collector
         self._asked: dict[Pairs, Asked] = {}
-        self._lock = threading.RLock()  # a finalizer may add a function
 
     def add(self, key: Pairs, labels: Labels | None, function: Function, timeout: float) -> None:
         """Ask a function from now on, in place of the one that was asked for these labels.
@@ -78,64 +102,101 @@ class Functions:
         if not callable(function):
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         check_seconds("timeout", timeout)
-        asked = Asked(dict(labels or {}), function, timeout, _is_async(function))
-        with self._lock:
-            self._asked = {**self._asked, key: asked}
+        self._asked[key] = Asked(dict(labels or {}), function, timeout, _is_async(function))
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
         """Ask only those functions any more whose labels are wanted; tell whether others were asked."""
-        with self._lock:
-            before = self._asked
-            self._asked = {key: asked for key, asked in before.items() if wanted(key)}
-            return len(self._asked) < len(before)
+        gone = [key for key in list(self._asked) if not wanted(key)]
+        for key in gone:  # one by one: a signal handler may add others meanwhile
+            self._asked.pop(key, None)
+        return bool(gone)
+
+    def take_over(self, other: Functions) -> None:
+        """Ask the functions of another one in place of these."""
+        self._asked = other._asked
 
     def chores(self) -> list[Chore]:
         """Return what must be done before a collection."""
+        if not self._asked:
+            return []
         every = list(self._asked.values())
         waiting = [asked for asked in every if asked.waits]
         plain = [Chore("call", self.call)] if len(waiting) < len(every) else []
         return [*plain, *([Chore("await", None, self)] if waiting else [])]
 
-    def call(self) -> list[Problem]:
-        """Call the plain functions, in this thread, one after the other."""
+    def call(self, asking: object) -> list[Problem]:
+        """Call the plain functions, in this thread, one after the other.
+
+        Args:
+            asking: For whom; another one may be calling them at the same time.
+        """
         mine = [asked for asked in list(self._asked.values()) if not asked.waits]
-        found = [self._call(asked) for asked in mine]
+        found = [self._call(asked, asking) for asked in mine]
         return [problem for problem in found if problem is not None]
 
-    def _call(self, asked: Asked) -> Problem | None:
-        if not self.begin(asked):
-            return asked.late("has not returned yet")
+    def _call(self, asked: Asked, asking: object) -> Problem | None:
+        if not self._begin(asked, asking):
+            return self._still_called(asked, asking)
         try:
-            return self.take(asked, asked.function())
-        except Exception as error:  # noqa: BLE001 - one bad function costs its own value
+            return self._take(asked, asked.function())
+        except BaseException as error:  # one bad function costs its own value
+            if isinstance(error, _EXITS) and current_thread() is main_thread():
+                raise  # which may be a signal handler's
             return asked.raised(error)
         finally:
-            asked.busy = False
+            asked.call = None
 
     def to_await(self) -> list[Asked]:
         """Return the coroutine functions."""
         return [asked for asked in list(self._asked.values()) if asked.waits]
 
-    def begin(self, asked: Asked) -> bool:
+    async def wait_for(self, asked: Asked, asking: object) -> Problem | None:
+        """Await a coroutine function, on the running event loop, as long as it may take.
+
+        Args:
+            asked: One of ``to_await``.
+            asking: For whom.
+        """
+        if not self._begin(asked, asking):
+            return self._still_called(asked, asking)
+        try:
+            return await asyncio.wait_for(self._await(asked), asked.timeout)
+        except asyncio.TimeoutError:
+            return asked.late(f"took more than {asked.timeout} s")
+        finally:
+            asked.call = None
+
+    async def _await(self, asked: Asked) -> Problem | None:
+        try:
+            return self._take(asked, await asked.function())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad function costs its own value
+            return asked.raised(error)
+
+    def _begin(self, asked: Asked, asking: object) -> bool:
         """Note that a function is called; tell whether it may be, for a call before may not have returned."""
-        with self._lock:
-            if asked.busy:
+        with _BEGINNING:
+            call = asked.call
+            if call is not None and call.process == os.getpid():
                 return False
-            asked.busy = True
+            asked.call = _Call(asking, monotonic(), os.getpid())
             return True
 
-    def take(self, asked: Asked, value: Any) -> Problem | None:
+    def _still_called(self, asked: Asked, asking: object) -> Problem | None:
+        """Tell that a call hangs, unless another registry has begun it just now."""
+        call = asked.call
+        if call is None or (call.asking is not asking and monotonic() - call.began < asked.timeout):
+            return None
+        return asked.late("has not returned yet")
+
+    def _take(self, asked: Asked, value: Any) -> Problem | None:
         """Replace the value of a series by what its function gave."""
-        try:
-            if inspect.iscoroutine(value):
-                value.close()  # else it warns that nobody has awaited it
-            if self._asked_still(asked):
-                self._collector.set(asked.labels, coerce_number(value))
-        except (TypeError, ValueError) as error:
-            return asked.raised(error)
+        if inspect.iscoroutine(value):
+            value.close()  # else it warns that nobody has awaited it
+        if self._is_asked_still(asked):
+            self._collector.set(asked.labels, coerce_number(value))
         return None
 
-    def _asked_still(self, asked: Asked) -> bool:
+    def _is_asked_still(self, asked: Asked) -> bool:
         return any(asked is other for other in list(self._asked.values()))
 
 

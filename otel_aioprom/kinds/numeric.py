@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import time
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_aioprom.exemplar import ExemplarFunction, ExemplarLabels, ExemplarSource
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
@@ -15,6 +15,9 @@ from otel_aioprom.kinds.measuring import Exceptions, Progress, Timing
 from otel_aioprom.kinds.store import has_labels
 from otel_aioprom.labels import canonical_pairs, check_labels
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, SampledCounterSeries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 N = TypeVar("N", bound=NumberSeries)
 
@@ -99,6 +102,15 @@ class NumberCollector(Collector[N]):
         """Forget all series and functions."""
         self._functions.keep(lambda _: False)
         super().clear()
+
+    def _copy_empty(self) -> Self:
+        other = super()._copy_empty()
+        other._functions = Functions(other)  # noqa: SLF001 - the same class
+        return other
+
+    def _take(self, other: Self) -> None:
+        super()._take(other)
+        self._functions.take_over(other._functions)
 
     def chores(self) -> list[Chore]:
         """Return what must be done before each collection."""

@@ -49,6 +49,8 @@ class SeriesStore(Generic[S]):
     Attributes:
         series: The mapping itself.
         overflowed: How often a label set was asked for that there was no place for.
+        bounds: Its own, if it has one, then those of registries.
+        replaces: The store whose place it is to take.
     """
 
     def __init__(
@@ -71,16 +73,17 @@ class SeriesStore(Generic[S]):
         self._expire_after = expire_after
         self._ageing = None if expire_after is None else Ageing(expire_after)
         self._gone: WeakValueDictionary[Any, S] = WeakValueDictionary()
-        self._sweep_at = MANY
         self.bounds: list[Bound] = []
+        self.replaces: SeriesStore[S] | None = None
+        self._promised = 0
         if max_series is not None:
             bound = Bound(max_series)
             bound.add(self)
             self.bounds.append(bound)
 
     def empty(self) -> SeriesStore[S]:
-        """Return another store of this kind, without series and without the bounds of registries."""
-        return SeriesStore(
+        """Return another store of this kind, without series, that is to take the place of this one."""
+        other = SeriesStore(
             self._name,
             self._const_labels,
             self._reserved,
@@ -88,10 +91,13 @@ class SeriesStore(Generic[S]):
             self._max_series,
             self._expire_after,
         )
+        other.bounds += self.bounds[len(other.bounds) :]  # those of registries
+        other.replaces = self
+        return other
 
     def count_series(self) -> int:
         """Return how many series there are."""
-        return len(self.series) - (self.series.find(OVERFLOW) is not None)
+        return self._promised + len(self.series) - (self.series.find(OVERFLOW) is not None)
 
     def _let_go(self, wanted: Callable[[Pairs], bool] = bool) -> None:
         """Forget for good what has expired and somebody holds: it does not come back."""
@@ -131,17 +137,20 @@ class SeriesStore(Generic[S]):
         if gone is not None:
             self._revive(gone)
             return gone
-        if len(self.series) >= self._sweep_at:  # also where nobody ever asks for the series
+        if self._ageing is not None and self._ageing.is_due():
             self.sweep()
-            self._sweep_at = max(MANY, 2 * len(self.series))
-        if labels != OVERFLOW and any(bound.reached() for bound in self.bounds):
+        if labels != OVERFLOW and any(bound.reached(self) for bound in self.bounds):
             self.overflowed += 1
             gone = self._gone.get(canonical_pairs(OVERFLOW, self._const_labels))
             if gone is not None:
                 self._revive(gone)
                 return gone
             return self._add(OVERFLOW)
-        return self._add(labels)
+        self._promised += 1  # its place: a signal handler may make another one meanwhile
+        try:
+            return self._add(labels)
+        finally:
+            self._promised -= 1
 
     def _add(self, labels: Labels) -> S:
         def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:

@@ -41,7 +41,7 @@ def sweeps(counter: Counter) -> Iterator[None]:
 
     def sweep() -> None:
         while not ended.is_set():
-            run()
+            run(None)
 
     thread = threading.Thread(target=sweep, daemon=True)
     thread.start()

@@ -200,15 +200,15 @@ def test_a_series_comes_back_with_its_value(clock: Clock) -> None:
     child = counter.labels({"n": 1})
     child.add(5)
     for _ in range(2):
-        counter.chores()[0].run()  # type: ignore[misc]
+        counter.chores()[0].run(None)  # type: ignore[misc]
         clock.now += 61
-    counter.chores()[0].run()  # type: ignore[misc]
+    counter.chores()[0].run(None)  # type: ignore[misc]
     assert names(counter) == []
     child.inc()
     assert counter.get({"n": "1"}) == 6
     for _ in range(2):
         clock.now += 61
-        counter.chores()[0].run()  # type: ignore[misc]
+        counter.chores()[0].run(None)  # type: ignore[misc]
     assert names(counter) == []
     counter.inc({"n": 1})
     assert counter.labels({"n": 1}) is child
@@ -220,9 +220,9 @@ def test_a_series_that_nobody_holds_begins_anew(clock: Clock) -> None:
     counter = Counter("x_total", "X.", expire_after=60)
     counter.add({"n": 1}, 5)
     for _ in range(3):
-        counter.chores()[0].run()  # type: ignore[misc]
+        counter.chores()[0].run(None)  # type: ignore[misc]
         clock.now += 61
-    counter.chores()[0].run()  # type: ignore[misc]
+    counter.chores()[0].run(None)  # type: ignore[misc]
     counter.inc({"n": 1})
 
     assert counter.get({"n": 1}) == 1
@@ -308,9 +308,9 @@ def test_a_new_set_has_bounds_and_ages_too(clock: Clock) -> None:
     assert names(gauge) == [{"n": "0"}, {"n": "1"}, OVERFLOW]
     assert gauge.count_overflows() == 1
     for _ in range(3):
-        gauge.chores()[0].run()  # type: ignore[misc]
+        gauge.chores()[0].run(None)  # type: ignore[misc]
         clock.now += 61
-    gauge.chores()[0].run()  # type: ignore[misc]
+    gauge.chores()[0].run(None)  # type: ignore[misc]
     assert names(gauge) == []
     child.set(3)
     assert gauge.get({"n": 0}) == 3
