@@ -89,13 +89,24 @@ class AsyncFlight(SingleFlight[T]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_loop = False
         self._task: asyncio.Task[None] | None = None
+        self._current: Future[T] | None = None
 
     def join(self) -> Future[T]:
         """Ask for a run; see ``SingleFlight.join``."""
-        with self._lock:
-            if self._on_loop and self._loop is not None and not self._loop.is_running():
-                self._running = self._on_loop = False  # it went with its loop
+        self.revive()
         return super().join()
+
+    def revive(self) -> None:
+        """Start over if the loop has ended, which takes with it what was to run or ran there."""
+        with self._lock:
+            if not self._on_loop or (self._loop is not None and self._loop.is_running()):
+                return
+            self._running = self._on_loop = False
+            lost, self._current = self._current, None
+            if self._waiting is not None:
+                self._start(self._waiting)
+        if lost is not None:
+            _settle(lost, RuntimeError("the event loop has ended"))
 
     def _start(self, waiting: Future[T]) -> None:
         loop = running_loop() or self._loop
@@ -112,17 +123,25 @@ class AsyncFlight(SingleFlight[T]):
 
     async def _turns(self) -> None:
         while (future := self._next()) is not None:
+            self._current = future
             try:
                 result = await self._coroutine()
             except asyncio.CancelledError as error:  # the loop ends
-                future.set_exception(error)
+                _settle(future, error)
                 while (other := self._next()) is not None:
                     other.set_exception(error)
                 raise
             except BaseException as error:  # noqa: BLE001 - handed to the callers
-                future.set_exception(error)
+                _settle(future, error)
             else:
-                future.set_result(result)
+                if not future.done():
+                    future.set_result(result)
+
+
+def _settle(future: Future[Any], error: BaseException) -> None:
+    """Hand an error to whoever waits, unless a loop that was thought to have ended has gone on."""
+    if not future.done():
+        future.set_exception(error)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -17,6 +17,9 @@ from otel_aioprom.model import MetricFamily
 from otel_aioprom.wellformed import well_formed
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
+_LOOK = (
+    0.1  # seconds after which a thread looks whether the event loop that it waits for still runs
+)
 
 
 Answer = MetricFamily | Collector[Any] | Fault
@@ -34,8 +37,8 @@ class SupportsCollect(Protocol):
     def collect(self) -> Iterable[Answer]:
         """Return the families as they stand now, or collectors that have them, and what cannot be given as a ``Fault``.
 
-        Called in a worker thread, or in the thread of whoever renders; never twice at once.
-        Whatever it raises costs this source alone. A source that holds locks may have a method
+        Called in a worker thread, or in the thread of whoever renders; never twice at once. Of a collector that it gives,
+        functions (``set_function``) are not asked, and nothing expires. Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
         has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it. One
@@ -96,8 +99,8 @@ class Feed:
         self._take_off()
 
     def _take_off(self) -> None:
-        self._turn = threading.Lock()
-        self._asking: int | None = None
+        self._turn = threading.RLock()
+        self._asking = False
         self._awaited: _Awaited | None = None
         self.flight: SingleFlight[Collected] = SingleFlight(
             self.collect, f"collect {self._source.name}"
@@ -116,17 +119,23 @@ class Feed:
         Returns:
             One family a name, merged here so that the event loop need not do it.
         """
-        if self._asking == threading.get_ident():
-            # A callback that renders its own registry: waiting for the turn would be for ever.
-            return self._nothing("raised", "it was asked while it was answering")
         with self._turn:
-            self._asking = threading.get_ident()
+            if self._asking:  # by this thread: a callback renders its own registry
+                return self._nothing("raised", "it was asked while it was answering")
+            self._asking = True
             try:
-                return self._sort(list(self._source.collect()))
+                return self._sort(self._items())
             except Exception as error:  # noqa: BLE001 - one bad source costs itself
                 return self._nothing("raised", f"collecting raised {error!r}")
             finally:
-                self._asking = None
+                self._asking = False
+
+    def _items(self) -> list[Answer]:
+        answer = self._source.collect()
+        if inspect.iscoroutine(answer):
+            answer.close()  # else it warns that nobody has awaited it
+            raise TypeError("collect gave a coroutine: define it with async def")
+        return list(answer)
 
     def _sort(self, answer: Sequence[Answer]) -> Collected:
         faults = [item for item in answer if isinstance(item, Fault)]
@@ -135,14 +144,20 @@ class Feed:
             if isinstance(item, Fault):
                 continue
             try:
-                family = item.family() if isinstance(item, Collector) else item
-                families.append(family if self._well_formed else well_formed(family))
-            except (TypeError, ValueError) as error:
+                families.append(self._family(item))
+            except Exception as error:  # noqa: BLE001 - one bad family costs itself
                 faults.append(Fault("untranslatable", self._source.name, str(error)))
+            if isinstance(item, Collector) and item.chores():
+                message = "a source gives it, so its functions are not asked, and nothing expires: register it"
+                faults.append(Fault("untranslatable", item.name, message, lost=False))
         # One without series takes no name from another.
         shown = [family for family in families if family.series]
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
+
+    def _family(self, item: Any) -> MetricFamily:
+        family = item.family() if isinstance(item, Collector) else item
+        return family if self._well_formed else well_formed(family)
 
     def ask(self) -> asyncio.Future[Collected]:
         """Ask the source for a coroutine, which is to wait for the future, and not to cancel it.
@@ -151,7 +166,9 @@ class Feed:
         """
         answer, loop = self.flight.join(), asyncio.get_running_loop()
         if self._awaited is None or self._awaited[:2] != (answer, loop):
-            self._awaited = answer, loop, asyncio.wrap_future(answer)
+            awaited = asyncio.wrap_future(answer)
+            awaited.add_done_callback(_see)
+            self._awaited = answer, loop, awaited
         return self._awaited[2]
 
     async def prepare(self, seconds: float) -> None:
@@ -205,6 +222,7 @@ class AsyncFeed(Feed):
     """
 
     _source: Any
+    flight: AsyncFlight[Collected]
 
     def _take_off(self) -> None:
         super()._take_off()
@@ -218,22 +236,30 @@ class AsyncFeed(Feed):
                 "raised", "it is awaited: use async_render where an event loop runs"
             )
         future = self.flight.join()
-        wait([future])
+        while wait([future], _LOOK).not_done:
+            self.flight.revive()
         return self.outcome(future, self._limit)
 
     async def _answer(self) -> Collected:
         try:
-            return self._sort(await asyncio.wait_for(self._items(), self._limit))
+            return await asyncio.wait_for(self._await(), self._limit)
         except asyncio.TimeoutError:
             return self._nothing("late", f"no answer within {self._limit} s")
-        except Exception as error:  # noqa: BLE001 - one bad source costs itself
+
+    async def _await(self) -> Collected:
+        try:
+            answer = self._source.collect()
+            if isinstance(answer, AsyncIterable):
+                return self._sort([item async for item in answer])
+            return self._sort(list(await answer))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
             return self._nothing("raised", f"collecting raised {error!r}")
 
-    async def _items(self) -> list[Answer]:
-        answer = self._source.collect()
-        if isinstance(answer, AsyncIterable):
-            return [item async for item in answer]
-        return list(await answer)
+
+def _see(future: asyncio.Future[Collected]) -> None:
+    """Look at an answer for which nobody may wait any more; else asyncio logs an error that nobody has looked at."""
+    if not future.cancelled():
+        future.exception()
 
 
 def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
