@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import wait
+from contextlib import contextmanager
 from math import inf
 from time import monotonic
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from weakref import WeakSet
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from otel_aioprom.flight import AsyncFlight, running_loop
+from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
 
@@ -24,6 +27,7 @@ Values = float | Observation | Iterable[Observation]
 AsyncCallback = Callable[[], Awaitable[Values]]
 
 _every: WeakSet[AsyncObserver] = WeakSet()
+_reading = threading.local()
 
 
 class AsyncObserver:
@@ -45,25 +49,44 @@ class AsyncObserver:
         self._timeout = timeout
         self._max_age = max_age
         self._watch = Watch(f"callbacks of {name}")
-        self._flight: AsyncFlight[None] = AsyncFlight(self._ask, f"observe {name}")
+        self._name = name
         self._last: Sequence[Observation] = ()
         self._asked_at = self._known_at = -inf
+        self._readers: WeakSet[object] = WeakSet()
+        self._is_read = False
         self._refreshing: asyncio.Task[None] | None = None
+        self.after_fork()
         if running_loop() is not None:
             self._refreshing = asyncio.create_task(self._refresh(), name=f"refresh {name}")
         _every.add(self)
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """Start over in a child process, where the loop of the parent does not run."""
+        self._flight: AsyncFlight[None] = AsyncFlight(self._ask, f"observe {self._name}")
+        self._refreshing = None
+
+    def concerns(self, reader: object) -> bool:
+        """Tell whether a reader shows it, as far as is known: whether it has asked before, or nobody has."""
+        return reader in self._readers or not self._is_read
 
     async def refresh(self) -> None:
         """Ask the callback now, on the running loop; whoever else asks meanwhile shares that."""
-        await asyncio.wrap_future(self._flight.join())
+        asked = asyncio.wrap_future(self._flight.join())
+        asked.add_done_callback(_seen)
+        await asyncio.wait([asked])  # which raises nothing of the callback's
 
     async def _ask(self) -> None:
         self._asked_at = monotonic()
         try:
-            found = _observations(await asyncio.wait_for(self._callback(), self._timeout))
+            await asyncio.wait_for(self._call(), self._timeout)
         except asyncio.TimeoutError:
             self._watch.failed(f"no answer within {self._timeout} s")
-        except Exception as error:  # noqa: BLE001 - a bad callback costs its own instrument
+
+    async def _call(self) -> None:
+        try:
+            found = _observations(await self._callback())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a bad callback costs its own instrument
             self._watch.failed(repr(error))
         else:
             self._last, self._known_at = found, monotonic()
@@ -78,6 +101,10 @@ class AsyncObserver:
 
     def observe(self, _options: CallbackOptions) -> Sequence[Observation]:
         """Tell the SDK what is known; called by it at each collection, in any thread."""
+        self._is_read = True
+        reader = getattr(_reading, "reader", None)
+        if reader is not None:
+            self._readers.add(reader)
         if running_loop() is None and monotonic() - self._asked_at >= self._max_age / 2:
             # The loop may be waiting for this very thread.
             wait([self._flight.join()], self._timeout)
@@ -137,23 +164,32 @@ def observe_async(
     return observer
 
 
-async def refresh_all(timeout: float) -> None:
-    """Ask all callbacks at once, and wait for them as long as there is time; what is late goes on."""
-    waiting = [asyncio.ensure_future(observer.refresh()) for observer in list(_every)]
+@contextmanager
+def reading(reader: object) -> Iterator[None]:
+    """Note that whatever is observed in this block, in this thread, is for one reader."""
+    before, _reading.reader = getattr(_reading, "reader", None), reader
+    try:
+        yield
+    finally:
+        _reading.reader = before
+
+
+async def refresh_all(reader: object, timeout: float) -> None:
+    """Ask all callbacks of a reader at once, and wait for them as long as there is time; what is late goes on."""
+    mine = [observer for observer in list(_every) if observer.concerns(reader)]
+    waiting = [asyncio.ensure_future(observer.refresh()) for observer in mine]
     if waiting:
-        _, late = await asyncio.wait(waiting, timeout=None if timeout == inf else timeout)
-        for task in late:
-            task.add_done_callback(_seen)
+        await asyncio.wait(waiting, timeout=None if timeout == inf else timeout)
 
 
-def any_observers() -> bool:
-    """Tell whether there are callbacks to be awaited."""
-    return bool(_every)
+def any_observers(reader: object) -> bool:
+    """Tell whether a reader has callbacks to be awaited."""
+    return any(observer.concerns(reader) for observer in list(_every))
 
 
-def _seen(task: asyncio.Future[None]) -> None:
-    if not task.cancelled():
-        task.exception()
+def _seen(asked: asyncio.Future[None]) -> None:
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _observations(found: Any) -> Sequence[Observation]:

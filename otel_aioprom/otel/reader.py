@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.observing import any_observers, refresh_all
+from otel_aioprom.otel.observing import any_observers, reading, refresh_all
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
@@ -169,7 +169,8 @@ class _ReaderSource:
         self._slot.open = True
         try:
             # No deadline: the SDK counts twice what it collected before one (P7). Who waits has its own.
-            self._reader.collect(timeout_millis=math.inf)
+            with reading(self):
+                self._reader.collect(timeout_millis=math.inf)
         finally:
             self._slot.open = False
         data, self._slot.data = self._slot.data, None
@@ -179,11 +180,11 @@ class _ReaderSource:
     @property
     def has_to_prepare(self) -> bool:
         """Whether there are coroutine functions to be awaited before a collection."""
-        return any_observers()
+        return any_observers(self)
 
     async def prepare(self, seconds: float) -> None:
         """Await them."""
-        await refresh_all(seconds)
+        await refresh_all(self, seconds)
 
     def after_fork(self) -> None:
         """Start over in a child process: whoever was translating is gone."""

@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from oracles import DEADLINE, until
+from otel_aioprom import forks
 from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
@@ -185,6 +186,86 @@ async def test_a_loop_that_waits_for_the_thread_is_not_waited_for() -> None:
     thread = asyncio.to_thread(reader.get_metrics_data)
     task = asyncio.ensure_future(thread)
     await asyncio.wait_for(task, DEADLINE)
+
+
+async def test_a_callback_of_another_provider_is_not_waited_for() -> None:
+    """Once it is known who shows it."""
+    one, meter = served()
+    other, other_meter = served()
+    calls: list[str] = []
+
+    async def first() -> int:
+        calls.append("first")
+        return 1
+
+    async def second() -> int:
+        calls.append("second")
+        return 2
+
+    observers = [
+        observe_async(meter, "gauge", "x", first),
+        observe_async(other_meter, "gauge", "y", second),
+    ]
+    for registry in (one, other):
+        await lines(registry)
+    calls.clear()
+    assert await lines(one) == ["x 1"]
+    assert calls == ["first"]
+    assert await lines(other) == ["y 2"]
+    assert calls == ["first", "second"]
+    del observers
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3)], ids=repr)
+async def test_refreshing_goes_on_whatever_a_callback_raises(error: BaseException) -> None:
+    """An exit or a cancellation is its own affair."""
+    meter = MeterProvider([InMemoryMetricReader()]).get_meter("m")
+    calls = []
+
+    async def callback() -> int:
+        calls.append(1)
+        if len(calls) < 3:
+            raise error
+        return len(calls)
+
+    observer = observe_async(meter, "gauge", "x", callback, max_age=0.1)
+    await until(lambda: len(calls) >= 4)
+
+    assert observer._last[0].value >= 3
+
+
+async def test_a_time_out_of_its_own_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """And no lack of time."""
+    registry, meter = served()
+
+    async def callback() -> int:
+        raise asyncio.TimeoutError
+
+    observer = observe_async(meter, "gauge", "x", callback)
+
+    assert await lines(registry) == []
+    assert "TimeoutError()" in caplog.text
+    del observer
+
+
+async def test_a_child_process_asks_anew() -> None:
+    """The run of its parent never ends there."""
+    meter = MeterProvider([InMemoryMetricReader()]).get_meter("m")
+    held, calls = asyncio.Event(), []
+
+    async def callback() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            await held.wait()
+        return len(calls)
+
+    observer = observe_async(meter, "gauge", "x", callback)
+    await until(lambda: calls == [1])
+    forks._after_fork()
+    await asyncio.wait_for(observer.refresh(), DEADLINE)
+    held.set()
+
+    assert observer._last[0].value == 2
 
 
 @pytest.mark.parametrize(
