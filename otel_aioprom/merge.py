@@ -78,6 +78,12 @@ def _first_info(members: list[MetricFamily], faults: list[Fault]) -> Sequence[Se
     return first
 
 
+def distinct(family: MetricFamily, faults: list[Fault]) -> MetricFamily:
+    """Return a family in which no two series have the same labels; see ``merge_series``."""
+    series = merge_series(family.name, family.series, faults)
+    return family if series is family.series else replace(family, series=series)
+
+
 def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Sequence[Series]:
     """Make series with equal labels one: sums add up, of gauges the last one counts.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from otel_aioprom.faults import Fault
 from otel_aioprom.flight import AsyncFlight, SingleFlight, running_loop
 from otel_aioprom.kinds.base import Collector
-from otel_aioprom.merge import Owners, merge_families
+from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.wellformed import well_formed
 
@@ -144,7 +144,7 @@ class Feed:
             if isinstance(item, Fault):
                 continue
             try:
-                families.append(self._family(item))
+                families.append(self._family(item, faults))
             except Exception as error:  # noqa: BLE001 - one bad family costs itself
                 faults.append(Fault("untranslatable", self._source.name, str(error)))
             if isinstance(item, Collector) and item.chores():
@@ -155,9 +155,9 @@ class Feed:
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
-    def _family(self, item: Any) -> MetricFamily:
-        family = item.family() if isinstance(item, Collector) else item
-        return family if self._well_formed else well_formed(family)
+    def _family(self, item: Any, faults: list[Fault]) -> MetricFamily:
+        family: MetricFamily = item.family() if isinstance(item, Collector) else item
+        return family if self._well_formed else distinct(well_formed(family), faults)
 
     def ask(self) -> asyncio.Future[Collected]:
         """Ask the source for a coroutine, which is to wait for the future, and not to cancel it.

@@ -9,6 +9,7 @@ from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.labels import check_labels, label_value, labels_text
 from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.names import check_metric_name
 from otel_aioprom.series import NumberSeries
 
 
@@ -213,6 +214,7 @@ class StateSet(Collector[StatesSeries]):
 
     Raises:
         ValueError: There are no states, or one comes twice; or as for ``Collector``.
+        InvalidLabelsError: The name cannot be that of a label, for it has a colon, or belongs to Prometheus.
 
     Examples:
         >>> features = StateSet("features", "What is switched on.", ["search", "chat"])
@@ -238,6 +240,7 @@ class StateSet(Collector[StatesSeries]):
         self.states = tuple([label_value(state) for state in states])
         if not self.states or len({*self.states}) < len(self.states) or "" in self.states:
             raise ValueError(f"states must be different texts, at least one: {self.states}")
+        check_labels({check_metric_name(name): ""}, None)
         self._label = name
         super().__init__(
             name,
@@ -298,5 +301,7 @@ class Enum(StateSet):
 
 
 def _family(collector: Collector[Any], kind: str) -> MetricFamily:
-    shown = [one for series in collector._store.series.snapshot() for one in series.shown]  # noqa: SLF001
-    return MetricFamily(collector.name, kind, collector.doc, "", shown)
+    every = [one for series in collector._store.series.snapshot() for one in series.shown]  # noqa: SLF001
+    # By text: the labels and facts of two infos may say the same together.
+    shown = {one.text: one for one in every}
+    return MetricFamily(collector.name, kind, collector.doc, "", list(shown.values()))

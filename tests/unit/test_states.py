@@ -169,3 +169,24 @@ def test_equality_removal_and_bounds_are_those_of_all_collectors() -> None:
     with first.replace() as fresh:
         fresh.set({}, "b")
     assert first.get() == "b"
+
+
+@pytest.mark.parametrize("name", ["app:phase", "__phase", "job"])
+def test_a_name_that_no_label_can_have_is_refused(name: str) -> None:
+    """Nothing is registered."""
+    registry = CollectorRegistry()
+    with pytest.raises(InvalidLabelsError):
+        Enum(name, "What it is at.", ["a", "b"], registry=registry)
+    with pytest.raises(InvalidLabelsError):
+        StateSet(name, "What is on.", ["a", "b"], registry=registry)
+
+    assert registry.get_all() == []
+
+
+def test_two_label_sets_of_an_info_may_say_the_same() -> None:
+    """It is shown once."""
+    info = Info("build", "What runs.")
+    info.set({"version": "1"}, {"commit": "c"})
+    info.set({"commit": "c"}, {"version": "1"})
+
+    assert [series.text for series in info.family().series] == ['{commit="c",version="1"} ']
