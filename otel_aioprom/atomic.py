@@ -44,7 +44,9 @@ def with_lock(cls: C, methods: tuple[str, ...]) -> C:
 
     def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
         self = object.__new__(subclass)
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # signal handlers and finalizers may record in the middle of anything
         return self
 
     body: dict[str, Any] = {name: _locked(getattr(cls, name)) for name in methods}

@@ -27,6 +27,7 @@ _POWER = 0.85  # below 1, for the reason that limit_of tells; lower ones keep mo
 _STEP = 1.5  # of the factor, from one point of its curve to the next
 _TINY = 1e-12
 _SLACK = 1 - 1e-9  # of each allowed error, so that no rounding takes from the promise
+_FINEST = 1e-9  # a stream that asks for more would keep all values that anybody can observe
 _USUAL = ((0.5, 0.01), (0.99, 0.001))  # what the package takes when it is given nothing
 
 
@@ -227,6 +228,8 @@ def estimate(stream: Stream, q: float, error: float) -> float:
     target = q * count
     exact = max(1, math.ceil(target - 1e-12 * count))
     margin = error * count
+    if exact > target + margin and math.floor(target) >= max(1.0, target - margin):
+        exact = math.floor(target)
     twice = [low + high for low, high in zip(lows, highs)]
     index = _closest(stream, twice, exact)
     if lows[index] < target - margin or highs[index] > target + margin:
@@ -241,6 +244,18 @@ def _closest(stream: Stream, twice: list[int], rank: float) -> int:
         range(max(after - 1, 0), min(after + 1, len(twice))),
         key=lambda index: max(rank - stream.lows[index], stream.highs[index] - rank),
     )
+
+
+def check_invariant(q: float, error: float) -> None:
+    """Refuse a quantile and an allowed error for which there is no limit.
+
+    Raises:
+        ValueError: One of them does not lie between 0 and 1, or is too near to it.
+    """
+    if not (_FINEST <= q <= 1 - _FINEST and _FINEST <= error < 1):
+        raise ValueError(
+            f"quantile and allowed error must lie between 0 and 1, {_FINEST} away at least, not {(q, error)}"
+        )
 
 
 class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships no types
@@ -279,8 +294,10 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
             (float(q), float(error)) for q, error in invariants or _USUAL
         )
         for q, error in self.invariants:
-            if not (0 <= q <= 1 and 0 < error < 1):
-                raise ValueError(f"no quantile with an allowed error: {(q, error)}")
+            if q not in (0, 1):
+                check_invariant(q, error)
+            elif not 0 < error < 1:
+                raise ValueError(f"an allowed error lies between 0 and 1, unlike {error}")
         self.count = 0
         self.total: int | float = 0
         self._stream = EMPTY

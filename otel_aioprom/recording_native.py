@@ -151,13 +151,17 @@ class NativeHistogramSeries(HistogramSeries):
 
         A histogram whose resolution was lowered starts over after that, when it is time.
         """
-        state = self._state
-        counts, positive, negative, zero = (
-            [*self.counts, self.total],
-            {**state.positive},
-            {**state.negative},
-            state.zero,
-        )
+        while True:
+            state = self._state
+            counts, positive, negative, zero = (
+                [*self.counts, self.total],
+                {**state.positive},
+                {**state.negative},
+                state.zero,
+            )
+            # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
+            if self._state is state and self.counts == counts[:-1]:
+                break
         native = NativeBuckets(
             state.schema,
             state.threshold,

@@ -17,6 +17,7 @@ from otel_aioprom.estimator import (
     Estimator,
     Invariants,
     Stream,
+    check_invariant,
     estimate,
     limit_of,
     merged,
@@ -45,10 +46,7 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
     """
     pairs = tuple(sorted([(float(quantile), float(error)) for quantile, error in invariants]))
     for quantile, error in pairs:
-        if not (0 < quantile < 1 and 0 < error < 1):
-            raise ValueError(
-                f"quantile and allowed error must lie between 0 and 1, not {(quantile, error)}"
-            )
+        check_invariant(quantile, error)
     if len({quantile for quantile, _ in pairs}) < len(pairs):
         raise ValueError(f"a quantile comes twice: {pairs}")
     return pairs

@@ -157,8 +157,18 @@ def watched(cls: type[Series]) -> Any:
             "__doc__": cls.__doc__,
             "__module__": cls.__module__,
         }
+        body["__new__"] = _new_of(cls)
         _classes[cls] = type(cls.__name__, (cls,), body)
     return _classes[cls]
+
+
+def _new_of(cls: Any) -> Callable[..., Any]:
+    def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
+        self = cls.__new__(subclass)
+        self.recorded, self.gone = False, False  # of a copy, too, which is no part of a collector
+        return self
+
+    return new
 
 
 def start_ageing(series: Any, revive: Callable[[Any], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import threading
@@ -82,3 +83,29 @@ def test_starting_over_tears_nothing() -> None:
         sys.setswitchinterval(interval)
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["global lock", "own lock"])
+def test_a_finalizer_that_observes_tears_no_reading(locked: bool) -> None:
+    """Nor does it wait for the thread that it interrupts."""
+    kind = (
+        with_lock(NativeHistogramSeries, ("observe", "read")) if locked else NativeHistogramSeries
+    )
+    series = kind((), (), " ", (1.0, float("inf")), None, Resolution(3))
+    before = gc.get_threshold()
+
+    def observe(*_: object) -> None:
+        series.observe(2.5)
+
+    gc.callbacks.append(observe)
+    gc.set_threshold(1)
+    try:
+        readings = [series.read() for _ in range(300)]
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(observe)
+
+    assert sum(readings[-1][0][:-1]) > 100
+    for (*counts, _), native in readings:
+        assert native is not None
+        assert native.observations == sum(counts)

@@ -317,3 +317,31 @@ def test_an_estimator_is_taken_over_with_what_waits() -> None:
     ours.observe(2)
 
     assert stream_of(ours).size == 2
+
+
+@pytest.mark.parametrize("invariant", [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001), (0.25, 0.3)])
+def test_of_few_values_each_rank_is_known(invariant: tuple[float, float]) -> None:
+    """One that is allowed is taken if there is any, else the one nearest above."""
+    q, error = invariant
+    estimator = Estimator(invariant)
+    for count in range(1, 400):
+        estimator.observe(count)
+        allowed = [
+            rank for rank in range(1, count + 1) if abs(rank - q * count) <= error * count + 1e-9
+        ]
+        wanted = allowed or [max(1, math.ceil(q * count - 1e-9))]
+        assert estimator.query(q) in wanted, count
+
+
+@pytest.mark.parametrize(
+    "invariant", [(0.5, 1e-9), (1e-9, 0.1), (1 - 1e-9, 0.5), (1e-9, 1e-9), (1 - 1e-9, 1e-9)]
+)
+def test_the_finest_invariants_hold(invariant: tuple[float, float]) -> None:
+    """What is finer is refused."""
+    q, error = invariant
+    estimator = Estimator(invariant)
+    count = 3 * BATCH
+    for value in range(1, count + 1):
+        estimator.observe(value)
+
+    assert abs(estimator.query(q) - q * count) <= max(1, error * count)

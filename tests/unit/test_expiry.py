@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import threading
 from collections.abc import Callable
@@ -208,3 +209,24 @@ def test_what_is_no_age_is_refused(bad: Any, error: type[Exception]) -> None:
         Counter("x_total", "What.", expire_after=bad, registry=registry)
 
     assert registry.get_all() == []
+
+
+@pytest.mark.parametrize(
+    "collector",
+    [
+        Counter("x_total", "What.", expire_after=AFTER),
+        Summary("x", "What.", expire_after=AFTER),
+    ],
+    ids=repr,
+)
+def test_a_copy_of_a_series_is_no_part_of_its_collector(collector: Any) -> None:
+    """It can be recorded on, and brings nothing back."""
+    child = collector.labels({"a": "1"})
+    child.add(1)
+    before = child.get()
+    other = copy.copy(child)
+    collector.remove({"a": "1"})
+    other.add(1)
+
+    assert child.get() == before != other.get()
+    assert collector.get_all() == []

@@ -35,7 +35,17 @@ def test_invariants_become_sorted_pairs_of_floats() -> None:
 
 @pytest.mark.parametrize(
     "invariants",
-    [[(0, 0.1)], [(1, 0.1)], [(0.5, 0)], [(0.5, 1)], [(math.nan, 0.1)], [(0.5, 0.1), (0.5, 0.2)]],
+    [
+        [(0, 0.1)],
+        [(1, 0.1)],
+        [(0.5, 0)],
+        [(0.5, 1)],
+        [(0.5, 1e-17)],
+        [(1e-310, 0.1)],
+        [(1 - 1e-12, 0.1)],
+        [(math.nan, 0.1)],
+        [(0.5, 0.1), (0.5, 0.2)],
+    ],
 )
 def test_invariants_out_of_range_are_refused(invariants: Any) -> None:
     """Quantiles and errors lie between 0 and 1, and no quantile comes twice."""
