@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from clocks import ManualClock
+from interruptions import OnceIn, at_every_call
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Counter, Gauge
-from otel_aioprom.kinds import bounds
 from otel_aioprom.registry import CollectorRegistry
 
 DEADLINE = 10.0
@@ -24,58 +22,6 @@ OVERFLOW = {"otel_metric_overflow": "true"}
 pytestmark = pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
 
 
-@contextmanager
-def interrupted(act: Callable[[FrameType, str], object]) -> Iterator[None]:
-    """Do something at each call and each return of the block, in its thread."""
-
-    def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        act(frame, event)
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        yield
-    finally:
-        sys.setprofile(before)
-
-
-class OnceIn:
-    """Does something once, when a function of a name is called."""
-
-    def __init__(self, name: str, act: Callable[[], object]) -> None:
-        self._name = name
-        self._act: Callable[[], object] | None = act
-
-    def __call__(self, frame: FrameType, event: str) -> None:
-        """Look at a call."""
-        if event == "call" and frame.f_code.co_name == self._name and self._act is not None:
-            act, self._act = self._act, None
-            act()
-
-    @property
-    def done(self) -> bool:
-        """Whether it was."""
-        return self._act is None
-
-
-class Clock:
-    """Tells what the test says."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which series age."""
-    made = Clock()
-    monkeypatch.setattr(bounds, "monotonic", made)
-    return made
-
-
 def sweep(counter: Counter) -> None:
     """Take the series that are too old."""
     (expire,) = counter.chores()
@@ -83,7 +29,7 @@ def sweep(counter: Counter) -> None:
     expire.run(None)
 
 
-def aged(clock: Clock) -> tuple[Counter, Any]:
+def aged(clock: ManualClock) -> tuple[Counter, Any]:
     """Return a counter with a series that the next sweep takes, and that series."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     child = counter.labels({"a": "1"})
@@ -96,7 +42,7 @@ def aged(clock: Clock) -> tuple[Counter, Any]:
 
 
 @pytest.mark.parametrize("bound", [True, False])
-def test_what_is_recorded_during_a_sweep_is_not_lost(clock: Clock, bound: bool) -> None:
+def test_what_is_recorded_during_a_sweep_is_not_lost(clock: ManualClock, bound: bool) -> None:
     """A label set has one series, whatever step of the sweep somebody else sees."""
     for step in count():
         counter, child = aged(clock)
@@ -107,7 +53,7 @@ def test_what_is_recorded_during_a_sweep_is_not_lost(clock: Clock, bound: bool) 
             if len(events) - 1 == step:  # noqa: B023
                 child.inc() if bound else counter.inc({"a": "1"})  # noqa: B023
 
-        with interrupted(act):
+        with at_every_call(act):
             sweep(counter)
         child.inc()
         counter.inc({"a": "1"})
@@ -119,7 +65,7 @@ def test_what_is_recorded_during_a_sweep_is_not_lost(clock: Clock, bound: bool) 
     assert step > 20
 
 
-def test_what_is_recorded_while_a_series_comes_back_is_not_lost(clock: Clock) -> None:
+def test_what_is_recorded_while_a_series_comes_back_is_not_lost(clock: ManualClock) -> None:
     """By whoever is first."""
     counter, child = aged(clock)
     sweep(counter)
@@ -130,18 +76,18 @@ def test_what_is_recorded_while_a_series_comes_back_is_not_lost(clock: Clock) ->
         turns.append(event)
         counter.inc({"a": "1"})
 
-    with interrupted(act):
+    with at_every_call(act):
         child.inc()
 
     assert counter.get({"a": "1"}) == child.get() == len(turns) + 1
 
 
 @pytest.mark.parametrize("forget", ["clear", "remove_matching"])
-def test_a_sweep_does_not_stumble_over_what_is_removed(clock: Clock, forget: str) -> None:
+def test_a_sweep_does_not_stumble_over_what_is_removed(clock: ManualClock, forget: str) -> None:
     """At any of its calls; and the series does not come back."""
     counter, child = aged(clock)
     arguments = [] if forget == "clear" else [{"a": "1"}]
-    with interrupted(lambda *_: getattr(counter, forget)(*arguments)):
+    with at_every_call(lambda *_: getattr(counter, forget)(*arguments)):
         sweep(counter)
     child.inc()
 
@@ -155,7 +101,7 @@ def test_a_bound_is_exact_though_a_finalizer_makes_a_series() -> None:
     """Also between the look at the bound and the new series."""
     counter = Counter("x_total", "What.", max_series=1)
     other = OnceIn("_add", lambda: counter.inc({"a": "2"}))
-    with interrupted(other):
+    with at_every_call(other):
         counter.inc({"a": "1"})
 
     assert other.done
@@ -174,7 +120,7 @@ def test_a_bound_of_a_registry_is_exact_though_another_thread_makes_a_series() -
         thread.join(0.5)  # it may have to wait for this one
 
     other = OnceIn("_add", let_it_run)
-    with interrupted(other):
+    with at_every_call(other):
         one.inc({"a": "1"})
     thread.join(DEADLINE)
 
@@ -196,12 +142,12 @@ def test_collectors_are_registered_in_the_middle_of_anything() -> None:
     def register(*_: Any) -> None:
         Gauge(f"g{next(numbers)}", "What.", registry=registry)
 
-    with interrupted(register):
+    with at_every_call(register):
         gauge.set({"a": 1}, 1)
     made = next(numbers)
     assert made > 10
     other = OnceIn("chores", register)
-    with interrupted(other):
+    with at_every_call(other):
         registry.gather()
 
     assert other.done
@@ -214,7 +160,7 @@ def test_functions_are_set_while_others_are_removed() -> None:
     for number in range(3):
         gauge.set_function({"a": number}, lambda: 1)
     numbers = count(100)
-    with interrupted(lambda *_: gauge.set_function({"a": next(numbers)}, lambda: 1)):
+    with at_every_call(lambda *_: gauge.set_function({"a": next(numbers)}, lambda: 1)):
         gauge.remove({"a": 1})
     (call,) = gauge.chores()
     assert call.run is not None

@@ -6,17 +6,25 @@ import gc
 import itertools
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
+from interruptions import (
+    OnceIn,
+    alarms,
+    at_every_call,
+    garbage_collections,
+    meanwhile,
+    needs_alarms,
+    together,
+)
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Counter
 from otel_aioprom.kinds import bounds
@@ -32,51 +40,15 @@ def hasty_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "monotonic", lambda: next(ticks) * 2 * AFTER)
 
 
-@contextmanager
-def sweeps(counter: Counter) -> Iterator[None]:
-    """Sweep again and again in another thread, as many collections would."""
+def sweeper(counter: Counter) -> Callable[[], object]:
+    """Return what sweeps the counter, as a collection would."""
     (expire,) = counter.chores()
     assert expire.run is not None
-    run, ended = expire.run, threading.Event()
-
-    def sweep() -> None:
-        while not ended.is_set():
-            run(None)
-
-    thread = threading.Thread(target=sweep, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(DEADLINE)
-    assert not thread.is_alive()
+    return partial(expire.run, None)
 
 
-class OnceIn:
-    """Does something once, when a function of a name is called in this thread."""
-
-    def __init__(self, name: str, act: Callable[[], object]) -> None:
-        self._name = name
-        self._act: Callable[[], object] | None = act
-
-    def profile(self, frame: FrameType, event: str, _argument: Any) -> None:
-        """Look at a call."""
-        if event == "call" and frame.f_code.co_name == self._name and self._act is not None:
-            act, self._act = self._act, None
-            act()
-
-    def __enter__(self) -> None:
-        """Look at calls from now on."""
-        self._before = sys.getprofile()
-        sys.setprofile(self.profile)
-
-    def __exit__(self, *_: object) -> None:
-        """Look at them no more."""
-        sys.setprofile(self._before)
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+@pytest.mark.no_cover
+@needs_alarms
 @pytest.mark.usefixtures("hasty_clock")
 def test_signal_handlers_record_while_series_are_made_and_swept() -> None:
     """Neither a deadlock nor a loss, while another thread sweeps."""
@@ -85,30 +57,24 @@ def test_signal_handlers_record_while_series_are_made_and_swept() -> None:
     handled: list[int] = []
     mine = 0
 
-    def handle(_signal: int, _frame: Any) -> None:
+    def handle() -> None:
         handled.append(1)
         counter.inc({"a": "held"})
         counter.inc({"signal": len(handled) % 50})
 
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        with sweeps(counter):
-            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-            end = time.monotonic() + DEADLINE
-            while len(handled) < 300 and time.monotonic() < end:
-                counter.inc({"a": "held"})
-                counter.inc({"main": mine % 50})
-                mine += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with meanwhile(sweeper(counter)), alarms(handle):
+        end = time.monotonic() + DEADLINE
+        while len(handled) < 300 and time.monotonic() < end:
+            counter.inc({"a": "held"})
+            counter.inc({"main": mine % 50})
+            mine += 1
     child.inc()
 
     assert len(handled) >= 300
     assert child.get() == counter.get({"a": "held"}) == mine + len(handled) + 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("hasty_clock")
 def test_finalizers_record_while_series_are_made_and_swept() -> None:
     """Those of a collection of garbage, and its callbacks."""
@@ -133,23 +99,11 @@ def test_finalizers_record_while_series_are_made_and_swept() -> None:
             Dying()
             counter.inc({"a": number % 50})
 
-    threshold = gc.get_threshold()
-    gc.callbacks.append(record)
-    gc.set_threshold(5, 2, 2)
-    try:
-        with sweeps(counter):
-            threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(DEADLINE)
-    finally:
-        gc.set_threshold(*threshold)
-        gc.callbacks.remove(record)
+    with garbage_collections(record), meanwhile(sweeper(counter)):
+        together(*[work] * 3)
     gc.collect()
     child.inc()
 
-    assert not any(thread.is_alive() for thread in threads)
     assert len(recorded) > 900
     assert child.get() == counter.get({"a": "held"}) == len(recorded) + 1
 
@@ -166,7 +120,7 @@ def test_finalizers_that_use_each_other_s_collectors_do_not_wait_for_ever() -> N
                 both.wait(1)
             other.inc({"a": "finalizer"})
 
-        with OnceIn("_create_within_bounds", finalize):
+        with at_every_call(OnceIn("_create_within_bounds", finalize)):
             mine.inc({"a": "work"})
 
     pairs = [counters, counters[::-1]]
@@ -191,7 +145,7 @@ def test_a_child_process_makes_series_though_its_parent_was_doing_so() -> None:
         go.wait(DEADLINE)
 
     def work() -> None:
-        with OnceIn("_create_within_bounds", wait_inside):
+        with at_every_call(OnceIn("_create_within_bounds", wait_inside)):
             counter.inc({"a": "parent"})
 
     thread = threading.Thread(target=work, daemon=True)

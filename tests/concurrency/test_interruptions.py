@@ -7,13 +7,14 @@ the other thread would wait for the lock of the series.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from interruptions import at_every_call
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
@@ -29,16 +30,12 @@ def interrupted_by(act: Callable[[], object]) -> Iterator[list[str]]:
     """Do something at each call and each return of the block; the list tells how often."""
     events: list[str] = []
 
-    def profile(_frame: Any, event: str, _argument: Any) -> None:
+    def note(_frame: FrameType, event: str) -> None:
         events.append(event)
         act()
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
+    with at_every_call(note):
         yield events
-    finally:
-        sys.setprofile(before)
 
 
 def values(registry: CollectorRegistry, act: Callable[[], object]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,22 +15,12 @@ from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
+pytestmark = pytest.mark.usefixtures("hostile_switching")
+
 THREADS = 8
 ROUNDS = 3000
 DEADLINE = 30.0
 VALUE = 0.5  # sums of it are exact
-
-
-@pytest.fixture(autouse=True)
-def hostile_switching() -> Iterator[None]:
-    """Threads change as often as the interpreter can, and as before afterwards."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-    assert sys.getswitchinterval() == before
 
 
 @contextmanager

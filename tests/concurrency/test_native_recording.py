@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from interruptions import garbage_collections, switching
 from otel_aioprom.atomic import with_lock
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.recording_native import NativeHistogramSeries
@@ -35,9 +34,7 @@ def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
             series.observe(chance.lognormvariate(0, 6) * chance.choice([-1, 1, 0]))
 
     threads = [threading.Thread(target=record, args=(n,)) for n in range(THREADS)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+    with switching():
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -45,10 +42,6 @@ def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
             assert native is not None
             if sum(counts) != native.observations:
                 torn.append((counts, native))
-    finally:
-        sys.setswitchinterval(interval)
-        for thread in threads:
-            thread.join()
     (*counts, _), native = series.read()
 
     assert torn == []
@@ -71,39 +64,32 @@ def test_starting_over_tears_nothing() -> None:
             series.observe(chance.expovariate(1))
 
     threads = [threading.Thread(target=record, args=(n,)) for n in range(THREADS)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
     try:
-        for thread in threads:
-            thread.start()
-        for _ in range(2000):
-            (*counts, _), native = series.read()
-            assert native is not None
-            assert sum(counts) == native.observations
+        with switching(1e-5):
+            for thread in threads:
+                thread.start()
+            for _ in range(2000):
+                (*counts, _), native = series.read()
+                assert native is not None
+                assert sum(counts) == native.observations
     finally:
         ended.set()
-        sys.setswitchinterval(interval)
         for thread in threads:
             thread.join()
 
 
+@pytest.mark.no_cover
 def test_a_finalizer_that_observes_waits_for_nobody() -> None:
     """It may run in the thread that holds the lock of the series."""
     kind = with_lock(NativeHistogramSeries, ("observe", "read"))
     series = kind((), (), " ", (1.0, float("inf")), None, Resolution(3))
-    before = gc.get_threshold()
 
     def observe(*_: object) -> None:
         series.observe(2.5)
 
-    gc.callbacks.append(observe)
-    gc.set_threshold(1)
-    try:
+    with garbage_collections(observe, often=1):
         for _ in range(300):
             series.read()
-    finally:
-        gc.set_threshold(*before)
-        gc.callbacks.remove(observe)
 
     assert sum(series.read()[0][:-1]) > 100
 

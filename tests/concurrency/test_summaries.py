@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from interruptions import (
+    DEADLINE,
+    alarms,
+    at_every_call,
+    garbage_collections,
+    meanwhile,
+    needs_alarms,
+    together,
+)
 from otel_aioprom import summary
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Summary
@@ -23,7 +28,6 @@ from otel_aioprom.estimator import BATCH
 from otel_aioprom.summary import SummarySeries
 
 THREADS = 4
-DEADLINE = 60.0
 LATER = 1.0  # seconds from one look at the clock to the next
 
 
@@ -45,64 +49,27 @@ def moving(steps_of: int = 700) -> SummarySeries:
     return Summary("x", "What.", **window).labels({})  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def hostile_switching() -> Iterator[None]:
-    """Threads change as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def together(*works: Callable[[], object]) -> None:
-    """Run jobs in threads of their own, and raise what they raise."""
-    barrier = threading.Barrier(len(works))
-    errors: list[BaseException] = []
-
-    def run(work: Callable[[], object]) -> None:
-        try:
-            barrier.wait(DEADLINE)
-            work()
-        except BaseException as error:  # noqa: BLE001 - told to the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + DEADLINE
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    assert errors == []
-    assert not [thread for thread in threads if thread.is_alive()]
-
-
 @pytest.mark.usefixtures("hostile_switching")
 def test_hostile_threads_lose_no_value() -> None:
     """The streams have each value once, not only count and sum; readers see whole answers."""
     made = Summary("x", "What.", max_age=None).labels({})
     rounds = 4 * BATCH
     torn: list[Any] = []
-    done = threading.Event()
 
     def record() -> None:
         for value in range(rounds):
             made.observe(value)
 
     def read() -> None:
-        while not done.is_set():
-            found = made.quantiles()
-            size = made.stream().size
-            values = [value for _, value in found if not math.isnan(value)]
-            if values != sorted(values) or size > THREADS * rounds:
-                torn.append(found)
+        found = made.quantiles()
+        size = made.stream().size
+        values = [value for _, value in found if not math.isnan(value)]
+        if values != sorted(values) or size > THREADS * rounds:
+            torn.append(found)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    together(*[record] * THREADS)
-    done.set()
-    reader.join(DEADLINE)
+    with meanwhile(read):
+        together(*[record] * THREADS)
 
-    assert not reader.is_alive()
     assert torn == []
     assert made.stream().size == made.count == THREADS * rounds
     assert made.total == THREADS * rounds * (rounds - 1) // 2
@@ -135,7 +102,7 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
     seen: list[str] = []
     inside: list[str] = []
 
-    def profile(_frame: Any, event: str, _argument: Any) -> None:
+    def act(_frame: Any, event: str) -> None:
         if not inside:
             inside.append(event)
             seen.append(event)
@@ -145,14 +112,10 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
                 made.quantiles()
             inside.clear()
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
+    with at_every_call(act):
         for _ in range(300):
             made.observe(0.5)
         made.quantiles()
-    finally:
-        sys.setprofile(before)
 
     events = len(seen)
     assert events > 1000
@@ -164,25 +127,8 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
         assert 0 < youngest <= 700
 
 
-@contextmanager
-def alarms(handler: Callable[[], object]) -> Iterator[list[int]]:
-    """Interrupt the main thread again and again."""
-    seen: list[int] = []
-
-    def handle(number: int, _frame: Any) -> None:
-        seen.append(number)
-        handler()
-
-    before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-    try:
-        yield seen
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+@pytest.mark.no_cover
+@needs_alarms
 @pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
 def test_a_signal_handler_records_and_reads() -> None:
     """It interrupts observations and hand-overs, and waits for none of them."""
@@ -192,7 +138,6 @@ def test_a_signal_handler_records_and_reads() -> None:
         made.observe(2.0)
         assert len(made.quantiles()) == 3
 
-    handler()  # what measures the coverage takes a lock for code that it has not seen
     rounds = 0
     with alarms(handler) as seen:
         end = time.monotonic() + DEADLINE
@@ -202,7 +147,7 @@ def test_a_signal_handler_records_and_reads() -> None:
             rounds += 1000
 
     assert len(seen) >= 200
-    handled = len(seen) + 1
+    handled = len(seen)
     assert made.snapshot() == (rounds + handled, rounds + 2.0 * handled)
     assert made.stream().size == rounds + handled
 
@@ -237,6 +182,7 @@ def test_a_hand_over_that_is_broken_off_loses_nothing(
     assert made.stream().size == made.count == made.total
 
 
+@pytest.mark.no_cover
 @pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
 def test_garbage_collection_and_destructors_record() -> None:
     """In the middle of anything that allocates."""
@@ -259,16 +205,10 @@ def test_garbage_collection_and_destructors_record() -> None:
         if phase == "stop":
             made.quantiles()
 
-    before = gc.get_threshold()
-    gc.callbacks.append(collected)
-    gc.set_threshold(1, 2, 2)
-    try:
+    with garbage_collections(collected, often=1):
         for _ in range(3000):
             Dying()
             made.observe(0.5)
-    finally:
-        gc.set_threshold(*before)
-        gc.callbacks.remove(collected)
     counted = extra
 
     assert counted > 3000

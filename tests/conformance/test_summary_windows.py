@@ -6,24 +6,15 @@ import math
 
 import pytest
 
+from clocks import ManualClock
 from otel_aioprom.collectors import Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
 def test_e115_ten_minutes_in_five_steps() -> None:
     """By default an observation counts for eight to ten minutes: until the stream that began before it is emptied."""
-    clock = Clock()
+    clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", clock=clock)
     summary.observe({}, 1)  # at the very beginning of a step
     clock.now = 599.9
@@ -42,7 +33,7 @@ def test_e115_ten_minutes_in_five_steps() -> None:
 
 def test_e115_every_observation_goes_into_all_streams() -> None:
     """So that the head has those of the whole window, whichever it is."""
-    clock = Clock()
+    clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", max_age=50, age_buckets=5, clock=clock)
     for step in range(20):
         summary.observe({}, step)
@@ -53,7 +44,7 @@ def test_e115_every_observation_goes_into_all_streams() -> None:
 
 def test_e115_an_empty_head_is_nan_and_count_and_sum_stay() -> None:
     """Also as it is exposed."""
-    clock = Clock()
+    clock = ManualClock(0.0)
     registry = CollectorRegistry()
     summary = Summary("s", "Seconds.", max_age=10, clock=clock, registry=registry)
     summary.observe({}, 4)
@@ -82,7 +73,7 @@ def test_e115_objectives_are_quantiles_with_their_errors() -> None:
 
 def test_e115_without_an_age_nothing_is_forgotten() -> None:
     """Then quantiles are over the whole life."""
-    clock = Clock()
+    clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", max_age=None, clock=clock)
     summary.observe({}, 1)
     clock.now = 1e9

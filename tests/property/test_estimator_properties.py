@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clocks import ManualClock
 from otel_aioprom.collectors import DEFAULT_INVARIANTS, Summary
 from otel_aioprom.estimator import EMPTY, Estimator, Stream, estimate, limit_of, merged
 
@@ -245,17 +246,6 @@ def test_who_knows_what_is_kept_cannot_break_a_promise(
     check(stream, values, DEFAULT_INVARIANTS)
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
 observations = st.lists(st.floats(width=16) | st.integers(-3, 3), max_size=20)
 steps_of = st.lists(
     st.tuples(st.sampled_from([0, 1, 3, 4, 7, 10, 11, 25, 1000]), observations, st.booleans()),
@@ -272,7 +262,7 @@ def test_the_window_is_that_of_a_naive_one(
 
     Spec: E115.
     """
-    clock = Clock()
+    clock = ManualClock(1000.0)
     invariants = ((0.5, 0.05), (0.9, 0.01))
     summary = Summary(
         "x",

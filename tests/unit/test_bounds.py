@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from clocks import ManualClock
 from otel_aioprom.collectors import Collector, Counter, Enum, Gauge, Histogram, Info, Summary
-from otel_aioprom.kinds import bounds
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
@@ -158,26 +158,8 @@ def test_bounds_that_make_no_sense_are_refused(options: Any, error: type[Excepti
 # --- series that expire ----------------------------------------------------------------------
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of all series that expire."""
-    made = Clock()
-    monkeypatch.setattr(bounds, "monotonic", made)
-    return made
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_series_that_nobody_records_on_expire(kind: type[Any], clock: Clock) -> None:
+def test_series_that_nobody_records_on_expire(kind: type[Any], clock: ManualClock) -> None:
     """At a collection; those that are recorded on stay."""
     registry = CollectorRegistry()
     metric = make(kind, expire_after=60, registry=registry)
@@ -194,7 +176,7 @@ def test_series_that_nobody_records_on_expire(kind: type[Any], clock: Clock) -> 
     assert 'n="new"' in text
 
 
-def test_a_series_comes_back_with_its_value(clock: Clock) -> None:
+def test_a_series_comes_back_with_its_value(clock: ManualClock) -> None:
     """When somebody who holds it records on it, or asks for its labels."""
     counter = Counter("x_total", "X.", expire_after=60)
     child = counter.labels({"n": 1})
@@ -215,7 +197,7 @@ def test_a_series_comes_back_with_its_value(clock: Clock) -> None:
     assert child.get() == 7
 
 
-def test_a_series_that_nobody_holds_begins_anew(clock: Clock) -> None:
+def test_a_series_that_nobody_holds_begins_anew(clock: ManualClock) -> None:
     """It is gone for good."""
     counter = Counter("x_total", "X.", expire_after=60)
     counter.add({"n": 1}, 5)
@@ -228,7 +210,9 @@ def test_a_series_that_nobody_holds_begins_anew(clock: Clock) -> None:
     assert counter.get({"n": 1}) == 1
 
 
-def test_series_expire_where_nobody_collects(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_series_expire_where_nobody_collects(
+    monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
     """When many have been made since."""
     monkeypatch.setattr("otel_aioprom.kinds.store.MANY", 10)
     counter = Counter("x_total", "X.", expire_after=60)
@@ -298,7 +282,7 @@ def test_a_block_that_raises_replaces_nothing() -> None:
     assert gauge.get() == 1
 
 
-def test_a_new_set_has_bounds_and_ages_too(clock: Clock) -> None:
+def test_a_new_set_has_bounds_and_ages_too(clock: ManualClock) -> None:
     """As the old one has."""
     gauge = Gauge("x", "X.", max_series=2, expire_after=60)
     with gauge.replace() as fresh:

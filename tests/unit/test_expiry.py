@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from clocks import ManualClock
 from otel_aioprom.collectors import (
     Collector,
     Counter,
@@ -21,7 +22,6 @@ from otel_aioprom.collectors import (
     StateSet,
     Summary,
 )
-from otel_aioprom.kinds import bounds
 from otel_aioprom.kinds.bounds import MANY
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render, render
@@ -29,34 +29,7 @@ from otel_aioprom.renderer import async_render, render
 AFTER = 10.0
 
 
-class Clock:
-    """Tells what the test says, and notes who asks."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.threads: list[threading.Thread] = []
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        self.threads.append(threading.current_thread())
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which series age."""
-    made = Clock()
-    monkeypatch.setattr(bounds, "monotonic", made)
-    return made
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-def grow_old(registry: CollectorRegistry, clock: Clock) -> None:
+def grow_old(registry: CollectorRegistry, clock: ManualClock) -> None:
     """Collect twice, with an age between, so that what is not recorded on goes."""
     registry.gather()
     clock.now += AFTER
@@ -93,7 +66,7 @@ RECORDERS: list[tuple[Callable[..., Any], Callable[[Any], object]]] = [
 
 @pytest.mark.parametrize(("make", "record"), RECORDERS)
 def test_series_of_every_kind_go_and_come_back(
-    make: Any, record: Any, registry: CollectorRegistry, clock: Clock
+    make: Any, record: Any, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """Whatever is recorded keeps them or brings them back, with what they had."""
     collector = make("x", "What.", registry=registry, expire_after=AFTER)
@@ -113,7 +86,7 @@ def test_series_of_every_kind_go_and_come_back(
     assert [labels for labels, _ in collector.get_all()] == [{"a": "1"}]
 
 
-def test_a_series_is_forgotten(registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_series_is_forgotten(registry: CollectorRegistry, clock: ManualClock) -> None:
     """It is neither shown nor found; the others stay."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     counter.inc({"a": 1})
@@ -129,7 +102,7 @@ def test_a_series_is_forgotten(registry: CollectorRegistry, clock: Clock) -> Non
         counter.get({"a": 1})
 
 
-def test_reading_is_no_measurement(registry: CollectorRegistry, clock: Clock) -> None:
+def test_reading_is_no_measurement(registry: CollectorRegistry, clock: ManualClock) -> None:
     """Nor is finding the series."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
     gauge.set({"a": 1}, 1)
@@ -142,7 +115,9 @@ def test_reading_is_no_measurement(registry: CollectorRegistry, clock: Clock) ->
     assert gauge.get_all() == []
 
 
-def test_a_series_comes_back_with_its_value(registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_series_comes_back_with_its_value(
+    registry: CollectorRegistry, clock: ManualClock
+) -> None:
     """For whoever holds it, and for those who use its labels meanwhile."""
     counter = Counter("x_total", "What.", {"app": "b"}, registry=registry, expire_after=AFTER)
     child = counter.labels({"a": "1"})
@@ -157,7 +132,9 @@ def test_a_series_comes_back_with_its_value(registry: CollectorRegistry, clock: 
     assert counter.labels({"app": "b", "a": "1"}) is child
 
 
-def test_a_series_that_nobody_holds_begins_anew(registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_series_that_nobody_holds_begins_anew(
+    registry: CollectorRegistry, clock: ManualClock
+) -> None:
     """Nothing of it is kept."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     counter.add({"a": 1}, 5)
@@ -168,7 +145,7 @@ def test_a_series_that_nobody_holds_begins_anew(registry: CollectorRegistry, clo
     assert counter.get_all() == [({"a": "1"}, 1)]
 
 
-def test_making_series_sweeps_where_nobody_collects(clock: Clock) -> None:
+def test_making_series_sweeps_where_nobody_collects(clock: ManualClock) -> None:
     """So that their number stays within bounds."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     for number in range(6 * MANY):
@@ -178,7 +155,9 @@ def test_making_series_sweeps_where_nobody_collects(clock: Clock) -> None:
     assert len(counter.get_all()) <= 2 * MANY
 
 
-async def test_sweeps_leave_the_event_loop_alone(registry: CollectorRegistry, clock: Clock) -> None:
+async def test_sweeps_leave_the_event_loop_alone(
+    registry: CollectorRegistry, clock: ManualClock
+) -> None:
     """They run in a worker thread, before the series are read."""
     Counter("x_total", "What.", registry=registry, expire_after=AFTER).inc({"a": 1})
     clock.threads.clear()

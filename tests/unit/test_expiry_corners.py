@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clocks import ManualClock
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.kinds import bounds
 from otel_aioprom.registry import CollectorRegistry
@@ -14,31 +15,7 @@ from otel_aioprom.registry import CollectorRegistry
 AFTER = 10.0
 
 
-class Clock:
-    """Tells what the test says."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which series age."""
-    made = Clock()
-    monkeypatch.setattr(bounds, "monotonic", made)
-    return made
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-def grow_old(registry: CollectorRegistry, clock: Clock) -> None:
+def grow_old(registry: CollectorRegistry, clock: ManualClock) -> None:
     """Collect twice, with an age between, so that what is not recorded on goes."""
     registry.gather()
     clock.now += AFTER
@@ -49,7 +26,7 @@ def grow_old(registry: CollectorRegistry, clock: Clock) -> None:
     ("held", "used"), [({"a": ""}, {}), ({}, {"a": ""}), ({"app": ""}, {"app": "", "a": ""})]
 )
 def test_other_spellings_find_a_series_that_has_gone(
-    held: dict[str, str], used: dict[str, str], registry: CollectorRegistry, clock: Clock
+    held: dict[str, str], used: dict[str, str], registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """An empty value is as good as none, so nothing that is recorded on either is lost."""
     counter = Counter("x_total", "What.", {"app": "b"}, registry=registry, expire_after=AFTER)
@@ -64,7 +41,7 @@ def test_other_spellings_find_a_series_that_has_gone(
 
 @pytest.mark.parametrize("forget", ["clear", "remove_matching", "replace"])
 def test_what_is_removed_stays_away_though_it_had_gone_before(
-    forget: str, registry: CollectorRegistry, clock: Clock
+    forget: str, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """A series that is held and has gone does not come back to a collector that was emptied."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
@@ -85,7 +62,7 @@ def test_what_is_removed_stays_away_though_it_had_gone_before(
     assert counter.get_all() == [({"a": "1"}, 1)]
 
 
-def test_places_of_old_series_are_free_where_nobody_collects(clock: Clock) -> None:
+def test_places_of_old_series_are_free_where_nobody_collects(clock: ManualClock) -> None:
     """A collector that is full of them sweeps before it overflows."""
     counter = Counter("x_total", "What.", expire_after=AFTER, max_series=5)
     for number in range(20):
@@ -95,7 +72,9 @@ def test_places_of_old_series_are_free_where_nobody_collects(clock: Clock) -> No
     assert counter.count_overflows() == 0
 
 
-def test_a_sweep_takes_no_series_that_is_new(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_takes_no_series_that_is_new(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that was removed and made again while a sweep looks for old ones stays."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     counter.inc({"a": 1})
@@ -121,7 +100,7 @@ def test_a_sweep_takes_no_series_that_is_new(clock: Clock, monkeypatch: pytest.M
 
 
 def test_a_block_that_outlasts_its_series_comes_down_to_zero(
-    registry: CollectorRegistry, clock: Clock
+    registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """A gauge of blocks in progress is never below zero."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
@@ -132,7 +111,7 @@ def test_a_block_that_outlasts_its_series_comes_down_to_zero(
 
 
 def test_a_series_that_another_sweep_has_taken_is_taken_once(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep within a sweep changes nothing, and the series comes back with its value."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
@@ -160,7 +139,7 @@ def test_a_series_that_another_sweep_has_taken_is_taken_once(
 
 @pytest.mark.parametrize("forget", ["clear", "remove", "remove_matching"])
 def test_a_series_that_is_removed_is_shown_no_more(
-    forget: str, registry: CollectorRegistry, clock: Clock
+    forget: str, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """Sweeps neither bring it back nor stumble over it."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
@@ -174,7 +153,7 @@ def test_a_series_that_is_removed_is_shown_no_more(
     assert counter.get_all() == []
 
 
-def test_the_overflow_grows_old_too(registry: CollectorRegistry, clock: Clock) -> None:
+def test_the_overflow_grows_old_too(registry: CollectorRegistry, clock: ManualClock) -> None:
     """It is a series like others."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER, max_series=1)
     gauge.set({"a": 1}, 1)
@@ -186,7 +165,9 @@ def test_the_overflow_grows_old_too(registry: CollectorRegistry, clock: Clock) -
     assert gauge.get_all() == [({"a": "3"}, 3)]
 
 
-def test_an_overflow_that_is_held_comes_back(registry: CollectorRegistry, clock: Clock) -> None:
+def test_an_overflow_that_is_held_comes_back(
+    registry: CollectorRegistry, clock: ManualClock
+) -> None:
     """For those who use it by labels, too, so that nothing that is recorded on it is lost."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER, max_series=1)
     counter.inc({"a": 1})
@@ -201,7 +182,7 @@ def test_an_overflow_that_is_held_comes_back(registry: CollectorRegistry, clock:
 
 
 def test_replaced_series_grow_old_in_their_collector(
-    registry: CollectorRegistry, clock: Clock
+    registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """Those of the new set go, and come back to the collector that shows them."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)

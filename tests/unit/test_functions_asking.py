@@ -17,12 +17,6 @@ from otel_aioprom.renderer import async_render, render
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def gauge(registry: CollectorRegistry) -> Gauge:
     """A gauge of that registry."""
     return Gauge("x", "What.", registry=registry)

@@ -52,12 +52,6 @@ async def two() -> int:
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def gauge(registry: CollectorRegistry) -> Gauge:
     """A gauge of that registry."""
     return Gauge("x", "What.", registry=registry)

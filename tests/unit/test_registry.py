@@ -27,12 +27,6 @@ def names_of(registry: CollectorRegistry) -> list[str]:
     return [each.name for each in registry.gather().families if each.name != DROPPED]
 
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
 # --- registered collectors -------------------------------------------------------------
 
 

@@ -29,12 +29,6 @@ from otel_aioprom.renderer import async_render, render
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def held(registry: CollectorRegistry) -> Iterator[HeldSource]:
     """A source of the registry, let go at the end."""
     source = HeldSource(family("held"))

@@ -24,12 +24,6 @@ from otel_aioprom.renderer import render
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """An empty registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
 def held(registry: CollectorRegistry) -> Iterator[HeldSource]:
     """A source of the registry, let go at the end."""
     source = HeldSource(family("held"))

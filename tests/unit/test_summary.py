@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from quantile import Estimator
 
+from clocks import ManualClock
 from otel_aioprom.collectors import Summary
 from otel_aioprom.estimator import BATCH
 from otel_aioprom.summary import (
@@ -195,7 +196,7 @@ def test_a_series_can_be_loaded() -> None:
 
 def test_a_renamed_series_is_one_of_its_own() -> None:
     """It shows what was there, and takes nothing from the first one."""
-    made = windowed(Clock())
+    made = windowed(ManualClock(5.0))
     for value in range(100):
         made.observe(value)
     other = made.renamed(("b",), ("2",), '{b="2"} ')
@@ -208,18 +209,7 @@ def test_a_renamed_series_is_one_of_its_own() -> None:
     assert other.count == other.stream().size == 100 + 3 * BATCH
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self, now: float = 5.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-def windowed(clock: Clock, max_age: float = 60, age_buckets: int = 3) -> SummarySeries:
+def windowed(clock: ManualClock, max_age: float = 60, age_buckets: int = 3) -> SummarySeries:
     """A series whose quantiles are those of a minute, in steps of 20 seconds."""
     window = check_window(max_age, age_buckets, clock)
     return SummarySeries((), (), " ", INVARIANTS, None, window)
@@ -227,7 +217,7 @@ def windowed(clock: Clock, max_age: float = 60, age_buckets: int = 3) -> Summary
 
 def test_values_count_for_the_window() -> None:
     """They go when their stream does; count and sum stay. Spec: E115."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
     clock.now += 59
@@ -246,7 +236,7 @@ def test_values_count_for_the_window() -> None:
 
 def test_an_old_head_is_emptied_by_who_records() -> None:
     """Nobody needs to ask meanwhile."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     for value in range(10):
         made.observe(value)
@@ -258,7 +248,7 @@ def test_an_old_head_is_emptied_by_who_records() -> None:
 
 def test_one_bucket_is_emptied_as_a_whole() -> None:
     """Then the window tumbles."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock, 10, 1)
     made.observe(1)
     clock.now += 9
@@ -270,7 +260,7 @@ def test_one_bucket_is_emptied_as_a_whole() -> None:
 
 def test_a_long_silence_empties_everything() -> None:
     """However many steps it lasted, and the steps go on in their old time."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
     clock.now += 1e9 + 7
@@ -284,7 +274,7 @@ def test_a_long_silence_empties_everything() -> None:
 
 def test_a_clock_that_goes_back_delays_a_step_at_most() -> None:
     """Values are kept, and no longer than a window and a step from then on."""
-    clock = Clock(1e6)
+    clock = ManualClock(1e6)
     made = windowed(clock)
     made.observe(1)
     clock.now = 0.0
@@ -299,7 +289,7 @@ def test_a_clock_that_goes_back_delays_a_step_at_most() -> None:
 @pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 1e300])
 def test_an_odd_clock_loses_no_count(odd: float) -> None:
     """It may spoil the window while it lasts."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
     clock.now = odd
@@ -317,7 +307,7 @@ def test_an_odd_clock_loses_no_count(odd: float) -> None:
 
 def test_a_clock_that_fails_changes_nothing() -> None:
     """Neither count nor sum."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     made._clock = lambda: 1 // 0
     with pytest.raises(ZeroDivisionError):
@@ -339,7 +329,7 @@ def test_without_a_window_values_count_for_ever() -> None:
 
 def test_streams_that_began_together_are_worked_out_once() -> None:
     """In the first step all are the same."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     for value in range(2 * BATCH):
         made.observe(value)
@@ -354,7 +344,7 @@ def test_streams_that_began_together_are_worked_out_once() -> None:
 
 def test_a_load_fills_the_whole_window() -> None:
     """Its values count as observed just now."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     made = windowed(clock)
     estimator = Estimator(*INVARIANTS)
     estimator.observe(7)
@@ -387,7 +377,7 @@ def test_windows_out_of_range_are_refused(options: Any, error: type[Exception]) 
 
 def test_the_collector_takes_the_window() -> None:
     """Keyword-only; ten minutes in five steps are the default."""
-    clock = Clock()
+    clock = ManualClock(5.0)
     plain = Summary("x", "What.").labels()
     short = Summary("x", "What.", max_age=2, age_buckets=2, clock=clock)
     short.observe({}, 3)

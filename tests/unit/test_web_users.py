@@ -9,6 +9,7 @@ from typing import Any
 import bcrypt
 import pytest
 
+from clocks import ManualClock
 from otel_aioprom import web_users
 from otel_aioprom.credentials import Authenticator
 from otel_aioprom.web_users import HashedUsers
@@ -35,16 +36,6 @@ class Counting:
         """Compare."""
         self.compared.append(wanted)
         return bcrypt.checkpw(password, wanted)
-
-
-class Clock:
-    """Stands still until told otherwise."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def test_a_password_is_as_long_as_bcrypt_looks(counting: Counting) -> None:
 
 def test_a_right_password_is_hashed_once_in_a_while(counting: Counting) -> None:
     """A scrape each second does not cost a hash each second."""
-    clock = Clock()
+    clock = ManualClock()
     auth = HashedUsers({"alice": hashed("a"), "bob": hashed("b")}, clock=clock)
     first = [auth.check(basic("alice:a")) for _ in range(3)]
     hashes_at_first = len(counting.compared)

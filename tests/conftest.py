@@ -1,0 +1,33 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from clocks import ManualClock
+from interruptions import switching
+from otel_aioprom.kinds import bounds
+from otel_aioprom.registry import CollectorRegistry
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """An empty registry."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """The clock by which series age."""
+    made = ManualClock()
+    monkeypatch.setattr(bounds, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def hostile_switching() -> Iterator[None]:
+    """Threads change as often as the interpreter can."""
+    with switching():
+        yield
