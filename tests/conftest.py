@@ -8,6 +8,7 @@ import pytest
 
 from clocks import ManualClock
 from interruptions import switching
+from otel_aioprom.collectors import Gauge
 from otel_aioprom.kinds import bounds
 from otel_aioprom.registry import CollectorRegistry
 
@@ -16,6 +17,12 @@ from otel_aioprom.registry import CollectorRegistry
 def registry() -> CollectorRegistry:
     """An empty registry."""
     return CollectorRegistry()
+
+
+@pytest.fixture
+def gauge(registry: CollectorRegistry) -> Gauge:
+    """A gauge of that registry."""
+    return Gauge("x", "What.", registry=registry)
 
 
 @pytest.fixture

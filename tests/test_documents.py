@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,14 +79,20 @@ def test_programs_in_documents_run_as_printed(page: str, block: str) -> None:
     assert "# TYPE" in text
 
 
-def test_the_conformance_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page lists the tests that are there: `python tools/conformance.py` writes it anew."""
-    spec = importlib.util.spec_from_file_location("conformance", ROOT / "tools" / "conformance.py")
+def tool(name: str) -> Any:
+    """Load one of the programs that write pages."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_conformance_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page lists the tests that are there: `python tools/conformance.py` writes it anew."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    conformance = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conformance)
+    conformance = tool("conformance")
 
     assert conformance.main(["--check"]) == 0
     assert "**no test**" not in conformance.PAGE.read_text("utf-8")
@@ -93,11 +100,7 @@ def test_the_conformance_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_tables_of_the_reference_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """They say what the code says: `python tools/reference.py` writes them anew."""
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "tools" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    reference = tool("reference")
 
     for page, text in reference.pages().items():
         assert (ROOT / "docs" / "reference" / page.name).read_text("utf-8") == text

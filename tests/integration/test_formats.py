@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
 
-from oracles import DEADLINE, OWN, FakeSource, family, number
-from otel_aioprom import CollectorRegistry, Service
+from oracles import OWN, FakeSource, family, number
+from otel_aioprom import CollectorRegistry
 from otel_aioprom.escaping import Escaping, escape_label_name, escape_metric_name
 from otel_aioprom.histogram import POS_INF, HistogramSeries
 from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.native import NativeBuckets
 from otel_aioprom.series import CounterSeries
 from otel_aioprom.summary import SummaryPoint
+from served import served
 from servers import PrometheusServer, ScrapeJob, free_port
 from victoria import VictoriaMetricsServer
 
@@ -229,26 +227,11 @@ def first_points(server: PrometheusServer, job: str) -> dict[str, tuple[float, s
     return found  # type: ignore[return-value]
 
 
-@contextmanager
-def served(port: int) -> Iterator[None]:
-    """Serve all families on a port, from a thread with a loop of its own."""
+def all_families() -> CollectorRegistry:
+    """Return a registry that shows them all."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(*exposed()))
-    ready, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with Service(registry).running(addr="127.0.0.1", port=port):
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(DEADLINE)
-        yield
-    finally:
-        over.set()
-        thread.join(DEADLINE)
+    return registry
 
 
 # --- Prometheus 3 ----------------------------------------------------------------------
@@ -261,7 +244,7 @@ def found() -> Findings:
     features = ["native-histograms", "exemplar-storage", "created-timestamp-zero-ingestion"]
     jobs = [job.on(port) for job in JOBS]
     with (
-        served(port),
+        served(all_families(), port),
         PrometheusServer("prometheus3", jobs, interval="500ms", features=features) as server,
     ):
         return find_all(server, [job.name for job in JOBS])
@@ -334,7 +317,7 @@ def test_the_older_generation_finds_everything_too(features: tuple[str, ...]) ->
     job = ScrapeJob("two", f"127.0.0.1:{port}")
     switched_on = [*features, "exemplar-storage"]
     with (
-        served(port),
+        served(all_families(), port),
         PrometheusServer("prometheus2", [job], interval="500ms", features=switched_on) as server,
     ):
         found = find_all(server, ["two"])
@@ -352,7 +335,7 @@ def test_victoriametrics_finds_everything_that_text_carries() -> None:
     """It asks for text 0.0.4; no scrape fails and nothing is warned of."""
     port = free_port()
     job = ScrapeJob("vm", f"127.0.0.1:{port}")
-    with served(port), VictoriaMetricsServer([job]) as server:
+    with served(all_families(), port), VictoriaMetricsServer([job]) as server:
         server.wait_for_scrape("vm")
         found = {
             as_key(sample.labels): sample.value

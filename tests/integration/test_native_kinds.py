@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from oracles import DEADLINE
 from otel_aioprom import (
     CollectorRegistry,
     Counter,
@@ -18,7 +15,6 @@ from otel_aioprom import (
     Gauge,
     Histogram,
     Info,
-    Service,
     StateSet,
     Summary,
     process_metrics,
@@ -26,6 +22,7 @@ from otel_aioprom import (
 from processes import free_port
 from prometheus import PrometheusServer
 from scraper import ScrapeJob
+from served import served
 
 pytestmark = pytest.mark.integration
 
@@ -71,27 +68,6 @@ def shop() -> CollectorRegistry:
     return registry
 
 
-@contextmanager
-def served(port: int) -> Iterator[None]:
-    """Serve it from a thread with a loop of its own."""
-    registry = shop()
-    ready, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with Service(registry).running(addr="127.0.0.1", port=port):
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(DEADLINE)
-        yield
-    finally:
-        over.set()
-        thread.join(DEADLINE)
-
-
 @pytest.fixture(scope="module")
 def prometheus() -> Iterator[PrometheusServer]:
     """A Prometheus that has scraped it in every protocol."""
@@ -105,7 +81,7 @@ def prometheus() -> Iterator[PrometheusServer]:
         for protocol in PROTOCOLS
     ]
     with (
-        served(port),
+        served(shop(), port),
         PrometheusServer(
             "prometheus3",
             jobs,

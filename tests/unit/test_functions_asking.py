@@ -16,12 +16,6 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render, render
 
 
-@pytest.fixture
-def gauge(registry: CollectorRegistry) -> Gauge:
-    """A gauge of that registry."""
-    return Gauge("x", "What.", registry=registry)
-
-
 def note(notes: list[Any], what: object, value: int) -> int:
     """Note a call, and return a value."""
     notes.append(what)

@@ -51,12 +51,6 @@ async def two() -> int:
     return 2
 
 
-@pytest.fixture
-def gauge(registry: CollectorRegistry) -> Gauge:
-    """A gauge of that registry."""
-    return Gauge("x", "What.", registry=registry)
-
-
 UNUSUAL = [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
 
 

@@ -34,12 +34,6 @@ class Held:
 
 
 @pytest.fixture
-def gauge(registry: CollectorRegistry) -> Gauge:
-    """A gauge of that registry."""
-    return Gauge("x", "What.", registry=registry)
-
-
-@pytest.fixture
 def held() -> Iterator[Held]:
     """A function that does not outlive its test."""
     made = Held()
