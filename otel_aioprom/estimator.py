@@ -27,7 +27,7 @@ _POWER = 0.85  # below 1, for the reason that limit_of tells; lower ones keep mo
 _STEP = 1.5  # of the factor, from one point of its curve to the next
 _TINY = 1e-12
 _SLACK = 1 - 1e-9  # of each allowed error, so that no rounding takes from the promise
-_FINEST = 1e-9  # a stream that asks for more would keep all values that anybody can observe
+_FINEST = 1e-12  # a stream that asks for more would keep all values that anybody can observe
 _USUAL = ((0.5, 0.01), (0.99, 0.001))  # what the package takes when it is given nothing
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.kinds.chores import Chore, Problem
-from otel_aioprom.kinds.functions import Functions
+from otel_aioprom.kinds.functions import Asked, Functions
 
 
 class Upkeep:
@@ -49,14 +49,19 @@ class AsyncUpkeep:
     async def collect(self) -> list[Fault]:
         """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
         every = self._functions.to_await()
-        waiting = [self._functions.wait_for(asked, self) for asked in every]
-        found = await asyncio.gather(*waiting, return_exceptions=True)
+        found = await asyncio.gather(*map(self._wait_for, every), return_exceptions=True)
         # What is still raised is a cancellation that a function has brought about itself.
         problems = [
             asked.raised(each) if isinstance(each, BaseException) else each
             for asked, each in zip(every, found)
         ]
         return _faults(self.name, [problem for problem in problems if problem is not None])
+
+    async def _wait_for(self, asked: Asked) -> Problem | None:
+        try:
+            return await asyncio.wait_for(self._functions.await_one(asked, self), asked.timeout)
+        except asyncio.TimeoutError:
+            return asked.late(f"took more than {asked.timeout} s")
 
 
 def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:

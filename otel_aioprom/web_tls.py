@@ -221,7 +221,7 @@ def _set_curves(context: ssl.SSLContext, section: Section) -> None:
         if curves and set_groups is not None:
             set_groups(":".join(curves))
         elif curves:
-            context.set_ecdh_curve(curves[0])  # before Python 3.11, this does not know X25519
+            context.set_ecdh_curve(curves[0])  # not every version of Python knows X25519
 
 
 @contextmanager

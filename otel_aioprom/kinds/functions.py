@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -150,8 +149,8 @@ class Functions:
         """Return the coroutine functions."""
         return [asked for asked in list(self._asked.values()) if asked.waits]
 
-    async def wait_for(self, asked: Asked, asking: object) -> Problem | None:
-        """Await a coroutine function, on the running event loop, as long as it may take.
+    async def await_one(self, asked: Asked, asking: object) -> Problem | None:
+        """Await a coroutine function, on the running event loop; who calls this cancels it when its time is over.
 
         Args:
             asked: One of ``to_await``.
@@ -160,17 +159,11 @@ class Functions:
         if not self._begin(asked, asking):
             return self._still_called(asked, asking)
         try:
-            return await asyncio.wait_for(self._await(asked), asked.timeout)
-        except asyncio.TimeoutError:
-            return asked.late(f"took more than {asked.timeout} s")
-        finally:
-            asked.call = None
-
-    async def _await(self, asked: Asked) -> Problem | None:
-        try:
             return self._take(asked, await asked.function())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad function costs its own value
             return asked.raised(error)
+        finally:
+            asked.call = None
 
     def _begin(self, asked: Asked, asking: object) -> bool:
         """Note that a function is called; tell whether it may be, for a call before may not have returned."""

@@ -334,7 +334,8 @@ def test_of_few_values_each_rank_is_known(invariant: tuple[float, float]) -> Non
 
 
 @pytest.mark.parametrize(
-    "invariant", [(0.5, 1e-9), (1e-9, 0.1), (1 - 1e-9, 0.5), (1e-9, 1e-9), (1 - 1e-9, 1e-9)]
+    "invariant",
+    [(0.5, 1e-12), (1e-12, 0.1), (1 - 1e-12, 0.5), (1e-12, 1e-12), (1 - 1e-12, 1e-12)],
 )
 def test_the_finest_invariants_hold(invariant: tuple[float, float]) -> None:
     """What is finer is refused."""
