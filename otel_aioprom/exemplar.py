@@ -31,21 +31,32 @@ def make_exemplar(labels: ExemplarLabels, value: float) -> Exemplar:
     Spec:
         E37, E38.
     """
-    return Exemplar(_check(labels), value, time())
+    pairs = labels.pairs if type(labels) is _Checked else _check(labels)
+    return Exemplar(pairs, value, time())
 
 
 def _check(labels: ExemplarLabels) -> Pairs:
     if not isinstance(labels, Mapping):
         raise TypeError(f"an exemplar is a dict of names and values, not {labels!r}")
-    for name in labels:
+    given = list(labels.items())  # at once: another thread may change them
+    for name, _ in given:
         if not is_valid_label_name(name):
             raise InvalidLabelsError(labels, f"{name!r} is no name for a label of an exemplar")
-    pairs = tuple([(name, label_value(value)) for name, value in labels.items()])
+    pairs = tuple([(name, label_value(value)) for name, value in given])
     length = exemplar_length(pairs)
     if length > EXEMPLAR_LIMIT:
         reason = f"an exemplar has {EXEMPLAR_LIMIT} code points at most, and these are {length}"
         raise InvalidLabelsError(labels, reason)
     return pairs
+
+
+class _Checked(dict[str, object]):
+    """Labels that were checked; what the function that gave them does with its own later does not matter."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
 
 
 class ExemplarSource:
@@ -69,11 +80,9 @@ class ExemplarSource:
         """Return labels that make an exemplar, or ``None``."""
         try:
             labels = self._function()
-            if labels is not None:
-                _check(labels)
+            return None if labels is None else _Checked(_check(labels))
         except Exception as error:  # noqa: BLE001 - it must not cost the measurement
             if not self._failed:
                 self._failed = True
                 _logger.warning("%s: no exemplar, for %r (logged once)", self._owner, error)
             return None
-        return labels

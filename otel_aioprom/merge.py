@@ -144,9 +144,11 @@ def _merge_sums(first: NumberSeries, second: NumberSeries) -> NumberSeries:
 def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
     if first.bounds != second.bounds:
         return first
+    created = _earlier(
+        first.created, second.created
+    )  # before counts that may be set back meanwhile
     (*counts, total), native = first.read()
     (*more, other), others = second.read()
-    created = _earlier(first.created, second.created)
     merged = HistogramSeries(first.names, first.values, first.text, first.bounds, created)
     sums = [a + b for a, b in zip(counts, more)]
     both = None if native is None or others is None else native.plus(others)

@@ -19,11 +19,18 @@ _EXEMPLARS = 10
 """So many exemplars are kept beside native buckets, the latest ones."""
 
 _TRIES = 8
-"""So often a change of resolution is tried while other threads record; the next observation tries again."""
+"""So often one observation tries to change the resolution while other threads record; the next one tries again."""
 
 
 class _State:
-    """Buckets of one resolution; who finds another one in its place has to begin again."""
+    """Buckets of one resolution; who finds another one in its place has to begin again.
+
+    Attributes:
+        since: When counting began, by the monotonic clock.
+        limited: The buckets are wider than they were then.
+        pending: The next observation has something to do about them.
+        shown: So many observations a response has shown since it is time to start over; the next one begins anew.
+    """
 
     __slots__ = (
         "first",
@@ -32,8 +39,10 @@ class _State:
         "limited",
         "low",
         "negative",
+        "pending",
         "positive",
         "schema",
+        "shown",
         "since",
         "table",
         "threshold",
@@ -44,7 +53,8 @@ class _State:
         self.schema = schema
         self.threshold = threshold
         self.since = since
-        self.limited = False
+        self.limited = self.pending = False
+        self.shown: int | None = None
         self.grid = grid = grid_of(schema)
         self.low, self.high = max(grid.low, threshold), grid.high
         self.table, self.first = grid.table, grid.first
@@ -103,11 +113,8 @@ class NativeHistogramSeries(HistogramSeries):
         kind = type(value)
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
+        kept = None if exemplar is None else make_exemplar(exemplar, value)
         place = bisect_left(self.bounds, value)
-        if exemplar is not None:
-            kept = make_exemplar(exemplar, value)
-            self._keep(place if value == value else -1, kept)  # noqa: PLR0124
-            self._latest = (*self._latest, kept)[-_EXEMPLARS:]
         added = False
         while True:
             state = self._state
@@ -121,14 +128,15 @@ class NativeHistogramSeries(HistogramSeries):
                 side = state.negative
                 index = state.grid.place(-value)
             elif value != value:  # noqa: PLR0124 - NaN alone differs from itself
+                place = -1
                 self.counts[-1] += 1  # type: ignore[index]
                 self.total += value  # type: ignore[operator]
-                return
+                break
             elif self._state is state:
                 self.counts[place] += 1  # type: ignore[index]
                 self.total += value  # type: ignore[operator]
                 state.zero += 1
-                return
+                break
             else:
                 continue
             try:
@@ -141,15 +149,19 @@ class NativeHistogramSeries(HistogramSeries):
             except KeyError:
                 side.setdefault(index, 0)
                 added = True
-        if added:
+        if added or state.pending:
             self._limit(value)
+        if kept is not None:
+            self._keep(place, kept)
+            self._latest = (*self._latest, kept)[-_EXEMPLARS:]
 
     add = observe
 
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
         """Read everything in one step; see ``HistogramSeries.read``.
 
-        A histogram whose resolution was lowered starts over after that, when it is time.
+        A histogram whose resolution was lowered starts over with the first observation after that, when it is time:
+        what was read has been shown.
         """
         while True:
             state = self._state
@@ -171,8 +183,17 @@ class NativeHistogramSeries(HistogramSeries):
             self._latest,
         )
         if state.limited and self._may_reset(state):
-            self._reset(state, ())
+            *observed, _ = counts
+            state.shown, state.pending = sum(observed), True  # type: ignore[arg-type]
         return counts, native
+
+    def load(self, *_: object) -> None:
+        """Refuse to replace the values: classic counts do not tell what native buckets would hold.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a histogram with native buckets cannot be set from classic ones")
 
     def _fresh(self) -> _State:
         return _State(self._resolution.schema, self._resolution.zero_threshold, time.monotonic())
@@ -181,43 +202,49 @@ class NativeHistogramSeries(HistogramSeries):
         duration = self._resolution.min_reset_duration
         return bool(duration) and time.monotonic() - state.since >= duration
 
-    def _reset(self, state: _State, kept: Sequence[Number]) -> None:
-        """Start over with some values, classic buckets too, unless somebody else has done so."""
-        fresh, counts, total, now = self._fresh(), [0] * len(self.bounds), sum(kept), time.time()
-        for value in kept:
-            counts[bisect_left(self.bounds, value)] += 1
+    def _reset(self, state: _State, seen: Sequence[int], value: Number) -> None:
+        """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
+        fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
+        counts[bisect_left(self.bounds, value)] = 1
+        if abs(value) <= fresh.threshold:
+            fresh.zero = 1
+        else:
             side = fresh.positive if value > 0 else fresh.negative
-            index = fresh.grid.place(abs(value))
-            side[index] = side.get(index, 0) + 1
-        if self._state is state:
+            side[fresh.grid.place(abs(value))] = 1
+        if self._state is state and self.counts == seen:
             self._state = fresh
             self.counts = counts
-            self.total = total
+            self.total = value
             self.created = now
             self.exemplars = None
             self._latest = ()
 
     def _limit(self, value: Number) -> None:
-        """Make room, one step at a time, as the Prometheus client of Go does.
+        """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.
 
         Args:
-            value: The observation for which a bucket was added.
+            value: An observation that was counted just now.
         """
-        state, most = self._state, self._resolution.max_buckets
-        if not most or len(state.positive) + len(state.negative) <= most:
-            return
-        if self._may_reset(state):
-            self._reset(state, [value])
+        state = self._state
+        if value != value:  # noqa: PLR0124 - NaN is in no native bucket
             return
         for _ in range(_TRIES):
             seen = [*self.counts]
-            other = self._widened(state) or self._coarser(state)
+            state.pending = too_many = self._has_too_many(state)
+            if state.shown == sum(seen) - 1 or (too_many and self._may_reset(state)):
+                self._reset(state, seen, value)
+                return
+            other = (self._widened(state) or self._coarser(state)) if too_many else None
             if other is None:
                 return
+            other.pending = self._has_too_many(other)
             # Nothing has been counted meanwhile: each observation counts in a classic bucket too.
             if self._state is state and self.counts == seen:
                 self._state = other
                 return
+
+    def _has_too_many(self, state: _State) -> bool:
+        return 0 < self._resolution.max_buckets < len(state.positive) + len(state.negative)
 
     def _widened(self, state: _State) -> _State | None:
         """Let the zero bucket take in the bucket nearest to it, if it may grow so far."""

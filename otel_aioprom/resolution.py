@@ -32,7 +32,8 @@ class Resolution:
         max_zero_threshold: Up to here the zero bucket may grow before buckets are made wider; 0 for not at all.
 
     Raises:
-        ValueError: A value is negative or NaN.
+        TypeError: A value is no number, or ``max_buckets`` no ``int``.
+        ValueError: A value is negative or NaN, or a threshold infinite.
 
     Spec:
         E77.
@@ -45,9 +46,24 @@ class Resolution:
     max_zero_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("zero_threshold", "max_buckets", "min_reset_duration", "max_zero_threshold"):
-            if not getattr(self, name) >= 0:  # nor is NaN
-                raise ValueError(f"native_{name} must not be negative: {getattr(self, name)!r}")
+        for name in ("zero_threshold", "max_zero_threshold", "min_reset_duration"):
+            object.__setattr__(self, name, _check_option(f"native_{name}", getattr(self, name)))
+        if math.inf in (self.zero_threshold, self.max_zero_threshold):
+            raise ValueError("native_zero_threshold and native_max_zero_threshold must be finite")
+        if isinstance(self.max_buckets, bool) or not isinstance(self.max_buckets, int):
+            raise TypeError(f"native_max_buckets must be an int, not {self.max_buckets!r}")
+        _check_option("native_max_buckets", self.max_buckets)
+
+
+def _check_option(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not value >= 0:  # nor is NaN
+        raise ValueError(f"{name} must not be negative: {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must lie within the range of a double") from None
 
 
 def schema_of(factor: float) -> int:
@@ -57,6 +73,7 @@ def schema_of(factor: float) -> int:
         factor: Above 1; 1.1 is a good one.
 
     Raises:
+        TypeError: It is no number.
         ValueError: It is not above 1.
 
     Spec:
@@ -66,8 +83,10 @@ def schema_of(factor: float) -> int:
         >>> [schema_of(factor) for factor in (2, 1.1, 1.005, 65536)]
         [0, 3, 8, -4]
     """
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+        raise TypeError(f"native_bucket_factor must be a number, not {factor!r}")
     if not 1 < factor < math.inf:
-        raise ValueError(f"the factor between two buckets must be above 1, not {factor!r}")
+        raise ValueError(f"native_bucket_factor must be above 1 and finite, not {factor!r}")
     schema = -math.floor(math.log2(math.log2(factor)))
     return max(LOWEST_SCHEMA, min(HIGHEST_SCHEMA, schema))
 

@@ -96,7 +96,7 @@ class CounterSeries(NumberSeries):
         value = coerce_number(value)
         if value < self.value:
             self.created = time()
-            self.wire = None
+            self.exemplar = None  # of what is not counted any more
         self.value = value
 
     def inc(self, exemplar: ExemplarLabels | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
 from quantile import Estimator as PackageEstimator
@@ -39,12 +39,19 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
     """Return pairs of quantile and allowed rank error, in ascending order of the quantile.
 
     Raises:
+        TypeError: What is given are no pairs of numbers.
         ValueError: A quantile or an error does not lie between 0 and 1, or a quantile comes twice.
 
     Spec:
         N8.
     """
-    pairs = tuple(sorted([(float(quantile), float(error)) for quantile, error in invariants]))
+    try:
+        given = [(float(quantile), float(error)) for quantile, error in invariants]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"invariants must be pairs of a quantile and its allowed error, not {invariants!r}"
+        ) from None
+    pairs = tuple(sorted(given))
     for quantile, error in pairs:
         check_invariant(quantile, error)
     if len({quantile for quantile, _ in pairs}) < len(pairs):
@@ -94,6 +101,8 @@ def check_window(
         raise TypeError(f"clock must be callable, unlike {clock!r}")
     if max_age is None or max_age == math.inf:
         return WHOLE_LIFE
+    if isinstance(max_age, bool):
+        raise TypeError(f"max_age must be a number of seconds, not {max_age!r}")
     step = float(coerce_number(max_age)) / age_buckets
     if not step > 0:
         raise ValueError(f"max_age must be above 0 seconds, not {max_age}")
@@ -212,6 +221,7 @@ class SummarySeries(Quantiles, Estimator):
 
     __slots__ = (
         "_answer",
+        "_back",
         "_clock",
         "_due",
         "_streams",
@@ -249,6 +259,7 @@ class SummarySeries(Quantiles, Estimator):
         self._waiting = array("d")
         self._due = BATCH
         self._clock = window.clock
+        self._back = -window.step
         self._turn = window.clock() + window.step
         self._streams: Streams = (EMPTY,) * window.streams
         self._answer: tuple[int, float, list[tuple[float, float]]] | None = None
@@ -263,7 +274,7 @@ class SummarySeries(Quantiles, Estimator):
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = check_observation(value)
         now = self._clock()
-        if now >= self._turn:
+        if not self._back <= now - self._turn < 0:  # the step is over, or the clock went back
             self._move(now)
         self._count(value)
         if self.count >= self._due:
@@ -368,6 +379,8 @@ class SummarySeries(Quantiles, Estimator):
     def load(self, estimator: PackageEstimator) -> None:
         """Start over from an estimator that was filled elsewhere; its values count as observed now.
 
+        If they are fewer than before, that is a reset, from which counting begins anew.
+
         Args:
             estimator: This module's class, the package's, or another series.
         """
@@ -377,6 +390,8 @@ class SummarySeries(Quantiles, Estimator):
             if isinstance(estimator, SummarySeries)
             else (estimator._observations, estimator._sum)  # noqa: SLF001 - the package offers no other way to ask
         )
+        if count < self.count:
+            self.created = time()
         self._restart(streams, self._clock() + self.window.step, count, total)
 
     def _restart(self, streams: Streams, turn: float, count: int, total: float) -> None:

@@ -169,7 +169,7 @@ class _Writers:
                 return ""
             head = sample_head(total, labels)
             sample = f"{head}{float_text(value)}{self._stamp}{self._exemplar(one.exemplar)}\n"
-            return sample + self._start_time(base, labels, one)
+            return sample + self._start_time(base, labels, one.created)
 
         def write(series: Sequence[Any]) -> str:
             values = [one.value for one in series]
@@ -184,7 +184,8 @@ class _Writers:
         plain = histogram_writer(base, self._end, count_first=True)
 
         def write_one(one: Any) -> str:
-            exemplars = one.exemplars or (None,) * len(one.bounds)
+            # Before the counts, which may start over meanwhile.
+            created, exemplars = one.created, one.exemplars or (None,) * len(one.bounds)
             *counts, total = one.snapshot()
             labels = inner_labels(one)
             heads = bucket_heads(base, one.bounds, labels)
@@ -194,7 +195,7 @@ class _Writers:
             ]
             if one.bounds[0] >= 0 and total is not None and total >= 0:
                 lines += self._both(base, labels, total, sum(counts))
-            return "".join(lines) + self._start_time(base, labels, one)
+            return "".join(lines) + self._start_time(base, labels, created)
 
         def is_plain(one: Any) -> bool:
             total = one.total
@@ -217,7 +218,7 @@ class _Writers:
             count, total = one.snapshot()
             if total >= 0:
                 lines += self._both(base, labels, total, count)
-            return "".join(lines) + self._start_time(base, labels, one)
+            return "".join(lines) + self._start_time(base, labels, one.created)
 
         return lambda series: "".join([write_one(one) for one in series])
 
@@ -227,10 +228,10 @@ class _Writers:
             f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
         ]
 
-    def _start_time(self, base: str, labels: str, one: Any) -> str:
-        if not self._created or not is_moment(one.created):
+    def _start_time(self, base: str, labels: str, created: float | None) -> str:
+        if not self._created or created is None or not is_moment(created):
             return ""
-        return f"{sample_head(f'{base}_created', labels)}{float_text(one.created)}\n"
+        return f"{sample_head(f'{base}_created', labels)}{float_text(created)}\n"
 
     def _exemplar(self, exemplar: Exemplar | None) -> str:
         """Write an exemplar behind its sample's value (E37)."""

@@ -203,12 +203,14 @@ class _Content:
         return self._metric(one, b"".join([both, *quantiles, created]))
 
     def _histogram(self, one: Any) -> bytes:
+        # Before the counts, which another thread may set back to zero right after they are read.
+        created, exemplars = one.created, one.exemplars
         (*counts, total), native = one.read()
         # Where there are native buckets, the infinite one alone says nothing more.
-        exemplars = None if native is not None and len(counts) == 1 else one.exemplars
+        exemplars = None if native is not None and len(counts) == 1 else exemplars
         parts = [self._classic(one.bounds, counts, total, exemplars)]
         parts += [] if native is None else [wire.native_fields(native)]
-        parts.append(wire.moment_field(b"\x7a", one.created))
+        parts.append(wire.moment_field(b"\x7a", created))
         if native is not None:
             # A server drops those that have no timestamp.
             timed = [each for each in native.exemplars if each.timestamp is not None]

@@ -54,7 +54,9 @@ class Histogram(Collector[HistogramSeries]):
 
     Raises:
         ValueError: The bounds are empty, do not ascend, or hold NaN; an option of native buckets has no such
-            value; there are neither classic nor native buckets; or as for ``Collector``.
+            value, or is given without ``native_bucket_factor``; there are neither classic nor native buckets; or as for
+            ``Collector``.
+        TypeError: A bound or an option is no number; or as for ``Collector``.
 
     Spec:
         N7, E77.
@@ -93,15 +95,16 @@ class Histogram(Collector[HistogramSeries]):
         if buckets is None and native_bucket_factor is None:
             raise ValueError("a histogram needs buckets, or native_bucket_factor")
         self.upper_bounds = check_bounds([POS_INF] if buckets is None else buckets)
-        self._resolution = None
-        if native_bucket_factor is not None:
-            self._resolution = Resolution(
-                schema_of(native_bucket_factor),
-                native_zero_threshold,
-                native_max_buckets,
-                native_min_reset_duration,
-                native_max_zero_threshold,
-            )
+        resolution = Resolution(
+            0 if native_bucket_factor is None else schema_of(native_bucket_factor),
+            native_zero_threshold,
+            native_max_buckets,
+            native_min_reset_duration,
+            native_max_zero_threshold,
+        )
+        if native_bucket_factor is None and resolution != Resolution(0):
+            raise ValueError("options of native buckets need native_bucket_factor")
+        self._resolution = None if native_bucket_factor is None else resolution
         self._source = None if exemplars is None else ExemplarSource(exemplars, name)
         super().__init__(
             name,
@@ -165,7 +168,10 @@ class Histogram(Collector[HistogramSeries]):
 
     def _set_value(self, child: Any, value: Any) -> None:
         *counts, total = value.snapshot()
+        if sum(counts) < child.observations:
+            child.created = time()  # a reset, from which counting begins anew
         child.load(counts, total)
+        child.exemplars = value.exemplars
 
     def _get_value(self, child: Any) -> HistogramStore:
         store: HistogramStore = child

@@ -129,6 +129,7 @@ class FamilyEncoder:
             spots: dict[int, Sequence[Spot]] = {}
             natives = []
             for place, one in enumerate(every[start : start + _FEW], start):
+                created = one.created  # before the counts, which may start over meanwhile
                 reading = shape.read(one, self._native)
                 before = known.entries[place]
                 own = self._lines_for(known, place, name, one, reading, shape)
@@ -136,12 +137,12 @@ class FamilyEncoder:
                     continue
                 if reading.native is not None:
                     is_new = known.entries[place] is not before
-                    natives.append((own[-1], is_new, one.created, *reading.native))
+                    natives.append((own[-1], is_new, created, *reading.native))
                 if reading.exemplars:
                     spots.update(self._spots(own, reading.exemplars, len(lines)))
                 lines += own[: len(reading.values)]
                 values += reading.values
-                starts += [one.created] * len(reading.values)
+                starts += [created] * len(reading.values)
             yield from self._filler.floats(lines, doubles(values), starts, spots)
             for native in natives:
                 yield from self._histogram(*native)

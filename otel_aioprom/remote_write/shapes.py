@@ -46,6 +46,7 @@ def _read_histogram(one: Any, native_too: bool) -> Reading:
     Spec:
         E99, E104.
     """
+    exemplars = one.exemplars  # before the counts, which may start over meanwhile
     (*counts, total), native = one.read()
     native = native if native_too else None
     classic = native is None or len(counts) > 1
@@ -54,9 +55,8 @@ def _read_histogram(one: Any, native_too: bool) -> Reading:
     if classic:
         values = list(accumulate(counts))
         values += [values[-1]] if total is None else [total, values[-1]]
-    exemplars = one.exemplars if classic else None
     found = None if native is None else (sum(counts), total, native)
-    return Reading(mark, values, exemplars or (), found)
+    return Reading(mark, values, (exemplars if classic else None) or (), found)
 
 
 def _histogram_parts(mark: tuple[Any, ...]) -> Iterator[Part]:

@@ -220,6 +220,74 @@ def test_e77_a_lowered_resolution_comes_back(clock: Clock) -> None:
     assert after == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(0, 1)], [])
 
 
+def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(clock: Clock) -> None:
+    """Also one that adds no bucket, and a zero."""
+    histogram = Histogram("h", "H.", native_bucket_factor=1.1, native_max_buckets=2)
+    series = histogram.labels({})
+    for value in (2.0**-20, 1.0, 2.0**20, 1.0, 0.0, 1.0):
+        series.observe(value)
+    (*_, _), found = series.read()
+
+    assert found is not None
+    assert (found.schema, found.observations) == (-1, 6)
+    for _ in range(10):
+        series.observe(1.0)
+    assert series.read()[1].schema == -4  # type: ignore[union-attr]
+
+
+def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(clock: Clock) -> None:
+    """With an observation that adds none, and whatever it is."""
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=65536, native_max_buckets=1)
+    series = histogram.labels({})
+    for value in (1e-100, 1, 1e100):
+        series.observe(value)
+    clock.now += 3600
+    series.observe(math.nan)
+    assert series.observations == 4
+    series.observe(0)
+
+    assert series.read() == ([1, 0, 0], NativeBuckets(-4, DEFAULT_ZERO_THRESHOLD, 1, [], []))
+
+
+def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: Clock) -> None:
+    """It starts over with the next observation, whose exemplar is kept."""
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
+    series = histogram.labels({})
+    for value in (1, 2, 4):
+        series.observe(value, {"v": value})
+    began = series.created
+    clock.now += 3600
+    (*counts, _), found = series.read()
+    seen = [each.labels for each in series.exemplars if each is not None]
+    assert (counts, series.created, seen) == ([1, 2], began, [(("v", "1"),), (("v", "4"),)])
+    series.observe(8, {"v": 8})
+    (*counts, _), found = series.read()
+
+    assert found is not None
+    assert (counts, series.created) == ([0, 1], clock.now)
+    assert [each.labels for each in found.exemplars] == [(("v", "8"),)]
+    assert series.exemplars == [None, found.exemplars[0]]
+
+
+def test_e77_what_no_response_has_shown_is_not_forgotten(clock: Clock) -> None:
+    """By a histogram that is only coarse: it waits for another response."""
+    histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
+    series = histogram.labels({})
+    for value in (1, 2, 4):
+        series.observe(value)
+    clock.now += 3600
+    series.observe(1)
+    assert series.observations == 4
+    series.read()
+    series._state.shown = 3  # as if somebody had observed while it was read
+    series.observe(1)
+    assert series.observations == 5
+    series.read()
+    series.observe(1)
+
+    assert series.observations == 1
+
+
 def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
     """It only counts less finely."""
     histogram = Histogram(
@@ -281,12 +349,38 @@ def test_e70_native_buckets_alone() -> None:
         ({"native_bucket_factor": 1.1, "native_zero_threshold": math.nan}, "native_zero_threshold"),
         ({"native_bucket_factor": 1.1, "native_min_reset_duration": -1}, "native_min_reset"),
         ({"native_bucket_factor": 1.1, "native_max_zero_threshold": -1}, "native_max_zero"),
+        ({"native_bucket_factor": 1.1, "native_zero_threshold": 10**400}, "native_zero_threshold"),
+        ({"native_bucket_factor": 1.1, "native_zero_threshold": math.inf}, "native_zero_threshold"),
+        ({"native_max_buckets": 100}, "need native_bucket_factor"),
     ],
 )
 def test_e77_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     """The error names them."""
     with pytest.raises(ValueError, match=message):
         Histogram("h", "H.", **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("native_bucket_factor", "1.1"),
+        ("native_bucket_factor", True),
+        ("native_max_buckets", 2.5),
+        ("native_max_buckets", True),
+        ("native_max_buckets", None),
+        ("native_zero_threshold", "x"),
+        ("native_min_reset_duration", None),
+    ],
+)
+def test_e77_options_of_other_kinds(option: str, value: Any) -> None:
+    """The error names them."""
+    with pytest.raises(TypeError, match=option):
+        Histogram("h", "H.", **{"native_bucket_factor": 1.1, option: value})
+
+
+def test_e75_a_threshold_may_be_a_whole_number() -> None:
+    """It is written as a double."""
+    assert repr(recorded(0.5, native_zero_threshold=1).zero_threshold) == "1.0"
 
 
 def test_n04_native_buckets_cannot_be_set() -> None:
@@ -296,5 +390,7 @@ def test_n04_native_buckets_cannot_be_set() -> None:
 
     with pytest.raises(TypeError, match="native buckets"):
         histogram.set_value({}, stored)
+    with pytest.raises(TypeError, match="native buckets"):
+        histogram.labels({}).load([1, *[0] * 11], 1.0)
     with pytest.raises(TypeError, match="number"):
         histogram.observe({}, "3")  # type: ignore[arg-type]

@@ -242,6 +242,60 @@ def test_a_function_cannot_break_a_measurement(
         assert "no exemplar" in record.getMessage()
 
 
+class Fleeting(dict[str, object]):
+    """Labels that can be looked at once."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        """Give them, or fail."""
+        self.looks += 1
+        if self.looks > 1:
+            raise RuntimeError("dictionary changed size during iteration")
+        return super().items()
+
+
+def test_labels_are_looked_at_once() -> None:
+    """Whoever gave them may change them meanwhile, in another thread."""
+    for child in kinds(lambda: Fleeting(E)):
+        measure(child)
+        assert latest(child) == E
+        measure(child, exemplar=Fleeting({"mine": "1"}))
+        assert latest(child) == {"mine": "1"}
+
+
+# --- values that are set ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0, {}), (1, E), (2, E)])
+def test_a_counter_that_is_set_back_forgets_its_exemplar(value: int, kept: dict[str, str]) -> None:
+    """What it tells of is counted no more."""
+    counter = Counter("c_total", "C.")
+    counter.inc(exemplar=E)
+    counter.set({}, value)
+
+    assert {name: each.labels for name, each in exposed(counter).items()} == (
+        {"c_total": kept} if kept else {}
+    )
+
+
+def test_a_histogram_that_is_set_has_the_exemplars_of_what_it_is_set_to() -> None:
+    """And a new start time if it has counted more before."""
+    histogram = Histogram("h", "H.", buckets=[1])
+    histogram.observe({}, 0.5, exemplar={"of": "old"})
+    child = histogram.labels()
+    child.created = 1.0
+    store = Store(1)
+    store.observe(7, {"of": "new"})
+    histogram.set_value({}, store)
+    found = {name: each.labels for name, each in exposed(histogram).items()}
+    assert (found, child.created) == ({"h_bucket+Inf": {"of": "new"}}, 1.0)
+    histogram.set_value({}, Store(1))
+
+    assert exposed(histogram) == {}
+    assert child.created > 1.0
+
+
 def test_what_is_no_function_is_refused() -> None:
     """At once."""
     for kind in (Counter, Histogram):

@@ -43,7 +43,7 @@ def test_invariants_become_sorted_pairs_of_floats() -> None:
         [(0.5, 1)],
         [(0.5, 1e-17)],
         [(1e-310, 0.1)],
-        [(1 - 1e-12, 0.1)],
+        [(1 - 1e-13, 0.1)],
         [(math.nan, 0.1)],
         [(0.5, 0.1), (0.5, 0.2)],
     ],
@@ -52,6 +52,19 @@ def test_invariants_out_of_range_are_refused(invariants: Any) -> None:
     """Quantiles and errors lie between 0 and 1, and no quantile comes twice."""
     with pytest.raises(ValueError, match="quantile"):
         check_invariants(invariants)
+
+
+@pytest.mark.parametrize("invariants", [None, [(0.5,)], {0.5: 0.05}, [("a", 0.1)], 3, [None]])
+def test_what_are_no_invariants_is_refused(invariants: Any) -> None:
+    """By a sentence that says what they are."""
+    with pytest.raises(TypeError, match="invariants must be pairs of a quantile and its allowed"):
+        Summary("x", "What.", invariants=invariants)
+
+
+def test_a_truth_value_is_no_age() -> None:
+    """Though it is a number for Python."""
+    with pytest.raises(TypeError, match="max_age must be a number of seconds"):
+        Summary("x", "What.", max_age=True)
 
 
 def test_an_empty_series_has_no_estimates() -> None:
@@ -284,6 +297,37 @@ def test_a_clock_that_goes_back_delays_a_step_at_most() -> None:
     assert made.stream().size == 2
     clock.now = 60.0
     assert made.stream().size == 0
+
+
+def test_who_observes_sees_that_the_clock_went_back_too() -> None:
+    """Nobody has to read meanwhile."""
+    clock = ManualClock(1e6)
+    made = windowed(clock)
+    made.observe(1e9)
+    clock.now = 0.0
+    for second in range(70):
+        clock.now = float(second)
+        made.observe(second)
+
+    assert made.query(1) == 69
+    assert made.stream().size <= 60
+
+
+@pytest.mark.parametrize("fewer", [True, False])
+def test_values_that_are_fewer_than_before_begin_anew(fewer: bool) -> None:
+    """A server takes that for a reset, which has a time."""
+    summary = Summary("x", "What.")
+    for value in range(2):
+        summary.observe({}, value)
+    child = summary.labels({})
+    child.created = 1.0
+    other = Estimator()
+    for value in range(1 if fewer else 3):
+        other.observe(value)
+    summary.set_value({}, other)
+
+    assert child.count == (1 if fewer else 3)
+    assert (child.created == 1.0) is not fewer
 
 
 @pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 1e300])
