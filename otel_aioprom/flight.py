@@ -11,6 +11,36 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+class LoopEndedError(RuntimeError):
+    """The event loop on which something ran has ended before it was done."""
+
+
+class Run(Future[T]):
+    """The result of a run that has not begun, for all who have asked for it; nobody can cancel it.
+
+    Attributes:
+        askers: Event loops of those who have asked, ``None`` for a thread without one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.askers: list[asyncio.AbstractEventLoop | None] = []
+        self.set_running_or_notify_cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """Hand an error to whoever waits, unless there is a result: a loop that was thought to have ended may go on."""
+        if not self.done():
+            self.set_exception(error)
+
+    def follow(self, other: Future[T]) -> None:
+        """Take the outcome of another run."""
+        error = other.exception()
+        if error is not None:
+            self.fail(error)
+        elif not self.done():
+            self.set_result(other.result())
+
+
 class SingleFlight(Generic[T]):
     """Runs a job in a thread of its own, one run at a time.
 
@@ -19,7 +49,7 @@ class SingleFlight(Generic[T]):
     call, and any number of callers cost two runs at most.
 
     The thread is a daemon: a job that hangs keeps neither the next caller's thread nor the
-    interpreter's exit waiting.
+    interpreter's exit waiting. No lock is waited for: signal handlers and finalizers may ask in the middle of anything.
 
     Args:
         job: What to run. What it raises, the callers get.
@@ -29,54 +59,70 @@ class SingleFlight(Generic[T]):
     def __init__(self, job: Callable[[], T], name: str) -> None:
         self._job = job
         self._name = name
-        self._lock = threading.Lock()
-        self._waiting: Future[T] | None = None
-        self._running = False
+        self._next: dict[None, Run[T]] = {}
+        self._turn = threading.Lock()  # held while there is a run; only tried, never waited for
 
-    def join(self) -> Future[T]:
+    def join(self) -> Run[T]:
         """Ask for a run.
 
         Returns:
             The result of the next run; cancelling it has no effect.
         """
-        with self._lock:
-            if self._waiting is None:
-                self._waiting = Future()
-                self._waiting.set_running_or_notify_cancel()  # shared, so nobody may cancel it
-            waiting = self._waiting
-            if not self._running:
-                self._start(waiting)
+        waiting = self._next.setdefault(None, Run())
+        if self._turn.acquire(blocking=False):
+            self._go_on()
         return waiting
 
-    def _start(self, waiting: Future[T]) -> None:
-        try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        except RuntimeError as error:  # the system has no thread to spare
-            self._waiting = None
-            waiting.set_exception(error)
-        else:
-            self._running = True
+    def _go_on(self) -> None:
+        """Start what waits, or let others have the turn."""
+        while True:
+            if self._next:
+                try:
+                    self._start()
+                except RuntimeError as error:  # the system has no thread to spare
+                    self._next.pop(None).set_exception(error)
+                    continue
+                return
+            self._turn.release()
+            if not self._next or not self._turn.acquire(blocking=False):
+                return
+
+    def _start(self) -> None:
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
-        while (future := self._next()) is not None:
+        while (run := self._next.pop(None, None)) is not None:
             try:
                 result = self._job()
             except BaseException as error:  # noqa: BLE001 - handed to the callers
-                future.set_exception(error)
+                run.set_exception(error)
             else:
-                future.set_result(result)
+                run.set_result(result)
+        self._go_on()
 
-    def _next(self) -> Future[T] | None:
-        with self._lock:
-            future, self._waiting = self._waiting, None
-            self._running = future is not None
-            return future
+
+class _Stay:
+    """The runs on one event loop, from when they are to begin there to the last one for now.
+
+    Attributes:
+        loop: Where.
+        over: Held once they are over, or the loop is.
+        run: What runs now.
+        task: Runs it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.over = threading.Lock()
+        self.run: Run[Any] | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class AsyncFlight(SingleFlight[T]):
     """Runs a coroutine function on the event loop of whoever asks, one run at a time.
 
-    Who asks from a thread without a loop gets a run on the loop that was used last, if that still runs; else in a thread with a loop of its own.
+    Who asks from a thread without a loop gets a run on the loop that was used last, if that still runs; else in a thread with a
+    loop of its own. What a loop leaves undone when it ends is run again for those who have asked from elsewhere.
 
     Args:
         job: What to run. What it raises, the callers get.
@@ -86,62 +132,93 @@ class AsyncFlight(SingleFlight[T]):
     def __init__(self, job: Callable[[], Coroutine[Any, Any, T]], name: str) -> None:
         super().__init__(lambda: asyncio.run(job()), name)
         self._coroutine = job
+        self._stay: _Stay | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_loop = False
-        self._task: asyncio.Task[None] | None = None
-        self._current: Future[T] | None = None
+        self._left: asyncio.AbstractEventLoop | None = None
 
-    def join(self) -> Future[T]:
+    def join(self) -> Run[T]:
         """Ask for a run; see ``SingleFlight.join``."""
         self.revive()
-        return super().join()
+        run = super().join()
+        run.askers.append(running_loop())
+        return run
 
     def revive(self) -> None:
         """Start over if the loop has ended, which takes with it what was to run or ran there."""
-        with self._lock:
-            if not self._on_loop or (self._loop is not None and self._loop.is_running()):
-                return
-            self._running = self._on_loop = False
-            lost, self._current = self._current, None
-            if self._waiting is not None:
-                self._start(self._waiting)
-        if lost is not None:
-            _settle(lost, RuntimeError("the event loop has ended"))
+        stay = self._stay
+        if stay is not None and not stay.loop.is_running() and stay.over.acquire(blocking=False):
+            self._leave(stay)
 
-    def _start(self, waiting: Future[T]) -> None:
-        loop = running_loop() or self._loop
-        self._on_loop = loop is not None and loop.is_running()
-        if loop is None or not self._on_loop:
-            super()._start(waiting)
+    def _leave(self, stay: _Stay) -> None:
+        """Go on elsewhere. The turn is ours."""
+        self._stay, self._left = None, stay.loop
+        run = stay.run
+        if run is not None and not run.done():
+            run.askers = [loop for loop in run.askers if loop is not stay.loop]
+            if run.askers:
+                self._again(run)
+            else:
+                run.fail(LoopEndedError("the event loop has ended"))
+        self._go_on()
+
+    def _again(self, run: Run[T]) -> None:
+        waiting = self._next.setdefault(None, run)
+        if waiting is not run:
+            waiting.askers += run.askers
+            waiting.add_done_callback(run.follow)
+
+    def _start(self) -> None:
+        loop = self._choose()
+        if loop is None:
+            super()._start()
             return
         self._loop = loop
-        loop.call_soon_threadsafe(self._begin, loop)
-        self._running = True
+        self._stay = stay = _Stay(loop)
+        try:
+            loop.call_soon_threadsafe(self._begin, stay)
+        except RuntimeError:  # it was closed just now
+            self._stay = None
+            super()._start()
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._task = loop.create_task(self._turns(), name=self._name)
+    def _choose(self) -> asyncio.AbstractEventLoop | None:
+        left, self._left = self._left, None
+        waiting = self._next.get(None)
+        for loop in (running_loop(), self._loop, *([] if waiting is None else waiting.askers)):
+            if loop is not None and loop is not left and loop.is_running():
+                return loop
+        return None
 
-    async def _turns(self) -> None:
-        while (future := self._next()) is not None:
-            self._current = future
+    def _begin(self, stay: _Stay) -> None:
+        stay.task = stay.loop.create_task(self._turns(stay), name=self._name)
+
+    async def _turns(self, stay: _Stay) -> None:
+        while not stay.over.locked() and (run := self._next.pop(None, None)) is not None:
+            stay.run = run
+            task = asyncio.create_task(self._attempt(run), name=self._name)
             try:
-                result = await self._coroutine()
-            except asyncio.CancelledError as error:  # the loop ends
-                _settle(future, error)
-                while (other := self._next()) is not None:
-                    other.set_exception(error)
+                await asyncio.wait([task])
+            except asyncio.CancelledError:  # the loop ends; were it the task's own, it would not be raised here
+                if stay.over.acquire(blocking=False):
+                    self._leave(stay)
+                task.cancel()
                 raise
-            except BaseException as error:  # noqa: BLE001 - handed to the callers
-                _settle(future, error)
-            else:
-                if not future.done():
-                    future.set_result(result)
+            if task.cancelled():
+                run.fail(asyncio.CancelledError())
+            elif (error := task.exception()) is not None:  # such as GeneratorExit
+                run.fail(error)
+            stay.run = None
+        if stay.over.acquire(blocking=False):  # else somebody has gone on elsewhere
+            self._stay = None
+            self._go_on()
 
-
-def _settle(future: Future[Any], error: BaseException) -> None:
-    """Hand an error to whoever waits, unless a loop that was thought to have ended has gone on."""
-    if not future.done():
-        future.set_exception(error)
+    async def _attempt(self, run: Run[T]) -> None:
+        try:
+            result = await self._coroutine()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - handed to the callers
+            run.fail(error)
+        else:
+            if not run.done():
+                run.set_result(result)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
+
+_logger = logging.getLogger(__name__)
 
 
 class SupportsAfterFork(Protocol):
@@ -26,7 +29,10 @@ def tell_of_forks(told: SupportsAfterFork) -> None:
 
 def _after_fork() -> None:
     for each in list(_told):
-        each.after_fork()
+        try:
+            each.after_fork()
+        except Exception:  # the others must start over all the same
+            _logger.exception("%r cannot start over in a child process", each)
 
 
 def call_in_children(function: Callable[[], object]) -> None:
@@ -42,12 +48,15 @@ class ForkSafeLock:
     """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process."""
 
     def __init__(self) -> None:
-        self.after_fork()
+        self._lock = threading.RLock()
         tell_of_forks(self)
 
     def after_fork(self) -> None:
-        """Forget who held it: that thread is gone."""
-        self._lock = threading.RLock()
+        """Forget who held it, unless it is the thread that forks, which goes on to release it: all others are gone."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         self._lock.acquire()

@@ -6,7 +6,6 @@ a ready getter: a look-up is one call that fetches all values and one in a dict.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -194,7 +193,8 @@ class MetricDict(MutableMapping[Labels, T]):
         return [
             (group.labels(key), value)
             for group in groups
-            for key, value in list(group.children.items())
+            # A copy first: while older interpreters make pairs, they may collect garbage, and a finalizer may record.
+            for key, value in group.children.copy().items()
         ]
 
     def snapshot(self) -> list[T]:
@@ -223,7 +223,7 @@ class FilledDict(MetricDict[S]):
     """A store that is handed its series whole, and sorts them by label set when first asked.
 
     A collection from elsewhere changes all series of a family at once, and hardly anybody looks
-    one up: the order by label set is made for those who do.
+    one up: the order by label set is made for those who do. Of several that make it at once, the first one's counts.
 
     Args:
         series: All series, no two with the same labels.
@@ -232,30 +232,29 @@ class FilledDict(MetricDict[S]):
     def __init__(self, series: Sequence[S]) -> None:
         self._unsorted: Sequence[S] | None = None
         super().__init__()
-        self._sorting = threading.Lock()
         self._unsorted = series
 
     @property
     def _groups(self) -> dict[tuple[str, ...], _Group]:
         """The groups, which every other method goes through; made now if they were not."""
-        if self._unsorted is not None:
-            with self._sorting:
-                self._sort()
+        unsorted = self._unsorted
+        if unsorted is not None:
+            self._sort(unsorted)
         return self._sorted
 
     @_groups.setter
     def _groups(self, groups: dict[tuple[str, ...], _Group]) -> None:
         self._sorted = groups
 
-    def _sort(self) -> None:
-        if self._unsorted is None:  # another thread was quicker
-            return
+    def _sort(self, unsorted: Sequence[S]) -> None:
         store: MetricDict[S] = MetricDict()
-        for series in self._unsorted:
+        for series in unsorted:
             store[dict(series.pairs)] = series
-        self._bare, self._sorted = store._bare, store._groups  # noqa: SLF001 - the same class
-        self._usual = self._bare
-        self._unsorted = None
+        bare, groups = store._bare, store._groups  # noqa: SLF001 - the same class
+        if self._unsorted is unsorted:  # no call from here on
+            self._bare = self._usual = bare
+            self._sorted = groups
+            self._unsorted = None
 
     def find_quickly(self, labels: Labels | None) -> S | None:
         """Look a label set up, as in ``MetricDict.find_quickly``."""

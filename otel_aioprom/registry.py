@@ -250,7 +250,7 @@ class CollectorRegistry:
 
     def _chore_feeds(self) -> list[Feed]:
         found = []
-        for name, collector in list(self._collectors.items()):
+        for name, collector in self._collectors.copy().items():  # which finalizers may change
             for chore in collector.chores():
                 key = (name, chore.name)
                 feed = self._chores.get(key)

@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from otel_aioprom.faults import Fault
@@ -226,8 +227,12 @@ class AsyncFeed(Feed):
 
     def _take_off(self) -> None:
         super()._take_off()
-        self._limit: float = getattr(self._source, "timeout", _LONGEST)
         self.flight = AsyncFlight(self._answer, f"collect {self._source.name}")
+
+    @property
+    def _limit(self) -> float:
+        limit: float = getattr(self._source, "timeout", _LONGEST)
+        return limit
 
     def collect(self) -> Collected:
         """Ask the source, and wait for it in the calling thread, which must not be that of an event loop."""
@@ -235,10 +240,12 @@ class AsyncFeed(Feed):
             return self._nothing(
                 "raised", "it is awaited: use async_render where an event loop runs"
             )
-        future = self.flight.join()
-        while wait([future], _LOOK).not_done:
+        future, limit = self.flight.join(), self._limit
+        end = monotonic() + limit + _LOOK
+        # The loop may be waiting for this very thread.
+        while wait([future], _LOOK).not_done and monotonic() < end:
             self.flight.revive()
-        return self.outcome(future, self._limit)
+        return self.outcome(future, limit)
 
     async def _answer(self) -> Collected:
         try:

@@ -40,11 +40,14 @@ class AsyncUpkeep:
 
     well_formed = True
     upkeep = True
-    timeout = float("inf")  # each function has its own
-
     def __init__(self, name: str, functions: Functions) -> None:
         self.name = name
         self._functions = functions
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that all together get: those of the slowest, and one to be awaited in."""
+        return max([asked.timeout for asked in self._functions.to_await()], default=0.0) + 1.0
 
     async def collect(self) -> list[Fault]:
         """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""

@@ -146,8 +146,11 @@ class Collector(Generic[S]):
     def _known(self, labels: Labels | None) -> S:
         child = self._store.series.find(labels)
         if child is None:
-            raise KeyError(f"{self.name} has no series with the labels {dict(labels or {})!r}")
+            raise self._unknown(labels)
         return child
+
+    def _unknown(self, labels: Labels | None) -> KeyError:
+        return KeyError(f"{self.name} has no series with the labels {dict(labels or {})!r}")
 
     def set_value(self, labels: Labels | None, value: Any) -> None:
         """Replace what is stored for a label set.
@@ -201,8 +204,8 @@ class Collector(Generic[S]):
         Raises:
             KeyError: There is no such series.
         """
-        self._known(labels)
-        self._store.remove(labels)
+        if not self._store.remove(labels):
+            raise self._unknown(labels)
 
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, among others.

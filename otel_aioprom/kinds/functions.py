@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.chores import Chore, Problem
-from otel_aioprom.labels import Pairs
+from otel_aioprom.labels import Pairs, label_value
 from otel_aioprom.numbers import check_seconds, coerce_number
 
 _EXITS = (SystemExit, KeyboardInterrupt)
@@ -29,7 +29,8 @@ class SupportsSet(Protocol):
         """Replace the value of a label set."""
 
 
-_BEGINNING = ForkSafeLock()
+_TURN = ForkSafeLock()
+"""Held by who begins a call, sets a value, or removes functions. No code of others runs meanwhile."""
 
 
 class _Call(NamedTuple):
@@ -101,18 +102,24 @@ class Functions:
         if not callable(function):
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         check_seconds("timeout", timeout)
-        self._asked[key] = Asked(dict(labels or {}), function, timeout, _is_async(function))
+        texts = {name: label_value(value) for name, value in (labels or {}).items()}
+        self._asked[key] = Asked(texts, function, timeout, _is_async(function))
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
-        """Ask only those functions any more whose labels are wanted; tell whether others were asked."""
+        """Ask only those functions any more whose labels are wanted; tell whether others were asked.
+
+        None of the others sets a value after that, so that series are removed after their functions.
+        """
         gone = [key for key in list(self._asked) if not wanted(key)]
-        for key in gone:  # one by one: a signal handler may add others meanwhile
-            self._asked.pop(key, None)
+        with _TURN:
+            for key in gone:  # one by one: a signal handler may add others meanwhile
+                self._asked.pop(key, None)
         return bool(gone)
 
     def take_over(self, other: Functions) -> None:
-        """Ask the functions of another one in place of these."""
-        self._asked = other._asked
+        """Ask the functions of another one in place of these, none of which sets a value after that."""
+        with _TURN:
+            self._asked = other._asked
 
     def chores(self) -> list[Chore]:
         """Return what must be done before a collection."""
@@ -167,7 +174,7 @@ class Functions:
 
     def _begin(self, asked: Asked, asking: object) -> bool:
         """Note that a function is called; tell whether it may be, for a call before may not have returned."""
-        with _BEGINNING:
+        with _TURN:
             call = asked.call
             if call is not None and call.process == os.getpid():
                 return False
@@ -185,8 +192,10 @@ class Functions:
         """Replace the value of a series by what its function gave."""
         if inspect.iscoroutine(value):
             value.close()  # else it warns that nobody has awaited it
-        if self._is_asked_still(asked):
-            self._collector.set(asked.labels, coerce_number(value))
+        number = coerce_number(value)
+        with _TURN:
+            if self._is_asked_still(asked):
+                self._collector.set(asked.labels, number)
         return None
 
     def _is_asked_still(self, asked: Asked) -> bool:

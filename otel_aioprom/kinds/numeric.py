@@ -12,7 +12,7 @@ from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsReg
 from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.kinds.functions import Functions
 from otel_aioprom.kinds.measuring import Exceptions, Progress, Timing
-from otel_aioprom.kinds.store import has_labels
+from otel_aioprom.kinds.store import check_mapping, has_labels
 from otel_aioprom.labels import canonical_pairs, check_labels
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, SampledCounterSeries
 
@@ -94,9 +94,9 @@ class NumberCollector(Collector[N]):
 
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, and the functions that give their values."""
-        removed = super().remove_matching(labels)
+        check_mapping(labels)
         self._functions.keep(lambda key: not has_labels((*self.const_labels.items(), *key), labels))
-        return removed
+        return super().remove_matching(labels)
 
     def clear(self) -> None:
         """Forget all series and functions."""
@@ -109,8 +109,8 @@ class NumberCollector(Collector[N]):
         return other
 
     def _take(self, other: Self) -> None:
-        super()._take(other)
         self._functions.take_over(other._functions)
+        super()._take(other)
 
     def chores(self) -> list[Chore]:
         """Return what must be done before each collection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.bounds import (
@@ -75,6 +75,7 @@ class SeriesStore(Generic[S]):
         self._gone: WeakValueDictionary[Any, S] = WeakValueDictionary()
         self.bounds: list[Bound] = []
         self.replaces: SeriesStore[S] | None = None
+        self._successor: ref[SeriesStore[S]] | None = None
         self._promised = 0
         if max_series is not None:
             bound = Bound(max_series)
@@ -93,19 +94,21 @@ class SeriesStore(Generic[S]):
         )
         other.bounds += self.bounds[len(other.bounds) :]  # those of registries
         other.replaces = self
+        self._successor = ref(other)
         return other
 
     def count_series(self) -> int:
-        """Return how many series there are."""
-        return self._promised + len(self.series) - (self.series.find(OVERFLOW) is not None)
+        """Return how many series there are, or will be when another store takes the place of this one."""
+        mine = self._promised + len(self.series) - (self.series.find(OVERFLOW) is not None)
+        successor = None if self._successor is None else self._successor()
+        return mine if successor is None else max(mine, successor.count_series())
 
     def _let_go(self, wanted: Callable[[Pairs], bool] = bool) -> None:
         """Forget for good what has expired and somebody holds: it does not come back."""
-        held: list[tuple[Any, Any]] = list(self._gone.items())
-        for key, series in held:
-            if wanted is bool or wanted(series.pairs):
-                series.gone = False
-                self._gone.pop(key, None)
+        for held in self._gone.valuerefs():  # unlike items, safe while others expire
+            series: Any = held()
+            if series is not None and (wanted is bool or wanted(series.pairs)):
+                self._come_back(series)
 
     def create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it.
@@ -119,6 +122,8 @@ class SeriesStore(Generic[S]):
         """
         labels = {} if given is None else given
         check_labels(labels, self._reserved)
+        # To text before the lock is taken: that may run any code.
+        labels = {name: label_value(value) for name, value in labels.items()}
         if not self.bounds and self._ageing is None:
             found = self._add(labels)
         else:
@@ -133,19 +138,14 @@ class SeriesStore(Generic[S]):
         found = self.series.find(labels)
         if found is not None:
             return found
-        gone = self._gone.get(canonical_pairs(labels, self._const_labels))
+        gone = self._revived(labels)
         if gone is not None:
-            self._revive(gone)
             return gone
         if self._ageing is not None and self._ageing.is_due():
             self.sweep()
         if labels != OVERFLOW and any(bound.reached(self) for bound in self.bounds):
             self.overflowed += 1
-            gone = self._gone.get(canonical_pairs(OVERFLOW, self._const_labels))
-            if gone is not None:
-                self._revive(gone)
-                return gone
-            return self._add(OVERFLOW)
+            return self._revived(OVERFLOW) or self._add(OVERFLOW)
         self._promised += 1  # its place: a signal handler may make another one meanwhile
         try:
             return self._add(labels)
@@ -185,20 +185,34 @@ class SeriesStore(Generic[S]):
             if series.recorded:  # meanwhile, by somebody who has not seen that it has gone
                 self._revive(series)
 
+    def _revived(self, labels: Labels) -> S | None:
+        """Bring the series of a label set back if it has gone and somebody holds it."""
+        gone = self._gone.get(canonical_pairs(labels, self._const_labels))
+        if gone is not None:
+            self._revive(gone)
+        return gone
+
     def _revive(self, series: Any) -> None:
         with _MAKING:
-            if not series.gone:
-                return
-            series.gone = False
-            self.series.setdefault(dict(series.pairs), series)
+            if series.gone:
+                self._come_back(series)
+                self.series.setdefault(dict(series.pairs), series)
 
-    def remove(self, labels: Labels | None) -> None:
-        """Forget a series.
+    def _come_back(self, series: Any) -> None:
+        series.gone = False
+        self._gone.pop(canonical_pairs(dict(series.pairs), self._const_labels), None)
+
+    def remove(self, labels: Labels | None) -> bool:
+        """Forget a series for good; tell whether there was one.
 
         Raises:
-            KeyError: There is none.
+            TypeError: ``labels`` is no mapping.
         """
-        del self.series[labels]
+        had = self.series.find(labels) is not None
+        gone: Any = self._gone.get(canonical_pairs(labels or {}, self._const_labels))
+        if gone is not None:
+            self._come_back(gone)
+        return had and self._removed(labels)
 
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, among others; return how many.
@@ -206,13 +220,12 @@ class SeriesStore(Generic[S]):
         Raises:
             TypeError: ``labels`` is no mapping.
         """
-        if not isinstance(labels, Mapping):
-            raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+        check_mapping(labels)
         self._let_go(lambda pairs: has_labels(pairs, labels))
         keys = [key for key, series in self.series.entries() if has_labels(series.pairs, labels)]
         return sum(map(self._removed, keys))
 
-    def _removed(self, labels: Labels) -> bool:
+    def _removed(self, labels: Labels | None) -> bool:
         try:
             del self.series[labels]
         except KeyError:  # another thread was quicker
@@ -233,8 +246,19 @@ class SeriesStore(Generic[S]):
         for series in other.series.values() if self._ageing is not None else ():
             start_ageing(series, self._revive)
         self._let_go()
+        self._successor = None
         self.series = other.series
         self.overflowed += other.overflowed
+
+
+def check_mapping(labels: object) -> None:
+    """Refuse what is no mapping of names and values.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
 
 
 def has_labels(pairs: Pairs, wanted: Labels) -> bool:

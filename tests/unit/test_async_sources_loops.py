@@ -113,7 +113,7 @@ def test_a_loop_that_ends_before_it_asks(registry: CollectorRegistry) -> None:
     async def serve() -> threading.Thread:
         await registry.async_gather(DEADLINE)
         thread = in_thread(registry, bodies)
-        while not feed.flight._running:
+        while not feed.flight._next:
             time.sleep(0.001)  # noqa: ASYNC251 - the loop must not run on
         return thread
 
