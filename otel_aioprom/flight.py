@@ -24,7 +24,7 @@ class Run(Future[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.askers: list[asyncio.AbstractEventLoop | None] = []
+        self.askers: dict[asyncio.AbstractEventLoop | None, None] = {}  # each once, in order
         self.set_running_or_notify_cancel()
 
     def fail(self, error: BaseException) -> None:
@@ -140,7 +140,7 @@ class AsyncFlight(SingleFlight[T]):
         """Ask for a run; see ``SingleFlight.join``."""
         self.revive()
         run = super().join()
-        run.askers.append(running_loop())
+        run.askers[running_loop()] = None
         return run
 
     def revive(self) -> None:
@@ -154,7 +154,7 @@ class AsyncFlight(SingleFlight[T]):
         self._stay, self._left = None, stay.loop
         run = stay.run
         if run is not None and not run.done():
-            run.askers = [loop for loop in run.askers if loop is not stay.loop]
+            run.askers.pop(stay.loop, None)
             if run.askers:
                 self._again(run)
             else:
@@ -164,7 +164,7 @@ class AsyncFlight(SingleFlight[T]):
     def _again(self, run: Run[T]) -> None:
         waiting = self._next.setdefault(None, run)
         if waiting is not run:
-            waiting.askers += run.askers
+            waiting.askers.update(run.askers)
             waiting.add_done_callback(run.follow)
 
     def _start(self) -> None:
@@ -183,7 +183,8 @@ class AsyncFlight(SingleFlight[T]):
     def _choose(self) -> asyncio.AbstractEventLoop | None:
         left, self._left = self._left, None
         waiting = self._next.get(None)
-        for loop in (running_loop(), self._loop, *([] if waiting is None else waiting.askers)):
+        askers = [] if waiting is None else list(waiting.askers)
+        for loop in (running_loop(), self._loop, *askers):
             if loop is not None and loop is not left and loop.is_running():
                 return loop
         return None
@@ -197,7 +198,7 @@ class AsyncFlight(SingleFlight[T]):
             task = asyncio.create_task(self._attempt(run), name=self._name)
             try:
                 await asyncio.wait([task])
-            except asyncio.CancelledError:  # the loop ends; were it the task's own, it would not be raised here
+            except asyncio.CancelledError:  # of the loop: the task's own ends up below
                 if stay.over.acquire(blocking=False):
                     self._leave(stay)
                 task.cancel()

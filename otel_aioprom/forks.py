@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -28,11 +28,16 @@ def tell_of_forks(told: SupportsAfterFork) -> None:
 
 
 def _after_fork() -> None:
-    for each in list(_told):
+    start_over(list(_told))
+
+
+def start_over(every: Iterable[SupportsAfterFork]) -> None:
+    """Let objects start over in a child process; one that fails costs itself."""
+    for each in every:
         try:
             each.after_fork()
-        except Exception:  # the others must start over all the same
-            _logger.exception("%r cannot start over in a child process", each)
+        except Exception:
+            _logger.exception("%s cannot start over in a child process", type(each).__name__)
 
 
 def call_in_children(function: Callable[[], object]) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
-from otel_aioprom.forks import ForkSafeLock, tell_of_forks
+from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
+from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.merge import Owners, merge_families, without_clashes
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
@@ -27,6 +28,7 @@ from otel_aioprom.sources import (
     SupportsCollect,
     make_feed,
 )
+from otel_aioprom.strangers import described
 from otel_aioprom.upkeep import make_upkeep
 from otel_aioprom.workers import MANY_FAMILIES, in_worker
 
@@ -167,7 +169,8 @@ class CollectorRegistry:
                 asynchronous, awaited on the event loop that serves.
 
         Raises:
-            ValueError: It is a source of this registry already.
+            ValueError: It is a source of this registry already, or its ``timeout`` is not above 0.
+            TypeError: It has no ``name``, or no ``collect``.
         """
         with self._lock:
             if id(source) in self._feeds:
@@ -211,9 +214,7 @@ class CollectorRegistry:
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         feeds, began = self._asked(), monotonic()
-        preparing = [feed.prepare(timeout / 2) for feed in feeds if feed.has_to_prepare]
-        if preparing:
-            await asyncio.gather(*preparing)
+        await self._prepare([feed for feed in feeds if feed.has_to_prepare], timeout / 2)
         asked = {feed: feed.ask() for feed in feeds}
         left = max(0.0, timeout - (monotonic() - began))
         if asked:
@@ -222,6 +223,19 @@ class CollectorRegistry:
         if self._is_much(answers):
             return await in_worker(self._assemble, answers)
         return self._assemble(answers)
+
+    async def _prepare(self, feeds: Sequence[Feed], seconds: float) -> None:
+        """Let sources prepare, all at once; who takes half as long again is not waited for."""
+        tasks = {asyncio.ensure_future(feed.prepare(seconds)): feed for feed in feeds}
+        if not tasks:
+            return
+        try:
+            await asyncio.wait(tasks, timeout=None if seconds == inf else 1.5 * seconds)
+        finally:
+            late = [feed for task, feed in tasks.items() if task.cancel()]
+        ended = [task.result() for task in tasks if task.done() and not task.cancelled()]
+        self.report([fault for fault in ended if fault is not None])
+        self.report([feed.unprepared("late", f"did not end within {seconds} s") for feed in late])
 
     def _is_much(self, answers: Mapping[Feed, Collected]) -> bool:
         """Tell whether putting the parts together takes longer than an event loop may be held."""
@@ -238,8 +252,7 @@ class CollectorRegistry:
 
     def after_fork(self) -> None:
         """Start over in a child process, whose other threads are gone with what they held."""
-        for feed in [*self._own.values(), *self._feeds.values(), *self._chores.values()]:
-            feed.after_fork()
+        start_over([*self._own.values(), *self._feeds.values(), *self._chores.values()])
 
     def _own_families(self) -> list[MetricFamily]:
         return [self._faults.family(), *self.endpoint.families(), *self.pushes.families()]
@@ -251,13 +264,21 @@ class CollectorRegistry:
     def _chore_feeds(self) -> list[Feed]:
         found = []
         for name, collector in self._collectors.copy().items():  # which finalizers may change
-            for chore in collector.chores():
+            for chore in self._chores_of(collector):
                 key = (name, chore.name)
                 feed = self._chores.get(key)
                 if feed is None:
                     self._chores[key] = feed = make_feed(make_upkeep(name, chore))
                 found.append(feed)
         return found
+
+    def _chores_of(self, collector: Collector[Any]) -> Sequence[Chore]:
+        try:
+            return collector.chores()
+        except Exception as error:  # noqa: BLE001 - of a class of others
+            reason = f"asking for its chores raised {described(error)}; values may be old"
+            self.report([Fault("raised", collector.name, reason, lost=False, part="chores")])
+            return ()
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; of one source alone, series are not looked at."""
@@ -271,9 +292,10 @@ class CollectorRegistry:
             others = {feed: answers[feed] for feed in self._feeds.values() if feed in answers}
             collectors = [each for each in self._collectors.values() if not is_custom(each)]
             admitted, conflicts = self._admit(others)
-        families = [collector.family() for collector in collectors]
+        families, faults = _families_of(collectors)
         families += [family for part in own for family in part.families]
-        faults = [fault for part in (*own, *others.values()) for fault in part.faults] + conflicts
+        faults += [fault for part in (*own, *others.values()) for fault in part.faults]
+        faults += conflicts
         self.report(faults)
         self.endpoint.count_overflows(collectors)
         every = (*families, *self._own_families(), *admitted)
@@ -293,6 +315,20 @@ class CollectorRegistry:
         admitted, clashes = without_clashes(merged, self._samples)
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
+
+
+def _families_of(
+    collectors: Iterable[Collector[Any]],
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Ask collectors for their families; one of a class of others that raises costs itself."""
+    families, faults = [], []
+    for collector in collectors:
+        try:
+            families.append(collector.family())
+        except Exception as error:  # noqa: BLE001 - of a class of others
+            reason = f"asking for its family raised {described(error)}"
+            faults.append(Fault("raised", collector.name, reason))
+    return families, faults
 
 
 Registry = CollectorRegistry

@@ -18,6 +18,7 @@ DEFAULT_ZERO_THRESHOLD = 2.0**-128
 _TABLE = 1024  # buckets on each side of 1
 _SAFE_POWERS = 1000  # of two, in which a double has all of its bits
 _LARGEST = 1.7976931348623157e308
+_POWERS = 1024  # of two; the first one that no double holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,8 @@ def grid_of(schema: int) -> Grid:
 
 
 def upper_bound(index: int, schema: int) -> float:
-    """Return where a bucket ends (E72)."""
-    try:
-        return float(2.0 ** math.ldexp(index, -schema))
-    except OverflowError:
-        return math.inf
+    """Return where a bucket ends (E72): the last one before the overflow bucket at the largest number."""
+    power = math.ldexp(index, -schema)
+    if power >= _POWERS:
+        return _LARGEST if power == _POWERS else math.inf
+    return float(2.0**power)

@@ -15,6 +15,8 @@ from otel_aioprom.flight import AsyncFlight, SingleFlight, running_loop
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.numbers import check_seconds
+from otel_aioprom.strangers import described, is_exit, said_by
 from otel_aioprom.wellformed import well_formed
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
@@ -93,6 +95,7 @@ class Feed:
 
     def __init__(self, source: Any) -> None:
         self._source = source
+        self._name: str = source.name
         self._well_formed = getattr(source, "well_formed", False)
         self._is_upkeep = getattr(source, "upkeep", False)
         self._owners: Owners = {}
@@ -103,9 +106,7 @@ class Feed:
         self._turn = threading.RLock()
         self._asking = False
         self._awaited: _Awaited | None = None
-        self.flight: SingleFlight[Collected] = SingleFlight(
-            self.collect, f"collect {self._source.name}"
-        )
+        self.flight: SingleFlight[Collected] = SingleFlight(self.collect, f"collect {self._name}")
 
     def after_fork(self) -> None:
         """Start over in a child process: who was asking there is gone."""
@@ -126,8 +127,10 @@ class Feed:
             self._asking = True
             try:
                 return self._sort(self._items())
-            except Exception as error:  # noqa: BLE001 - one bad source costs itself
-                return self._nothing("raised", f"collecting raised {error!r}")
+            except BaseException as error:  # one bad source costs itself
+                if is_exit(error):
+                    raise
+                return self._nothing("raised", f"collecting raised {described(error)}")
             finally:
                 self._asking = False
 
@@ -139,7 +142,7 @@ class Feed:
         return list(answer)
 
     def _sort(self, answer: Sequence[Answer]) -> Collected:
-        faults = [item for item in answer if isinstance(item, Fault)]
+        faults = [self._checked(item) for item in answer if isinstance(item, Fault)]
         families = []
         for item in answer:
             if isinstance(item, Fault):
@@ -147,7 +150,7 @@ class Feed:
             try:
                 families.append(self._family(item, faults))
             except Exception as error:  # noqa: BLE001 - one bad family costs itself
-                faults.append(Fault("untranslatable", self._source.name, str(error)))
+                faults.append(Fault("untranslatable", self._name, said_by(error)))
             if isinstance(item, Collector) and item.chores():
                 message = "a source gives it, so its functions are not asked, and nothing expires: register it"
                 faults.append(Fault("untranslatable", item.name, message, lost=False))
@@ -155,6 +158,15 @@ class Feed:
         shown = [family for family in families if family.series]
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
+
+    def _checked(self, fault: Any) -> Fault:
+        if all(
+            type(text) is str for text in (fault.cause, fault.subject, fault.message, fault.part)
+        ):
+            checked: Fault = fault
+            return checked
+        reason = f"it gave a fault that is not of texts: {described(fault)}"
+        return Fault("untranslatable", self._name, reason)
 
     def _family(self, item: Any, faults: list[Fault]) -> MetricFamily:
         family: MetricFamily = item.family() if isinstance(item, Collector) else item
@@ -172,20 +184,34 @@ class Feed:
             self._awaited = answer, loop, awaited
         return self._awaited[2]
 
-    async def prepare(self, seconds: float) -> None:
+    async def prepare(self, seconds: float) -> Fault | None:
         """Let the source do on the event loop what it has to do before it is collected in a thread.
 
         Args:
             seconds: How long that may take.
+
+        Returns:
+            What went wrong; the source is collected all the same.
         """
-        prepare: Callable[[float], Awaitable[None]] | None = getattr(self._source, "prepare", None)
-        if prepare is not None:
-            await prepare(seconds)
+        try:
+            if self._source.has_to_prepare:  # which may raise
+                await self._source.prepare(seconds)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
+            return self.unprepared("raised", f"raised {described(error)}")
+        return None
+
+    def unprepared(self, cause: str, reason: str) -> Fault:
+        """Tell that the source could not do what it had to do before."""
+        message = f"preparing {reason}; values may be old"
+        return Fault(cause, self._name, message, lost=False, part="prepare")
 
     @property
     def has_to_prepare(self) -> bool:
         """Whether it has something to do."""
-        return bool(getattr(self._source, "has_to_prepare", False))
+        try:
+            return bool(getattr(self._source, "has_to_prepare", False))
+        except Exception:  # noqa: BLE001 - ``prepare`` tells of it
+            return True
 
     def outcome(
         self,
@@ -206,12 +232,14 @@ class Feed:
                 self._take_off()
             return self._nothing("late", f"no answer within {timeout} s", quiet=hasty)
         error = future.exception()  # an exit or a cancellation, which are no exceptions
-        return future.result() if error is None else self._nothing("raised", f"it raised {error!r}")
+        if error is None:
+            return future.result()
+        return self._nothing("raised", f"it raised {described(error)}")
 
     def _nothing(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
         rest = "values may be old" if self._is_upkeep else "nothing of this source is shown"
         lost = not self._is_upkeep
-        fault = Fault(cause, self._source.name, f"{reason}; {rest}", lost, quiet)
+        fault = Fault(cause, self._name, f"{reason}; {rest}", lost, quiet)
         return Collected((), [fault], complete=False)
 
 
@@ -227,7 +255,7 @@ class AsyncFeed(Feed):
 
     def _take_off(self) -> None:
         super()._take_off()
-        self.flight = AsyncFlight(self._answer, f"collect {self._source.name}")
+        self.flight = AsyncFlight(self._answer, f"collect {self._name}")
 
     @property
     def _limit(self) -> float:
@@ -260,7 +288,7 @@ class AsyncFeed(Feed):
                 return self._sort([item async for item in answer])
             return self._sort(list(await answer))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
-            return self._nothing("raised", f"collecting raised {error!r}")
+            return self._nothing("raised", f"collecting raised {described(error)}")
 
 
 def _see(future: asyncio.Future[Collected]) -> None:
@@ -270,8 +298,16 @@ def _see(future: asyncio.Future[Collected]) -> None:
 
 
 def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
-    """Return what asks a source, whether it is asynchronous or not."""
-    collect = source.collect
+    """Return what asks a source, whether it is asynchronous or not.
+
+    Raises:
+        TypeError: It is no source.
+        ValueError: Its ``timeout`` is not above 0.
+    """
+    collect = getattr(source, "collect", None)
+    if not callable(collect) or not isinstance(getattr(source, "name", None), str):
+        raise TypeError(f"a source has a name and a method collect, unlike {described(source)}")
     if inspect.iscoroutinefunction(collect) or inspect.isasyncgenfunction(collect):
+        check_seconds("timeout", getattr(source, "timeout", _LONGEST))
         return AsyncFeed(source)
     return Feed(source)

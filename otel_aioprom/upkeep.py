@@ -40,6 +40,7 @@ class AsyncUpkeep:
 
     well_formed = True
     upkeep = True
+
     def __init__(self, name: str, functions: Functions) -> None:
         self.name = name
         self._functions = functions

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.labels import encodable, labels_text
+from otel_aioprom.labels import EXEMPLAR_LIMIT, encodable, exemplar_length, labels_text
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom.native import NativeBuckets
@@ -90,8 +90,10 @@ def _check_labels(family: MetricFamily, series: Any) -> None:
 
 
 def _check_number(_family: MetricFamily, series: NumberSeries) -> None:
-    if type(series.value) is not float:
-        series.value = coerce_number(series.value)
+    value = series.value
+    number = coerce_number(value)
+    if number is not value:  # else it may be a live one, on which others record meanwhile
+        series.value = number
     if series.exemplar is not None:
         _check_exemplar(series.exemplar)
 
@@ -117,11 +119,33 @@ def _check_histogram(_family: MetricFamily, series: HistogramSeries) -> None:
         raise ValueError(f"bounds must ascend up to infinity, unlike {bounds!r}")
     if total is not None:
         _check_exact(total)
-    for exemplar in series.exemplars or ():
+    exemplars = series.exemplars
+    if exemplars is not None and len(exemplars) != len(bounds):
+        raise ValueError(f"{len(bounds)} bounds ask for so many exemplars, not {len(exemplars)}")
+    for exemplar in exemplars or ():
         if exemplar is not None:
             _check_exemplar(exemplar)
-    if not (native is None or isinstance(native, NativeBuckets)):
+    if native is not None:
+        _check_native(native)
+
+
+def _check_native(native: Any) -> None:
+    if not isinstance(native, NativeBuckets):
         raise TypeError(f"native must be NativeBuckets, not {native!r}")
+    if type(native.schema) is not int:
+        raise TypeError(f"a schema is an int, unlike {native.schema!r}")
+    _check_exact(native.zero_threshold)
+    if native.zero_threshold == inf:
+        raise ValueError("a zero threshold is finite")
+    counts = [native.zero_count]
+    for index, count in (*native.positive, *native.negative):
+        counts.append(count)
+        if type(index) is not int or not -_FARTHEST <= index <= _FARTHEST:
+            raise ValueError(f"a native bucket has no index such as {index!r}")
+    if not all(map(_is_count, counts)):
+        raise ValueError(f"native buckets hold whole numbers of observations, unlike {counts!r}")
+    for exemplar in native.exemplars:
+        _check_exemplar(exemplar)
 
 
 def _check_quantiles(_family: MetricFamily, series: Quantiles) -> None:
@@ -147,6 +171,9 @@ def _check_exemplar(exemplar: Any) -> None:
     for name, value in pairs:
         if not all(isinstance(text, str) and encodable(text) == text for text in (name, value)):
             raise TypeError(f"labels of an exemplar must be text, unlike {name!r}: {value!r}")
+    if len(dict(pairs)) != len(pairs) or exemplar_length(pairs) > EXEMPLAR_LIMIT:
+        reason = f"each name once, and {EXEMPLAR_LIMIT} code points at most"
+        raise ValueError(f"an exemplar has {reason}, unlike {pairs!r}")
     _check_exact(exemplar.value)
     if exemplar.timestamp is not None:
         _check_exact(exemplar.timestamp)
@@ -164,6 +191,7 @@ def _is_count(value: object) -> bool:
 
 
 _MOST = 2**64 - 1  # what the protobuf format can carry
+_FARTHEST = 2**19  # beyond the bucket of infinity in the finest schema
 _TAKEN = {"histogram": "le", "summary": "quantile"}
 _KINDS: dict[str, tuple[type[Series], Check]] = {
     "counter": (NumberSeries, _check_number),

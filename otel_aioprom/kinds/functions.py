@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -15,8 +14,7 @@ from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs, label_value
 from otel_aioprom.numbers import check_seconds, coerce_number
-
-_EXITS = (SystemExit, KeyboardInterrupt)
+from otel_aioprom.strangers import described, is_exit
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -71,7 +69,7 @@ class Asked:
 
     def raised(self, error: BaseException) -> Problem:
         """Tell that there is no value because of an error."""
-        return self._problem("raised", f"gave none: {error!r}")
+        return self._problem("raised", f"gave none: {described(error)}")
 
     def _problem(self, cause: str, reason: str) -> Problem:
         part = f"the function for {self.labels!r}"
@@ -146,8 +144,8 @@ class Functions:
         try:
             return self._take(asked, asked.function())
         except BaseException as error:  # one bad function costs its own value
-            if isinstance(error, _EXITS) and current_thread() is main_thread():
-                raise  # which may be a signal handler's
+            if is_exit(error):
+                raise
             return asked.raised(error)
         finally:
             asked.call = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_e73_table_and_arithmetic_agree(schema: int) -> None:
         for value in (math.nextafter(bound, 0) if hasattr(math, "nextafter") else bound, bound):
             assert grid.place(value) == bare.place(value)
     assert upper_bound(3 * 2**8, 8) == 8
+    assert upper_bound(64, -4) == upper_bound(1024 * 2**8, 8) == sys.float_info.max
     assert upper_bound(65, -4) == math.inf
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -112,6 +112,7 @@ VALUES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(values=VALUES, factor=st.sampled_from([1.002, 1.1, 1.5, 2.0, 16.0]), most=st.integers(0, 20))
+@example([-2.743062034396845e303, -math.inf, *[0.0] * 11], 1.002, 1)
 def test_native_buckets_hold_what_was_observed(
     values: list[float], factor: float, most: int
 ) -> None:

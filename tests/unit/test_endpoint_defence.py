@@ -208,13 +208,12 @@ async def test_scrapes_that_give_up_leave_nothing_behind() -> None:
     [feed] = registry._asked()
     for _ in range(5):
         await registry.async_gather(0.001)
-    waiting = feed.flight._waiting
-    assert waiting is not None
-    before = len(waiting._done_callbacks)  # type: ignore[attr-defined]
+    waiting: Any = feed.flight._next[None]
+    before = len(waiting._done_callbacks)
     for _ in range(5):
         await registry.async_gather(0.001)
 
-    assert before == len(waiting._done_callbacks) == 1  # type: ignore[attr-defined]
+    assert before == len(waiting._done_callbacks) == 1
     source.go.release()
     source.go.release()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics import export as sdk
 
 from gateway import Gateway
-from oracles import HeldSource, answer_to, family
+from oracles import FakeSource, HeldSource, answer_to, family
 from otel_aioprom import forks
 from otel_aioprom.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import ServiceNotRunningError
@@ -41,15 +43,55 @@ def test_a_registry_asks_its_sources_anew() -> None:
     asking.start()
     assert held.begun.acquire(timeout=5)
     asking.join()
-    lock = made._lock._lock
+    gone = threading.Thread(target=made._lock._lock.acquire)
+    gone.start()
+    gone.join()
     forks._after_fork()
     held.go.release()
     held.go.release()
 
-    assert made._lock._lock is not lock
     text = render(made)[0].decode()
     assert "y 1\n" in text
     assert "c_total" in text
+
+
+def test_a_lock_of_the_thread_that_forks_stays_with_it() -> None:
+    """It goes on in the child, and releases it there."""
+    lock = forks.ForkSafeLock()
+    with lock:
+        forks._after_fork()
+        assert not in_thread(lambda: lock._lock.acquire(timeout=0.01))
+    assert in_thread(lambda: lock._lock.acquire(timeout=0.01))
+
+
+def test_one_that_cannot_start_over_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """All others do, sources of one registry too."""
+    done: list[str] = []
+
+    def after_fork(name: str) -> None:
+        done.append(name)
+        raise ValueError("not today")
+
+    made = CollectorRegistry()
+    for name in ("one", "two"):
+        source = FakeSource(name=name)
+        source.after_fork = partial(after_fork, name)  # type: ignore[attr-defined]
+        made.add_source(source)
+    forks._after_fork()
+
+    assert done == ["one", "two"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Feed cannot start over in a child process"
+    ] * 2
+
+
+def in_thread(act: Callable[[], bool]) -> bool:
+    """What something returns in another thread."""
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(act()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:

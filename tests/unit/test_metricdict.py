@@ -260,17 +260,10 @@ def test_a_filled_store_finds_the_series_without_labels_first(
 
 def test_a_filled_store_is_sorted_by_the_quickest_thread(filled: FilledDict[NumberSeries]) -> None:
     """Who comes second finds everything done, and changes nothing."""
-
-    class Late:
-        """A lock that was waited for until another thread had sorted."""
-
-        def __enter__(self) -> None:
-            filled._sort()
-            filled[{"new": "1"}] = NumberSeries(value=9)
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    filled._sorting = Late()  # type: ignore[assignment]
+    unsorted = filled._unsorted
+    assert unsorted is not None
+    filled._sort(unsorted)
+    filled[{"new": "1"}] = NumberSeries(value=9)
+    filled._sort(unsorted)
 
     assert sorted([series.value for series in filled.snapshot()]) == [7, 8, 9]

@@ -62,12 +62,12 @@ def test_a_late_source_is_a_fault() -> None:
 
 
 def test_a_source_that_wants_an_end_is_a_fault() -> None:
-    """What is no exception comes out of the flight, and goes no further."""
+    """What is no exception goes no further."""
     feed = Feed(FakeSource(SystemExit(1), name="bad"))
     future = feed.flight.join()
     wait([future], DEADLINE)
 
-    message = "it raised SystemExit(1); nothing of this source is shown"
+    message = "collecting raised SystemExit(1); nothing of this source is shown"
     expected = Collected((), [Fault("raised", "bad", message)], complete=False)
     assert feed.outcome(future, DEADLINE) == expected
 
