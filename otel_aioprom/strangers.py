@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from threading import current_thread, main_thread
+from typing import Any
 
 _EXITS = (SystemExit, KeyboardInterrupt)
 
@@ -21,6 +24,15 @@ def said_by(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - it is not ours
         return described(error)
+
+
+def what_is_called(function: Any) -> Any:
+    """Return the function that tells of what kind another one is: of an object, what its class calls."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004 - not to ask whether there is one
 
 
 def is_exit(error: BaseException) -> bool:

@@ -64,7 +64,7 @@ class Collector(Generic[S]):
         InvalidNameError: The name is malformed.
         InvalidLabelsError: A constant label's name is not allowed.
         DuplicateCollectorError: The registry has this name already.
-        TypeError: ``doc`` is no text, ``const_labels`` no mapping, or an option of another kind.
+        TypeError: ``doc`` is no text, ``const_labels`` no mapping, ``registry`` none, or an option of another kind.
         ValueError: An option is out of range.
 
     Attributes:
@@ -91,6 +91,8 @@ class Collector(Generic[S]):
         expire_after: float | None = None,
     ) -> None:
         self.name = check_metric_name(name)
+        if not (registry is None or callable(getattr(registry, "register", None))):
+            raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
         if not isinstance(doc, str):
             raise TypeError(f"doc must be a str that says what is measured, not {doc!r}")
         self.doc = doc
@@ -122,6 +124,12 @@ class Collector(Generic[S]):
         """
         child = self._find(labels)
         return self._create(labels) if child is None else child
+
+    def _allowed(self, labels: Labels | None) -> Labels | None:
+        """Refuse labels that cannot be recorded on, before anything is measured."""
+        if self._find(labels) is None:
+            check_labels({} if labels is None else labels, self._reserved)
+        return labels
 
     def _create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it."""

@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +13,7 @@ from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs, label_value
 from otel_aioprom.numbers import check_seconds, coerce_number
-from otel_aioprom.strangers import described, is_exit
+from otel_aioprom.strangers import described, is_exit, what_is_called
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -101,7 +100,9 @@ class Functions:
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         check_seconds("timeout", timeout)
         texts = {name: label_value(value) for name, value in (labels or {}).items()}
-        self._asked[key] = Asked(texts, function, timeout, _is_async(function))
+        self._asked[key] = Asked(
+            texts, function, timeout, inspect.iscoroutinefunction(what_is_called(function))
+        )
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
         """Ask only those functions any more whose labels are wanted; tell whether others were asked.
@@ -198,10 +199,3 @@ class Functions:
 
     def _is_asked_still(self, asked: Asked) -> bool:
         return any(asked is other for other in list(self._asked.values()))
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    call = getattr(function, "__call__", None)  # noqa: B004 - of an object whose class has one
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

@@ -187,6 +187,10 @@ class Histogram(Collector[HistogramSeries]):
             A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What is
             cancelled or raises is observed too.
 
+        Raises:
+            TypeError: ``labels`` is no mapping.
+            InvalidLabelsError: A label name is not allowed.
+
         Examples:
             >>> seconds = Histogram("step_seconds", "Time of a step.")
             >>> with seconds.time({"step": "load"}):
@@ -194,4 +198,4 @@ class Histogram(Collector[HistogramSeries]):
             >>> seconds.get({"step": "load"})["count"]
             1
         """
-        return Timing(partial(self.observe, labels))
+        return Timing(partial(self.observe, self._allowed(labels)))

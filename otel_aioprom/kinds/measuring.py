@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
+from otel_aioprom.strangers import what_is_called
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -46,7 +48,16 @@ class Measuring:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, a coroutine function, a generator function or an asynchronous one."""
+        """Decorate a function, a coroutine function, a generator function or an asynchronous one.
+
+        Raises:
+            TypeError: It cannot be called.
+        """
+        method: Any = function
+        if isinstance(method, (staticmethod, classmethod)):  # the decorator stands above that one
+            return type(method)(self(method.__func__))  # type: ignore[return-value]
+        if not callable(function):
+            raise TypeError(f"functions can be measured, and {function!r} is none")
         wrapper = functools.wraps(function)(_wrap(function, self._again))
         return cast("Callable[P, R]", wrapper)
 
@@ -102,7 +113,7 @@ class Progress(Measuring):
         self._counted: list[SupportsProgress] = []
 
     def _again(self) -> Progress:
-        return self
+        return Progress(self._find)
 
     def __enter__(self) -> Self:
         series = self._find()
@@ -119,7 +130,8 @@ class Exceptions(Measuring):
 
     Args:
         count: Called for each.
-        types: Those that count. A generator that is closed and one that has ended raise none.
+        types: Those that count. A generator that has ended raises none, nor does one that is closed, unless
+            ``GeneratorExit`` itself is among them.
     """
 
     __slots__ = ("_count", "_types")
@@ -141,8 +153,11 @@ class Exceptions(Measuring):
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self._types):
+        if isinstance(error, self._types) and self._is_meant(error):
             self._count()
+
+    def _is_meant(self, error: BaseException) -> bool:
+        return not isinstance(error, GeneratorExit) or GeneratorExit in self._types
 
 
 def _is_exception_type(given: object) -> bool:
@@ -153,13 +168,14 @@ Make = Callable[[], Measuring]
 
 
 def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
+    called = what_is_called(function)
+    if inspect.iscoroutinefunction(called):
         return _wrap_coroutine(function, make)
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(called):
         return _wrap_async_generator(function, make)
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(called):
         wrapped = _wrap_generator(function, make)
-        return types.coroutine(wrapped) if _is_awaited(function) else wrapped
+        return types.coroutine(wrapped) if _is_awaited(called) else wrapped
     return _wrap_function(function, make)
 
 

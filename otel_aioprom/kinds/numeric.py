@@ -226,7 +226,8 @@ class Counter(NumberCollector[CounterSeries]):
             A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind.
 
         Raises:
-            TypeError: ``types`` are no exception classes.
+            TypeError: ``types`` are no exception classes, or ``labels`` no mapping.
+            InvalidLabelsError: A label name is not allowed.
 
         Examples:
             >>> failures = Counter("failures_total", "Requests that failed.")
@@ -234,7 +235,7 @@ class Counter(NumberCollector[CounterSeries]):
             ... def answer(text):
             ...     return int(text)
         """
-        return Exceptions(partial(self.inc, labels), types)
+        return Exceptions(partial(self.inc, self._allowed(labels)), types)
 
 
 class Gauge(NumberCollector[GaugeSeries]):
@@ -285,7 +286,7 @@ class Gauge(NumberCollector[GaugeSeries]):
 
     def time(self, labels: Labels | None = None) -> Timing:
         """Set it to the seconds that a block, or each call of a function, took last; see ``Histogram.time``."""
-        return Timing(partial(self.set, labels))
+        return Timing(partial(self.set, self._allowed(labels)))
 
     def track_inprogress(self, labels: Labels | None = None) -> Progress:
         """Keep it at the number of blocks or calls in progress; it comes down however they end.
@@ -293,10 +294,14 @@ class Gauge(NumberCollector[GaugeSeries]):
         Returns:
             A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind.
 
+        Raises:
+            TypeError: ``labels`` is no mapping.
+            InvalidLabelsError: A label name is not allowed.
+
         Examples:
             >>> busy = Gauge("busy_workers", "Workers at work.")
             >>> with busy.track_inprogress({"queue": "mail"}):
             ...     busy.get({"queue": "mail"})
             1
         """
-        return Progress(partial(self.labels, labels))
+        return Progress(partial(self.labels, self._allowed(labels)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
-from otel_aioprom.labels import check_labels, label_value, labels_text
+from otel_aioprom.labels import check_labels, label_value, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
 from otel_aioprom.series import NumberSeries
@@ -113,6 +113,7 @@ class StatesSeries(Series):
         Raises:
             ValueError: There is no such state, or an enumeration would be left without any.
         """
+        state = label_value(state)
         if state not in self._on:
             raise ValueError(f"the states are {', '.join(self._on)}, and {state!r} is none")
         if self._single and not on:
@@ -125,7 +126,7 @@ class StatesSeries(Series):
 
 
 def _number(pairs: Iterable[tuple[str, str]], value: int) -> NumberSeries:
-    labels = tuple(sorted(pairs))
+    labels = tuple(sorted([pair for pair in pairs if pair[1]]))  # no label has an empty value
     names, values = tuple([name for name, _ in labels]), tuple([text for _, text in labels])
     return NumberSeries(names, values, labels_text(labels), value)
 
@@ -161,7 +162,7 @@ class Info(Collector[FactsSeries]):
         expire_after: float | None = None,
     ) -> None:
         super().__init__(
-            name if name.endswith("_info") else f"{name}_info",
+            name if check_metric_name(name).endswith("_info") else f"{name}_info",
             doc,
             const_labels,
             registry=registry,
@@ -186,14 +187,15 @@ class Info(Collector[FactsSeries]):
         """
         child = self._find(labels)
         if child is None:
-            probe = FactsSeries(tuple(map(str, labels or {})), (), "")
-            probe.names = (*probe.names, *self.const_labels)
+            given = [*wire_pairs(self._allowed(labels) or {}, self.const_labels)]
+            probe = FactsSeries(tuple([name for name, _ in given]), (), "")
             probe.set(facts)  # what is refused leaves no series behind
             child = self._create(labels)
         child.set(facts)
 
-    def _check_stored(self, value: Any) -> None:
-        check_labels(value, None)
+    def set_value(self, labels: Labels | None, value: Any) -> None:
+        """Replace the facts about a label set; see ``set``."""
+        self.set(labels, value)
 
     def family(self) -> MetricFamily:
         """Return the metric family as it stands now."""
@@ -213,6 +215,7 @@ class StateSet(Collector[StatesSeries]):
         expire_after: See ``Collector``.
 
     Raises:
+        TypeError: ``states`` is a single text; or as for ``Collector``.
         ValueError: There are no states, or one comes twice; or as for ``Collector``.
         InvalidLabelsError: The name cannot be that of a label, for it has a colon, or belongs to Prometheus.
 
@@ -237,6 +240,8 @@ class StateSet(Collector[StatesSeries]):
         max_series: int | None = None,
         expire_after: float | None = None,
     ) -> None:
+        if isinstance(states, (str, bytes)):
+            raise TypeError(f"states must be several texts, not {states!r}: give a list")
         self.states = tuple([label_value(state) for state in states])
         if not self.states or len({*self.states}) < len(self.states) or "" in self.states:
             raise ValueError(f"states must be different texts, at least one: {self.states}")

@@ -125,5 +125,9 @@ class Summary(Collector[SummarySeries]):
         Returns:
             A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What is
             cancelled or raises is observed too.
+
+        Raises:
+            TypeError: ``labels`` is no mapping.
+            InvalidLabelsError: A label name is not allowed.
         """
-        return Timing(partial(self.observe, labels))
+        return Timing(partial(self.observe, self._allowed(labels)))

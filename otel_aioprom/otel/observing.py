@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from math import inf
 from time import monotonic
@@ -15,10 +15,11 @@ from weakref import WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from otel_aioprom.flight import AsyncFlight, running_loop
+from otel_aioprom.flight import AsyncFlight, LoopEndedError, Run, running_loop
 from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
+from otel_aioprom.strangers import described
 
 _logger = logging.getLogger(__name__)
 
@@ -55,9 +56,13 @@ class AsyncObserver:
         self._readers: WeakSet[object] = WeakSet()
         self._is_read = False
         self._refreshing: asyncio.Task[None] | None = None
+        self._joined: Run[None] | None = None
         self.after_fork()
+
+    def begin(self) -> None:
+        """Let services ask it; where a loop runs, a task of its own does too."""
         if running_loop() is not None:
-            self._refreshing = asyncio.create_task(self._refresh(), name=f"refresh {name}")
+            self._refreshing = asyncio.create_task(self._refresh(), name=f"refresh {self._name}")
         _every.add(self)
         tell_of_forks(self)
 
@@ -72,9 +77,22 @@ class AsyncObserver:
 
     async def refresh(self) -> None:
         """Ask the callback now, on the running loop; whoever else asks meanwhile shares that."""
-        asked = asyncio.wrap_future(self._flight.join())
+        asked = asyncio.wrap_future(self._join())
         asked.add_done_callback(_seen)
         await asyncio.wait([asked])  # which raises nothing of the callback's
+
+    def _join(self) -> Run[None]:
+        run = self._flight.join()
+        if run is not self._joined:  # others who ask meanwhile share it
+            self._joined = run
+            run.add_done_callback(self._ended)
+        return run
+
+    def _ended(self, run: Future[None]) -> None:
+        """Note what the callback has ended the run itself by, such as a cancellation of its own making."""
+        error = run.exception()
+        if error is not None and not isinstance(error, LoopEndedError):
+            self._watch.failed(described(error))
 
     async def _ask(self) -> None:
         self._asked_at = monotonic()
@@ -87,7 +105,7 @@ class AsyncObserver:
         try:
             found = _observations(await self._callback())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a bad callback costs its own instrument
-            self._watch.failed(repr(error))
+            self._watch.failed(described(error))
         else:
             self._last, self._known_at = found, monotonic()
             self._watch.worked()
@@ -107,7 +125,7 @@ class AsyncObserver:
             self._readers.add(reader)
         if running_loop() is None and monotonic() - self._asked_at >= self._max_age / 2:
             # The loop may be waiting for this very thread.
-            wait([self._flight.join()], self._timeout)
+            wait([self._join()], self._timeout)
         return self._last if monotonic() - self._known_at <= self._max_age else ()
 
 
@@ -161,6 +179,7 @@ def observe_async(
         raise ValueError(f"kind must be one of {', '.join(create)}, not {kind!r}")
     observer = AsyncObserver(name, callback, timeout, max_age)
     create[kind](name, [observer.observe], unit=unit, description=description)
+    observer.begin()  # after what may raise
     return observer
 
 

@@ -39,6 +39,10 @@ def test_a_collector_registers_when_it_is_whole(kind: type[Collector[Any]]) -> N
         kind("x", "What.", {"job": "1"}, registry=registry)
     with pytest.raises(TypeError, match="doc"):
         kind("x", b"What.", registry=registry)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="registry must be a CollectorRegistry, not 5"):
+        kind("x", "What.", registry=5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidNameError):
+        kind(5, "What.", registry=registry)  # type: ignore[arg-type]
 
     assert registry.names == ["x"]
 

@@ -183,6 +183,40 @@ def test_a_name_that_no_label_can_have_is_refused(name: str) -> None:
     assert registry.get_all() == []
 
 
+def test_a_fact_with_an_empty_value_is_none() -> None:
+    """As labels have it; what is the same without it is shown once."""
+    info = Info("build", "What runs.")
+    info.set({"host": "a"}, {"version": "1", "commit": ""})
+    info.set({}, {"host": "a", "version": "1"})
+
+    assert [series.text for series in info.family().series] == ['{host="a",version="1"} ']
+
+
+def test_facts_that_are_refused_leave_no_series() -> None:
+    """By ``set`` and by ``set_value``."""
+    info = Info("build", "What runs.", {"app": "x"})
+    for facts in ({"host": "b"}, {"app": "y"}, {"1st": "x"}):
+        with pytest.raises(InvalidLabelsError):
+            info.set({"host": "a"}, facts)
+        with pytest.raises(InvalidLabelsError):
+            info.set_value({"host": "a"}, facts)
+    with pytest.raises(TypeError):
+        info.set_value({"host": "a"}, "facts")
+    assert info.get_all() == []
+    info.set_value({"host": "a"}, {"version": "1"})
+    assert info.get_value({"host": "a"}) == {"version": "1"}
+
+
+def test_states_are_told_by_their_text() -> None:
+    """As label values are; a single text is not several states."""
+    level = Enum("level", "How loud.", [1, 2])  # type: ignore[list-item]
+    level.set({}, 2)  # type: ignore[arg-type]
+    assert level.get() == "2"
+    for kind in (Enum, StateSet):
+        with pytest.raises(TypeError, match="several texts, not 'abc': give a list"):
+            kind("level", "How loud.", "abc")
+
+
 def test_two_label_sets_of_an_info_may_say_the_same() -> None:
     """It is shown once."""
     info = Info("build", "What runs.")

@@ -1,0 +1,185 @@
+"""Measuring of what is no plain function, and what cannot be measured."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+import pytest
+
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.decorators import count_exceptions, inprogress, timer
+from otel_aioprom.errors import InvalidLabelsError
+
+L = {"of": "x"}
+MAKERS: list[Callable[[Any], Any]] = [
+    lambda labels: Histogram("h", "H.").time(labels),
+    lambda labels: Summary("s", "S.").time(labels),
+    lambda labels: Gauge("g", "G.").time(labels),
+    lambda labels: Gauge("g", "G.").track_inprogress(labels),
+    lambda labels: Counter("c_total", "C.").count_exceptions(labels),
+    lambda labels: timer(Histogram("h", "H."), labels),
+    lambda labels: inprogress(Gauge("g", "G."), labels),
+    lambda labels: count_exceptions(Counter("c_total", "C."), labels),
+]
+
+
+class Awaited:
+    """An object that is called as a coroutine function is."""
+
+    async def __call__(self, gate: asyncio.Event) -> str:
+        """Wait for the gate."""
+        await gate.wait()
+        return "awaited"
+
+
+class Generated:
+    """An object that is called as a generator function is."""
+
+    def __call__(self, gauge: Gauge) -> Generator[int, None, None]:
+        """Look at the gauge while it runs."""
+        yield gauge.get(L)
+
+
+class GeneratedAsync:
+    """An object that is called as an asynchronous generator function is."""
+
+    async def __call__(self, gauge: Gauge) -> AsyncGenerator[int, None]:
+        """Look at the gauge while it runs."""
+        yield gauge.get(L)
+
+
+@pytest.mark.parametrize("function", [Awaited(), functools.partial(Awaited())], ids=["it", "part"])
+async def test_an_object_that_is_awaited_is_measured_until_its_end(function: Any) -> None:
+    """And not only until there is a coroutine."""
+    gauge, gate = Gauge("busy", "Calls."), asyncio.Event()
+    call = gauge.track_inprogress(L)(function)
+    assert inspect.iscoroutinefunction(call)
+    task = asyncio.create_task(call(gate))
+    await asyncio.sleep(0)
+
+    assert gauge.get(L) == 1
+    gate.set()
+    assert await task == "awaited"
+    assert gauge.get(L) == 0
+
+
+async def test_an_object_that_generates_is_measured_until_its_end() -> None:
+    """Of both kinds."""
+    gauge = Gauge("busy", "Calls.")
+    plain = gauge.track_inprogress(L)(Generated())
+    waiting = gauge.track_inprogress(L)(GeneratedAsync())
+
+    assert list(plain(gauge)) == [1]
+    assert [value async for value in waiting(gauge)] == [1]
+    assert gauge.get(L) == 0
+
+
+def test_static_and_class_methods_may_stand_below_the_decorator() -> None:
+    """They stay what they are."""
+    counter = Counter("failures_total", "Failures.")
+    decorate = counter.count_exceptions(L)
+
+    class Parser:
+        @decorate
+        @staticmethod
+        def static(text: str) -> int:
+            return int(text)
+
+        @decorate
+        @classmethod
+        def made(cls, text: str) -> tuple[type[Any], int]:
+            return cls, int(text)
+
+    assert Parser.static("1") == Parser().static("1") == 1
+    assert Parser.made("2") == (Parser, 2)
+    for call in (Parser.static, Parser.made):
+        with pytest.raises(ValueError, match="invalid literal"):
+            call("x")
+    assert counter.get(L) == 2
+
+
+@pytest.mark.parametrize("thing", [None, 5, "name", property(lambda _: 1)], ids=repr)
+def test_what_cannot_be_called_is_refused(thing: Any) -> None:
+    """When it is decorated."""
+    with pytest.raises(TypeError, match="functions can be measured, and"):
+        Histogram("h", "H.").time(L)(thing)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_labels_that_are_not_allowed_are_refused_before_anything_is_measured(
+    make: Callable[[Any], Any],
+) -> None:
+    """Else the first request would fail; no series is made by looking."""
+    for labels in ({"1st": "x"}, {"__name__": "x"}, {"job": "x"}):
+        with pytest.raises(InvalidLabelsError):
+            make(labels)
+    with pytest.raises(TypeError, match="labels must be a dict"):
+        make("labels")
+    make(None)
+    make({"fine": "x"})
+
+
+def test_looking_at_labels_makes_no_series() -> None:
+    """Only a measurement does."""
+    every: list[Any] = [
+        Histogram("h", "H."),
+        Gauge("g", "G."),
+        Counter("c_total", "C."),
+        Summary("s", "S."),
+    ]
+    every[0].time(L)
+    every[1].time(L)
+    every[1].track_inprogress(L)
+    every[2].count_exceptions(L)
+    every[3].time(L)
+
+    assert [metric.get_all() for metric in every] == [[], [], [], []]
+
+
+def test_a_generator_that_is_closed_raises_nothing() -> None:
+    """Unless just that is to be counted."""
+    all_of_them, closed = Counter("all_total", "All."), Counter("closed_total", "Closed.")
+
+    @all_of_them.count_exceptions(L, types=BaseException)
+    @closed.count_exceptions(L, types=(GeneratorExit, ValueError))
+    def numbers() -> Generator[int, None, None]:
+        yield 1
+
+    left = numbers()
+    next(left)
+    left.close()
+
+    assert all_of_them.get_all() == []
+    assert closed.get(L) == 1
+    left = numbers()
+    next(left)
+    with pytest.raises(KeyboardInterrupt):
+        left.throw(KeyboardInterrupt())
+    assert all_of_them.get(L) == 1
+
+
+def test_calls_in_progress_are_each_on_their_own_series() -> None:
+    """A call whose series was forgotten meanwhile does not take one away from those that came after it."""
+    gauge = Gauge("busy", "Calls.")
+    seen: list[int] = []
+
+    @gauge.track_inprogress(L)
+    def outer(inner: Callable[[], None]) -> None:
+        inner()
+
+    @gauge.track_inprogress(L)
+    def leaf() -> None:
+        seen.append(gauge.get(L))
+
+    def forget_and_go_on() -> None:
+        gauge.remove(L)
+        outer(leaf)
+        seen.append(gauge.get(L))
+
+    outer(forget_and_go_on)
+    assert seen == [2, 0]
+    assert gauge.get(L) == 0

@@ -1,0 +1,95 @@
+"""Observable instruments of coroutine functions that go wrong in odd ways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from oracles import DEADLINE, until
+from otel_aioprom.otel import observing
+from otel_aioprom.otel.observing import observe_async
+
+
+def a_meter() -> Any:
+    """A meter whose reader awaits nothing."""
+    return MeterProvider([InMemoryMetricReader()]).get_meter("m")
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), GeneratorExit(), SystemExit(3)], ids=repr
+)
+async def test_whatever_ends_a_callback_is_logged_once(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cancellation of its own making too, and that it works again."""
+    caplog.set_level(logging.INFO)
+    failing = True
+
+    async def callback() -> int:
+        if failing:
+            raise error
+        return 1
+
+    observer = observe_async(a_meter(), "gauge", "x", callback, max_age=1000)
+    for _ in range(3):
+        await asyncio.wait_for(observer.refresh(), DEADLINE)
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("otel_aio")]
+    assert told == [f"callbacks of x fail: {error!r}"]
+    failing = False
+    await asyncio.wait_for(observer.refresh(), DEADLINE)
+
+    assert "callbacks of x work again, after" in caplog.text
+
+
+async def test_a_callback_that_fails_for_many_at_once_has_failed_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Those who ask at the same time share one answer."""
+    caplog.set_level(logging.INFO)
+    gate, calls = asyncio.Event(), []
+
+    async def callback() -> int:
+        calls.append(1)
+        if len(calls) == 1:  # the others ask meanwhile
+            await gate.wait()
+        if len(calls) == 2:
+            raise asyncio.CancelledError
+        return 1
+
+    observer = observe_async(a_meter(), "gauge", "x", callback, max_age=1000)
+    await until(lambda: calls == [1])
+    asking = [asyncio.create_task(observer.refresh()) for _ in range(5)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.wait_for(asyncio.gather(*asking), DEADLINE)
+    await asyncio.wait_for(observer.refresh(), DEADLINE)
+
+    assert calls == [1, 1, 1]
+    assert "after 1 that failed" in caplog.text
+
+
+async def test_an_instrument_that_is_refused_leaves_nothing_that_asks() -> None:
+    """No task, and nothing that a service awaits."""
+    before = asyncio.all_tasks()
+
+    class Refusing:
+        create_observable_counter = create_observable_up_down_counter = None
+
+        def create_observable_gauge(self, *_: Any, **__: Any) -> None:
+            raise ValueError("no instrument of this name")
+
+    async def callback() -> int:
+        return 1
+
+    known = len(observing._every)
+    meter: Any = Refusing()
+    with pytest.raises(ValueError, match="no instrument of this name"):
+        observe_async(meter, "gauge", "x", callback)
+
+    assert asyncio.all_tasks() == before
+    assert len(observing._every) <= known
