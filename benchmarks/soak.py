@@ -2,8 +2,7 @@
 
 Scrapes in every format, plain and compressed; clients that leave in the middle, stop reading, show wrong
 credentials or send nonsense; threads that record all the while. Every minute tasks, open files,
-threads, memory are counted. Exits with 1 if anything is left over or an update is lost. Summaries
-are not among what is recorded: the memory of their estimator, quantile-python's, grows with the stream.
+threads, memory are counted. Exits with 1 if anything is left over or an update is lost.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from otel_aioprom import (
     Histogram,
     PrometheusMetricReader,
     Service,
+    Summary,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ class Load:
     def __post_init__(self) -> None:
         self.counter = Counter("soak_total", "Added by threads.", registry=self.registry)
         self.shared = Counter("soak_shared_total", "Added by all.", registry=self.registry)
-        self.seconds = Histogram("soak_seconds", "Observed.", registry=self.registry)
+        self.observed: list[Histogram | Summary] = [
+            Histogram("soak_seconds", "Observed.", registry=self.registry),
+            Histogram(
+                "soak_native_seconds", "Observed.", native_bucket_factor=1.1, registry=self.registry
+            ),
+            Summary("soak_recent_seconds", "Observed.", max_age=60.0, registry=self.registry),
+        ]
         level = Gauge("soak_level", "Set once.", registry=self.registry)
         for index, (method, path, code) in enumerate(label_rows(SERIES)):
             level.set({"method": method, "path": path, "code": code}, index)
@@ -83,7 +89,9 @@ class Load:
         while not self.done.is_set():
             self.counter.inc(labels)
             self.shared.inc()
-            self.seconds.observe(labels, 0.01 * number)
+            seconds = random.expovariate(0.1)
+            for metric in self.observed:
+                metric.observe(labels, seconds)
             self.added[number] += 1
             time.sleep(PAUSE)
 
@@ -243,8 +251,8 @@ def _problems(load: Load, before: Reading, after: Reading, readings: list[Readin
         found.append(f"memory grew from {middle.memory:.1f} to {readings[-1].memory:.1f} MiB")
     for number, added in enumerate(load.added):
         labels = {"thread": str(number)}
-        shown = (load.counter.get(labels), load.seconds.get(labels)["count"])
-        if shown != (added, added):
+        shown = [load.counter.get(labels), *[each.get(labels)["count"] for each in load.observed]]
+        if shown != [added] * len(shown):
             found.append(f"thread {number} added {added}, {shown} is shown")
     if load.shared.get() != sum(load.added):
         found.append(f"{sum(load.added)} were added together, {load.shared.get()} is shown")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,9 +28,14 @@ class Run(Future[T]):
         self.askers: dict[asyncio.AbstractEventLoop | None, None] = {}  # each once, in order
         self.set_running_or_notify_cancel()
 
+    def end(self, result: T) -> None:
+        """Hand a result to whoever waits, unless there is one: a loop that was thought to have ended may have gone on."""
+        with suppress(InvalidStateError):
+            self.set_result(result)
+
     def fail(self, error: BaseException) -> None:
-        """Hand an error to whoever waits, unless there is a result: a loop that was thought to have ended may go on."""
-        if not self.done():
+        """Hand an error to whoever waits, unless there is a result."""
+        with suppress(InvalidStateError):
             self.set_exception(error)
 
     def follow(self, other: Future[T]) -> None:
@@ -37,8 +43,8 @@ class Run(Future[T]):
         error = other.exception()
         if error is not None:
             self.fail(error)
-        elif not self.done():
-            self.set_result(other.result())
+        else:
+            self.end(other.result())
 
 
 class SingleFlight(Generic[T]):
@@ -80,7 +86,7 @@ class SingleFlight(Generic[T]):
                 try:
                     self._start()
                 except RuntimeError as error:  # the system has no thread to spare
-                    self._next.pop(None).set_exception(error)
+                    self._next.pop(None).fail(error)
                     continue
                 return
             self._turn.release()
@@ -95,9 +101,9 @@ class SingleFlight(Generic[T]):
             try:
                 result = self._job()
             except BaseException as error:  # noqa: BLE001 - handed to the callers
-                run.set_exception(error)
+                run.fail(error)
             else:
-                run.set_result(result)
+                run.end(result)
         self._go_on()
 
 
@@ -218,8 +224,7 @@ class AsyncFlight(SingleFlight[T]):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - handed to the callers
             run.fail(error)
         else:
-            if not run.done():
-                run.set_result(result)
+            run.end(result)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
