@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from operator import itemgetter
 from time import time
 
 from otel_aioprom.errors import InvalidLabelsError
@@ -15,6 +20,16 @@ _logger = logging.getLogger(__name__)
 
 ExemplarLabels = Mapping[str, object]
 ExemplarFunction = Callable[[], ExemplarLabels | None]
+
+Spread = tuple[tuple[float, Exemplar], ...]
+"""Exemplars in the order of their values, each with its place on a line where equal ratios are equal distances."""
+
+_MOST = 10  # of one native histogram
+_STALE = 300.0  # seconds after which another one is worth more
+_TO_ONE = 750.0  # distance on that line from zero to 1: more than from the smallest double to 1
+_FAR = 2000.0  # place of infinity; NaN is as far from there
+
+_is_name = lru_cache(maxsize=256)(is_valid_label_name)
 
 
 def make_exemplar(labels: ExemplarLabels, value: float) -> Exemplar:
@@ -36,11 +51,11 @@ def make_exemplar(labels: ExemplarLabels, value: float) -> Exemplar:
 
 
 def _check(labels: ExemplarLabels) -> Pairs:
-    if not isinstance(labels, Mapping):
+    if type(labels) is not dict and not isinstance(labels, Mapping):
         raise TypeError(f"an exemplar is a dict of names and values, not {labels!r}")
     given = list(labels.items())  # at once: another thread may change them
     for name, _ in given:
-        if not is_valid_label_name(name):
+        if not _is_name(name):
             raise InvalidLabelsError(labels, f"{name!r} is no name for a label of an exemplar")
     pairs = tuple([(name, label_value(value)) for name, value in given])
     length = exemplar_length(pairs)
@@ -48,6 +63,49 @@ def _check(labels: ExemplarLabels) -> Pairs:
         reason = f"an exemplar has {EXEMPLAR_LIMIT} code points at most, and these are {length}"
         raise InvalidLabelsError(labels, reason)
     return pairs
+
+
+def spread(kept: Spread, exemplar: Exemplar) -> Spread:
+    """Take one more exemplar of a native histogram; of more than ten, one goes.
+
+    That is the oldest if it is five minutes older than the new one; else, of the two whose values lie closest together by their
+    ratio, the one that was there before. So rare values keep their examples, whatever comes often.
+
+    Args:
+        kept: Those so far.
+        exemplar: The new one, which stays.
+
+    Spec:
+        E77.
+    """
+    placed = _place(exemplar.value), exemplar
+    every = list(kept)
+    insort(every, placed, key=itemgetter(0))
+    if len(every) > _MOST:
+        oldest = min(kept, key=_time_of)
+        if _time_of(placed) - _time_of(oldest) <= _STALE:
+            oldest = min(_closest(every), key=lambda each: (each is placed, _time_of(each)))
+        every.remove(oldest)
+    return tuple(every)
+
+
+def in_order(kept: Spread) -> tuple[Exemplar, ...]:
+    """Return exemplars in the order of time, in which servers want them."""
+    return tuple([exemplar for _, exemplar in sorted(kept, key=_time_of)])
+
+
+def _place(value: float) -> float:
+    if value != value:  # noqa: PLR0124 - NaN alone differs from itself
+        return 2 * _FAR
+    return math.copysign(min(math.log(abs(value)) + _TO_ONE, _FAR), value) if value else 0.0
+
+
+def _time_of(placed: tuple[float, Exemplar]) -> float:
+    return placed[1].timestamp or 0.0
+
+
+def _closest(every: Sequence[tuple[float, Exemplar]]) -> Sequence[tuple[float, Exemplar]]:
+    return min(pairwise(every), key=lambda pair: pair[1][0] - pair[0][0])
 
 
 class _Checked(dict[str, object]):

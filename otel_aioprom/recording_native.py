@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.exemplar import ExemplarLabels, make_exemplar
+from otel_aioprom.exemplar import ExemplarLabels, Spread, in_order, make_exemplar, spread
 from otel_aioprom.histogram import HistogramSeries, SampledObservations
-from otel_aioprom.model import Exemplar
 from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.resolution import Resolution, grid_of, upper_bound
-
-_EXEMPLARS = 10
-"""So many exemplars are kept beside native buckets, the latest ones."""
 
 _TRIES = 8
 """So often one observation tries to change the resolution while other threads record; the next one tries again."""
@@ -79,7 +75,7 @@ class NativeHistogramSeries(HistogramSeries):
         E73 to E77.
     """
 
-    __slots__ = ("_latest", "_resolution", "_state")
+    __slots__ = ("_resolution", "_spread", "_state")
 
     def __init__(
         self,
@@ -93,7 +89,7 @@ class NativeHistogramSeries(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._resolution = resolution
         self._state = self._fresh()
-        self._latest: tuple[Exemplar, ...] = ()
+        self._spread: Spread = ()
 
     def observe(  # noqa: C901 - calls of our own would double the time
         self, value: Number, exemplar: ExemplarLabels | None = None
@@ -104,7 +100,8 @@ class NativeHistogramSeries(HistogramSeries):
 
         Args:
             value: What was observed.
-            exemplar: Labels that lead to it; kept in its classic bucket, and with the latest ones beside the native ones.
+            exemplar: Labels that lead to it; kept in its classic bucket, and beside the native ones
+                while it adds to what those show.
 
         Raises:
             TypeError: ``value`` is no number.
@@ -153,7 +150,7 @@ class NativeHistogramSeries(HistogramSeries):
             self._limit(value)
         if kept is not None:
             self._keep(place, kept)
-            self._latest = (*self._latest, kept)[-_EXEMPLARS:]
+            self._spread = spread(self._spread, kept)
 
     add = observe
 
@@ -180,7 +177,7 @@ class NativeHistogramSeries(HistogramSeries):
             zero,
             sorted(positive.items()),
             sorted(negative.items()),
-            self._latest,
+            in_order(self._spread),
         )
         if state.limited and self._may_reset(state):
             *observed, _ = counts
@@ -217,7 +214,7 @@ class NativeHistogramSeries(HistogramSeries):
             self.total = value
             self.created = now
             self.exemplars = None
-            self._latest = ()
+            self._spread = ()
 
     def _limit(self, value: Number) -> None:
         """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from client_model import read_delimited, refuse
 from otel_aioprom import recording_native
 from otel_aioprom.collectors import Histogram
+from otel_aioprom.exemplar import Spread, in_order, spread
 from otel_aioprom.formats import BinaryFormatter
+from otel_aioprom.model import Exemplar
 from otel_aioprom.native import NativeBuckets
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
@@ -396,3 +399,55 @@ def test_n04_native_buckets_cannot_be_set() -> None:
         histogram.labels({}).load([1, *[0] * 11], 1.0)
     with pytest.raises(TypeError, match="number"):
         histogram.observe({}, "3")  # type: ignore[arg-type]
+
+
+def exemplar_of(value: float, moment: float) -> Exemplar:
+    """An exemplar without labels."""
+    return Exemplar((), value, moment)
+
+
+def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
+    """Closest by the ratio of their values, the new one among them; which stays, whatever the others are."""
+    kept: Spread = ()
+    for moment, power in enumerate(range(10)):
+        kept = spread(kept, exemplar_of(2.0**power, moment))
+    assert [each.value for each in in_order(kept)] == [2.0**power for power in range(10)]
+    kept = spread(kept, exemplar_of(500, 10))
+    assert [each.value for each in in_order(kept)] == [*[2.0**power for power in range(9)], 500]
+    kept = spread(kept, exemplar_of(1e6, 11))  # now 256 and 500 are the closest
+
+    assert [each.value for each in in_order(kept)] == [
+        *[2.0**power for power in range(8)],
+        500,
+        1e6,
+    ]
+
+
+def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
+    """However far from the others it lies."""
+    kept: Spread = ((0.0, exemplar_of(1e-12, 1000)),)
+    for power in range(9):
+        kept = spread(kept, exemplar_of(2.0**power, 1200))
+    assert in_order(spread(kept, exemplar_of(200, 1300)))[0].value == 1e-12
+
+    found = [each.value for each in in_order(spread(kept, exemplar_of(200, 1301)))]
+    assert found == [*[2.0**power for power in range(9)], 200]
+
+
+@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=40))
+def test_e77_exemplars_are_those_of_the_rule(values: list[float]) -> None:
+    """As looking at every two of them would choose."""
+    kept: Spread = ()
+    expected: list[tuple[float, int]] = []
+    for moment, value in enumerate(values):
+        kept = spread(kept, exemplar_of(value, moment))
+        expected = sorted([*expected, (value, moment)])
+        if len(expected) > 10:
+            gaps = [
+                math.log(after[0]) + 750 - (math.log(before[0]) + 750)
+                for before, after in pairwise(expected)
+            ]
+            place = gaps.index(min(gaps))
+            expected.remove(min(expected[place : place + 2], key=lambda pair: pair[1]))
+
+    assert sorted((each.value, each.timestamp) for _, each in kept) == expected

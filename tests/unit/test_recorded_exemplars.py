@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -69,22 +70,43 @@ def test_a_histogram_keeps_one_for_each_bucket() -> None:
     assert histogram.get({})["count"] == 6
 
 
-@pytest.mark.parametrize("buckets", [[1, 2], None])
-def test_native_buckets_have_the_ten_latest(buckets: Any) -> None:
-    """Beside those of the classic buckets, if there are such."""
-    histogram = Histogram("h", "H.", buckets=buckets, **NATIVE)
-    for value in range(1, 15):
-        histogram.observe({}, value, exemplar={"v": value})
+def native_exemplars(histogram: Histogram) -> Any:
+    """Those of the native buckets, as the protobuf runtime reads them."""
     registry = CollectorRegistry()
     registry.register(histogram)
     [family] = read_delimited(BinaryFormatter().marshall(registry))
-    found = family.metric[0].histogram
+    return family.metric[0].histogram
 
-    assert [each.value for each in found.exemplars] == list(range(5, 15))
+
+@pytest.mark.parametrize("buckets", [[1, 2], None])
+def test_native_buckets_have_ten_in_the_order_of_time(buckets: Any) -> None:
+    """Beside those of the classic buckets, if there are such."""
+    histogram = Histogram("h", "H.", buckets=buckets, **NATIVE)
+    values = [512, 1, 256, 2, 128, 4, 64, 8, 32, 16]
+    for value in values:
+        histogram.observe({}, value, exemplar={"v": value})
+    found = native_exemplars(histogram)
+
+    assert [each.value for each in found.exemplars] == values
     assert all(each.timestamp.seconds for each in found.exemplars)
-    assert [each.label[0].value for each in found.exemplars][-1] == "14"
+    assert [each.label[0].value for each in found.exemplars][-1] == "16"
     classic = [each.exemplar.value for each in found.bucket if each.HasField("exemplar")]
-    assert classic == ([1, 2, 14] if buckets else [])
+    assert classic == ([1, 2, 16] if buckets else [])
+
+
+def test_rare_values_keep_their_exemplars() -> None:
+    """However many of the usual ones come after them."""
+    histogram = Histogram("h", "H.", buckets=None, **NATIVE)
+    for value in (30, -2, 0, 1e-9, float("inf"), float("nan")):
+        histogram.observe({}, value, exemplar=E)
+    for number in range(1000):
+        histogram.observe({}, 0.1 + number / 1e5, exemplar=E)
+    found = [each.value for each in native_exemplars(histogram).exemplars]
+
+    assert len(found) == 10
+    assert {30, -2, 0, 1e-9, float("inf")} <= {*found}
+    assert sum(math.isnan(value) for value in found) == 1
+    assert found[-1] == 0.1 + 999 / 1e5  # the latest one is always there
 
 
 def test_a_histogram_that_starts_over_forgets_them() -> None:
