@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import otel_aioprom
 
+ROOT = Path(__file__).parent.parent
 HOME = Path(otel_aioprom.__file__).resolve().parents[1]
 PROGRAM = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
@@ -87,3 +89,19 @@ def test_the_reader_and_the_service_do_not_know_each_other() -> None:
     assert of_package(reader, "aiohttp") == []
     assert of_package(service, "aiohttp")
     assert of_package(service, "opentelemetry") == []
+
+
+def test_the_picture_of_the_layers_is_up_to_date() -> None:
+    """What contributors read is what import-linter checks."""
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (arrows,) = re.findall(r'inwards", type = "layers".*?layers = \[(.*?)\] }', settings, re.DOTALL)
+    (picture,) = re.findall(r"## The layers\n.*?```\n(.*?)```", page, re.DOTALL)
+
+    assert [line.strip().split("    ")[0] for line in picture.splitlines()] == re.findall(
+        r'"([^"]+)"', arrows
+    )
+    for room in ("kinds", "otel"):
+        (inside,) = re.findall(rf'Inside {room}", .*?layers = \[(.*?)\] }}', settings, re.DOTALL)
+        (told,) = re.findall(rf"Inside `{room}`: (.*?)\.", page)
+        assert re.findall(r"`([^`]+)`", told) == re.findall(r'"([^"]+)"', inside)
