@@ -9,6 +9,7 @@ from typing import Any
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries, check_bounds
 from otel_aioprom.kinds.base import Collector
+from otel_aioprom.kinds.states import Info, StateSet
 from otel_aioprom.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.numbers import coerce_number
@@ -28,7 +29,7 @@ class CustomCollector:
 
     Args:
         collector: One whose ``get_all`` returns pairs of label dict and value: numbers, or the dicts
-            that ``get`` of histograms and summaries gives.
+            that ``get`` of other kinds gives.
 
     Spec:
         N13.
@@ -54,15 +55,26 @@ class CustomCollector:
                 if found.setdefault(key, series) is not series:
                     message = "get_all() has the same labels twice; the first item is kept"
                     yield Fault("duplicate_series", self.name, message)
-        yield MetricFamily(self.name, kind, self._collector.doc, "", list(found.values()))
+        yield self._collector.family_of(list(found.values()))
 
     def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> tuple[Pairs, Series]:
         check_labels(labels, _RESERVED.get(kind))
         pairs = wire_pairs(labels, self._collector.const_labels)
         names, values = tuple([name for name, _ in pairs]), tuple([text for _, text in pairs])
-        make = _MAKERS.get(kind, _number)
+        make = (
+            self._stated
+            if isinstance(self._collector, (Info, StateSet))
+            else _MAKERS.get(kind, _number)
+        )
         key = canonical_pairs(labels, self._collector.const_labels)
         return key, make(names, values, labels_text(pairs), value)
+
+    def _stated(
+        self, names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any
+    ) -> Series:
+        series: Series = self._collector._make(names, values, text)
+        self._collector._set_value(series, value)  # noqa: SLF001
+        return series
 
 
 def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from otel_aioprom.collectors import Collector, Counter, Gauge
@@ -32,13 +34,11 @@ class ProcessMetrics:
 
     def __init__(self) -> None:
         self._began = _start_time()
+        self._cpu = Counter(
+            "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."
+        )
         self._read: list[tuple[Counter | Gauge, Read]] = [
-            (
-                Counter(
-                    "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."
-                ),
-                time.process_time,
-            ),
+            (self._cpu, time.process_time),
             (Gauge("process_open_fds", "Number of open file descriptors."), _open_files),
             (Gauge("process_max_fds", "Maximum number of open file descriptors."), _max_files),
             (
@@ -73,6 +73,8 @@ class ProcessMetrics:
                 metric.set({}, read())
             except (OSError, ValueError, IndexError):  # this system does not tell
                 continue
+            if metric is self._cpu:
+                self._cpu.labels().created = self._began
             yield metric
 
     def after_fork(self) -> None:
@@ -85,9 +87,8 @@ class ProcessMetrics:
 
 def _stat(field: int) -> float:
     """Read a field of Linux' ``/proc/self/stat``, numbered as in ``man 5 proc``."""
-    behind_the_name = (
-        (_PROC / "self/stat").read_text().rpartition(")")[2]
-    )  # which may hold anything
+    behind_the_name = (_PROC / "self/stat").read_bytes().rpartition(b")")[2]
+    # The name may hold anything, half a character too.
     return float(behind_the_name.split()[field - 3])
 
 
@@ -128,8 +129,8 @@ def _start_time() -> float:
     """When this process began; where the system does not tell, now, which is soon after."""
     try:
         ticks = _stat(22)
-        for line in (_PROC / "stat").read_text().splitlines():
-            if line.startswith("btime "):
+        for line in (_PROC / "stat").read_bytes().splitlines():
+            if line.startswith(b"btime "):
                 return float(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         pass
@@ -137,13 +138,13 @@ def _start_time() -> float:
 
 
 def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
-    """Expose metrics of this process: CPU time, memory, files, threads, its start.
+    """Expose metrics of this process: CPU time, memory, files, threads, its start. Twice does no harm.
 
     Args:
         registry: Where to expose them; ``registry.remove_source`` takes them out again.
 
     Returns:
-        The source.
+        The source, which is the same for all registries.
 
     Spec:
         E113.
@@ -151,6 +152,12 @@ def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
     Examples:
         >>> source = process_metrics(CollectorRegistry())
     """
-    source = ProcessMetrics()
-    registry.add_source(source)
+    source = _of_this_process()
+    with suppress(ValueError):  # somebody has done so already
+        registry.add_source(source)
     return source
+
+
+@cache
+def _of_this_process() -> ProcessMetrics:
+    return ProcessMetrics()

@@ -30,7 +30,7 @@ from otel_aioprom.sources import (
 )
 from otel_aioprom.strangers import described
 from otel_aioprom.upkeep import make_upkeep
-from otel_aioprom.workers import MANY_FAMILIES, in_worker
+from otel_aioprom.workers import MANY_FAMILIES, MANY_SERIES, in_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,8 @@ class CollectorRegistry:
         """Tell whether putting the parts together takes longer than an event loop may be held."""
         parts = [answer.families for answer in answers.values() if answer.families]
         count = len(self._collectors) + sum(map(len, parts))
-        return count > MANY_FAMILIES or len(parts) > 1
+        made = sum([collector.count_made() for collector in self._collectors.copy().values()])
+        return count > MANY_FAMILIES or made > MANY_SERIES or len(parts) > 1
 
     def report(self, faults: Iterable[Fault]) -> None:
         """Count what was left out of a response, and log it once."""

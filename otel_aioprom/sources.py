@@ -16,7 +16,7 @@ from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
-from otel_aioprom.strangers import described, is_exit, said_by, what_is_called
+from otel_aioprom.strangers import described, is_awaited, is_exit, said_by, what_is_called
 from otel_aioprom.wellformed import well_formed
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
@@ -307,8 +307,7 @@ def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
     collect = getattr(source, "collect", None)
     if not callable(collect) or not isinstance(getattr(source, "name", None), str):
         raise TypeError(f"a source has a name and a method collect, unlike {described(source)}")
-    called = what_is_called(collect)
-    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+    if is_awaited(collect) or inspect.isasyncgenfunction(what_is_called(collect)):
         check_seconds("timeout", getattr(source, "timeout", _LONGEST))
         return AsyncFeed(source)
     return Feed(source)

@@ -35,6 +35,13 @@ def what_is_called(function: Any) -> Any:
     return getattr(type(function), "__call__", function)  # noqa: B004 - not to ask whether there is one
 
 
+def is_awaited(function: Any) -> bool:
+    """Tell whether what a function returns is to be awaited: it is a coroutine function, is marked as one, or stands for one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        what_is_called(function)
+    )
+
+
 def is_exit(error: BaseException) -> bool:
     """Tell whether an error is to go on, for it may be a signal handler's that ends the program."""
     return isinstance(error, _EXITS) and current_thread() is main_thread()

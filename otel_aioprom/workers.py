@@ -16,7 +16,7 @@ MANY_FAMILIES = 100
 """Families that are put together on the event loop; each takes some microseconds."""
 
 MANY_SERIES = 500
-"""Series of which names are escaped on the event loop."""
+"""Series of which names are escaped, or which are made, on the event loop."""
 
 
 class Workers:

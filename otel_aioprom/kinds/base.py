@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from otel_aioprom.kinds.bounds import Bound, watched
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.store import SeriesStore
-from otel_aioprom.labels import check_labels, wire_pairs
+from otel_aioprom.labels import check_labels, label_value, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
 from otel_aioprom.numbers import coerce_number
@@ -125,11 +125,13 @@ class Collector(Generic[S]):
         child = self._find(labels)
         return self._create(labels) if child is None else child
 
-    def _allowed(self, labels: Labels | None) -> Labels | None:
-        """Refuse labels that cannot be recorded on, before anything is measured."""
-        if self._find(labels) is None:
-            check_labels({} if labels is None else labels, self._reserved)
-        return labels
+    def _allowed(self, labels: Labels | None) -> Labels:
+        """Return labels as they are now, before anything is measured; refuse those that cannot be recorded on."""
+        labels = {} if labels is None else labels
+        if self._find(labels) is not None:  # so its values are texts already
+            return dict(labels)
+        check_labels(labels, self._reserved)
+        return {name: label_value(value) for name, value in labels.items()}
 
     def _create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it."""
@@ -282,7 +284,19 @@ class Collector(Generic[S]):
 
         Overridden ``get_all`` methods are asked by the registry instead, see ``CollectorRegistry.register``.
         """
-        return MetricFamily(self.name, self.kind.name, self.doc, "", self._store.series.snapshot())
+        return self.family_of(self._store.series.snapshot())
+
+    def family_of(self, series: Sequence[S]) -> MetricFamily:
+        """Return the metric family that shows some series.
+
+        Args:
+            series: Of the kind that this collector makes.
+        """
+        return MetricFamily(self.name, self.kind.name, self.doc, "", series)
+
+    def count_made(self) -> int:
+        """Return how many series must be looked at to make the family: none where they are shown as they are."""
+        return 0
 
     def fill(self, series: Sequence[S]) -> None:
         """Replace all series at once by those of a collection from elsewhere.

@@ -13,7 +13,7 @@ from otel_aioprom.forks import ForkSafeLock
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs, label_value
 from otel_aioprom.numbers import check_seconds, coerce_number
-from otel_aioprom.strangers import described, is_exit, what_is_called
+from otel_aioprom.strangers import described, is_awaited, is_exit
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -100,9 +100,7 @@ class Functions:
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         check_seconds("timeout", timeout)
         texts = {name: label_value(value) for name, value in (labels or {}).items()}
-        self._asked[key] = Asked(
-            texts, function, timeout, inspect.iscoroutinefunction(what_is_called(function))
-        )
+        self._asked[key] = Asked(texts, function, timeout, is_awaited(function))
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
         """Ask only those functions any more whose labels are wanted; tell whether others were asked.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from otel_aioprom.strangers import what_is_called
+from otel_aioprom.strangers import is_awaited, what_is_called
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,9 +24,9 @@ R = TypeVar("R")
 
 
 class Measuring:
-    """Measures a block, with ``with`` or ``async with``, or each call of a function that it decorates.
+    """Measures blocks, with ``with`` or ``async with``, or each call of a function that it decorates.
 
-    One object measures one block at a time, and any number of calls. What happens at the end of a block happens however it
+    One object may measure several blocks at once. What happens at the end of a block happens however it
     ends: by its last line, an exception, or a cancellation.
     """
 
@@ -65,25 +66,27 @@ class Measuring:
 class Timing(Measuring):
     """Hands on how many seconds of a monotonic clock each block or call took.
 
+    Of blocks that overlap, neither inside the other, it is their sum that is right.
+
     Args:
         observe: Takes the seconds.
     """
 
-    __slots__ = ("_observe", "_start")
+    __slots__ = ("_observe", "_starts")
 
     def __init__(self, observe: Callable[[float], object]) -> None:
         self._observe = observe
-        self._start = 0.0
+        self._starts: list[float] = []
 
     def _again(self) -> Timing:
         return Timing(self._observe)
 
     def __enter__(self) -> Self:
-        self._start = perf_counter()
+        self._starts.append(perf_counter())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._observe(perf_counter() - self._start)
+        self._observe(perf_counter() - self._starts.pop())
 
 
 class SupportsProgress(Protocol):
@@ -98,8 +101,6 @@ class SupportsProgress(Protocol):
 
 class Progress(Measuring):
     """Counts up at the beginning of each block or call, and down at its end, on the same series.
-
-    One object may measure several blocks at once.
 
     Args:
         find: Returns the series.
@@ -169,17 +170,17 @@ Make = Callable[[], Measuring]
 
 def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
     called = what_is_called(function)
-    if inspect.iscoroutinefunction(called):
+    if is_awaited(function):
         return _wrap_coroutine(function, make)
     if inspect.isasyncgenfunction(called):
         return _wrap_async_generator(function, make)
     if inspect.isgeneratorfunction(called):
         wrapped = _wrap_generator(function, make)
-        return types.coroutine(wrapped) if _is_awaited(called) else wrapped
+        return types.coroutine(wrapped) if _is_old_coroutine(called) else wrapped
     return _wrap_function(function, make)
 
 
-def _is_awaited(function: Any) -> bool:
+def _is_old_coroutine(function: Any) -> bool:
     """Tell whether a generator function is a coroutine function of the old kind."""
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
@@ -214,7 +215,7 @@ def _wrap_async_generator(function: Callable[..., Any], make: Make) -> Callable[
         with make():
             generator = function(*args, **kwargs)
             try:
-                item = await anext(generator)
+                item = await _first_of(generator)
                 while True:
                     try:
                         sent = yield item
@@ -229,3 +230,13 @@ def _wrap_async_generator(function: Callable[..., Any], make: Make) -> Callable[
                 return
 
     return call
+
+
+def _first_of(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Begin an asynchronous generator that the event loop does not know: it would end it, and what wraps it, both at once."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return anext(generator)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

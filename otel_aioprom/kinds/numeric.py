@@ -171,6 +171,12 @@ class Counter(NumberCollector[CounterSeries]):
             made.source = self._source
         return made
 
+    def _create_for(self, labels: Labels | None, value: Any) -> CounterSeries:
+        child = super()._create_for(labels, value)
+        if value and not child.value:
+            child.created = None  # when what was counted elsewhere began is not known
+        return child
+
     def inc(self, labels: Labels | None = None, *, exemplar: ExemplarLabels | None = None) -> None:
         """Add one; the first use of a label set starts from 0.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from otel_aioprom.errors import InvalidLabelsError
@@ -22,19 +22,23 @@ class FactsSeries(Series):
         text: Both as exposition text.
     """
 
-    __slots__ = ("facts", "names", "shown", "text", "values", "wire")
+    __slots__ = ("_said", "names", "text", "values", "wire")
 
     def __init__(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> None:
         self.names = names
         self.values = values
         self.text = text
         self.wire = None
-        self.facts: dict[str, str] = {}
-        self.shown: Sequence[Series] = ()
+        self._said: tuple[dict[str, str], Sequence[Series]] = ({}, ())
+
+    @property
+    def shown(self) -> Sequence[Series]:
+        """What is exposed: one series, with labels and facts."""
+        return self._said[1]
 
     def get(self) -> dict[str, str]:
         """Return the facts."""
-        return dict(self.facts)
+        return dict(self._said[0])
 
     def set(self, facts: Mapping[str, object]) -> None:
         """Replace the facts.
@@ -47,12 +51,12 @@ class FactsSeries(Series):
         for name in facts:
             if name in self.names:
                 raise InvalidLabelsError(facts, f"{name!r} is a label of the series already")
-        self.facts = {name: label_value(value) for name, value in facts.items()}
-        self.shown = [_number((*self.pairs, *self.facts.items()), 1)]
+        said = {name: label_value(value) for name, value in facts.items()}
+        self._said = said, [_number((*self.pairs, *said.items()), 1)]
 
 
 class StatesSeries(Series):
-    """The states of one label set; what is exposed of them is made anew when somebody looks after a change.
+    """The states of one label set; what is exposed of them is put together anew when somebody looks after a change.
 
     Args:
         names: Label names, sorted.
@@ -63,7 +67,18 @@ class StatesSeries(Series):
         single: One of them holds at any time, the first one at the beginning.
     """
 
-    __slots__ = ("_label", "_on", "_shown", "_single", "_state", "names", "text", "values", "wire")
+    __slots__ = (
+        "_choices",
+        "_on",
+        "_shown",
+        "_single",
+        "_state",
+        "_version",
+        "names",
+        "text",
+        "values",
+        "wire",
+    )
 
     def __init__(
         self,
@@ -79,22 +94,22 @@ class StatesSeries(Series):
         self.values = values
         self.text = text
         self.wire = None
-        self._label = label
         self._single = single
         self._state = states[0]
         self._on = dict.fromkeys(states, False)
-        self._shown: tuple[dict[str, bool], Sequence[Series]] = ({}, ())
+        # Each state that does not hold, and that holds: series that never change, whose labels are written once.
+        self._choices = [_off_and_on((*self.pairs, (label, state))) for state in states]
+        self._version = object()
+        self._shown: tuple[object, Sequence[Series]] = (None, ())
 
     @property
     def shown(self) -> Sequence[Series]:
         """What is exposed: a series for each state, all of one moment."""
-        found, shown = self._shown
-        now = self._holding()
-        if now != found:
-            shown = [
-                _number((*self.pairs, (self._label, state)), int(on)) for state, on in now.items()
-            ]
-            self._shown = now, shown
+        version, (known, shown) = self._version, self._shown
+        if known is not version:
+            holding = self._holding().values()
+            shown = [choice[on] for choice, on in zip(self._choices, holding)]
+            self._shown = version, shown
         return shown
 
     def _holding(self) -> dict[str, bool]:
@@ -113,22 +128,43 @@ class StatesSeries(Series):
         Raises:
             ValueError: There is no such state, or an enumeration would be left without any.
         """
-        state = label_value(state)
-        if state not in self._on:
-            raise ValueError(f"the states are {', '.join(self._on)}, and {state!r} is none")
-        if self._single and not on:
-            raise ValueError("an enumeration is always in a state: set the one that holds")
+        state = check_state(state, self._on, on=bool(on) or not self._single)
         # One assignment each, so that threads that set others lose nothing.
         if self._single:
             self._state = state
         else:
             self._on[state] = bool(on)
+        self._version = object()
+
+
+def check_state(state: object, states: Collection[str], *, on: bool = True) -> str:
+    """Return the text of a state.
+
+    Args:
+        state: Something whose text it is.
+        states: All that there are.
+        on: Whether it may be set so: the only one that holds cannot be switched off.
+
+    Raises:
+        ValueError: There is no such state, or it may not be set so.
+    """
+    text = label_value(state)
+    if text not in states:
+        raise ValueError(f"the states are {', '.join(states)}, and {text!r} is none")
+    if not on:
+        raise ValueError("an enumeration is always in a state: set the one that holds")
+    return text
 
 
 def _number(pairs: Iterable[tuple[str, str]], value: int) -> NumberSeries:
     labels = tuple(sorted([pair for pair in pairs if pair[1]]))  # no label has an empty value
     names, values = tuple([name for name, _ in labels]), tuple([text for _, text in labels])
     return NumberSeries(names, values, labels_text(labels), value)
+
+
+def _off_and_on(pairs: Iterable[tuple[str, str]]) -> tuple[NumberSeries, NumberSeries]:
+    off = _number(pairs, 0)
+    return off, NumberSeries(off.names, off.values, off.text, 1)
 
 
 class Info(Collector[FactsSeries]):
@@ -187,7 +223,7 @@ class Info(Collector[FactsSeries]):
         """
         child = self._find(labels)
         if child is None:
-            given = [*wire_pairs(self._allowed(labels) or {}, self.const_labels)]
+            given = [*wire_pairs(self._allowed(labels), self.const_labels)]
             probe = FactsSeries(tuple([name for name, _ in given]), (), "")
             probe.set(facts)  # what is refused leaves no series behind
             child = self._create(labels)
@@ -197,9 +233,14 @@ class Info(Collector[FactsSeries]):
         """Replace the facts about a label set; see ``set``."""
         self.set(labels, value)
 
-    def family(self) -> MetricFamily:
-        """Return the metric family as it stands now."""
-        return _family(self, "info")
+    def family_of(self, series: Sequence[FactsSeries]) -> MetricFamily:
+        """Return the metric family, each series of facts once: labels and facts of two may say the same together."""
+        shown = {one.text: one for facts in series for one in facts.shown}
+        return MetricFamily(self.name, "info", self.doc, "", list(shown.values()))
+
+    def count_made(self) -> int:
+        """Return how many series must be looked at to make the family."""
+        return len(self._store.series)
 
 
 class StateSet(Collector[StatesSeries]):
@@ -266,9 +307,6 @@ class StateSet(Collector[StatesSeries]):
         )
         return made
 
-    def _probe(self) -> StatesSeries:
-        return StatesSeries((), (), "", self._label, self.states, single=self._single)
-
     def set(self, labels: Labels | None, state: str, on: bool = True) -> None:
         """Say that a state holds, or that it does not.
 
@@ -278,16 +316,32 @@ class StateSet(Collector[StatesSeries]):
         """
         child = self._find(labels)
         if child is None:
-            self._probe().set(state, on)  # what is refused leaves no series behind
+            # What is refused leaves no series behind.
+            check_state(state, self.states, on=bool(on) or not self._single)
             child = self._create(labels)
         child.set(state, on)
 
     def _check_stored(self, value: Any) -> None:
-        self._probe().set(value)
+        for state, on in _states_in(value):
+            check_state(state, self.states, on=bool(on) or not self._single)
 
-    def family(self) -> MetricFamily:
-        """Return the metric family as it stands now, all states of a label set of one moment."""
-        return _family(self, "stateset")
+    def _set_value(self, child: Any, value: Any) -> None:
+        for state, on in _states_in(value):
+            child.set(state, on)
+
+    def family_of(self, series: Sequence[StatesSeries]) -> MetricFamily:
+        """Return the metric family, all states of a label set of one moment."""
+        shown = [one for states in series for one in states.shown]
+        return MetricFamily(self.name, "stateset", self.doc, "", shown)
+
+    def count_made(self) -> int:
+        """Return how many series must be looked at to make the family."""
+        return len(self._store.series)
+
+
+def _states_in(value: Any) -> Iterable[tuple[object, bool]]:
+    """Return the states that a stored value is about: that of an enumeration, or all of them."""
+    return value.items() if isinstance(value, Mapping) else [(value, True)]
 
 
 class Enum(StateSet):
@@ -303,10 +357,3 @@ class Enum(StateSet):
     """
 
     _single = True
-
-
-def _family(collector: Collector[Any], kind: str) -> MetricFamily:
-    every = [one for series in collector._store.series.snapshot() for one in series.shown]  # noqa: SLF001
-    # By text: the labels and facts of two infos may say the same together.
-    shown = {one.text: one for one in every}
-    return MetricFamily(collector.name, kind, collector.doc, "", list(shown.values()))

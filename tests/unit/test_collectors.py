@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -296,3 +297,19 @@ def test_refused_values_leave_no_series_behind(collector: Any, method: str, valu
         getattr(collector, method)({"a": "1"}, value)
 
     assert collector.get_all() == []
+
+
+def test_e35_what_was_counted_elsewhere_has_no_start() -> None:
+    """Nobody knows when that began; what starts from nothing starts now."""
+    counter = Counter("c_total", "C.")
+    before = time.time()
+    counter.set({"of": "elsewhere"}, 1_000_000)
+    counter.set({"of": "nothing"}, 0)
+    counter.inc({"of": "here"})
+    counter.set({"of": "here"}, 7)
+    starts = {one.values[0]: one.created for one in counter.family().series}
+
+    assert starts["elsewhere"] is None
+    assert before <= starts["nothing"] <= starts["here"] <= time.time()  # type: ignore[operator]
+    counter.set({"of": "elsewhere"}, 5)  # a reset, which is seen
+    assert before <= (counter.labels({"of": "elsewhere"}).created or 0) <= time.time()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.decorators import count_exceptions, inprogress, timer
 from otel_aioprom.errors import InvalidLabelsError
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import async_render
 
 L = {"of": "x"}
 MAKERS: list[Callable[[Any], Any]] = [
@@ -183,3 +188,99 @@ def test_calls_in_progress_are_each_on_their_own_series() -> None:
     outer(forget_and_go_on)
     assert seen == [2, 0]
     assert gauge.get(L) == 0
+
+
+EVERY_WAY: list[Callable[[Any], Any]] = [
+    lambda counter: counter.count_exceptions(L),
+    lambda _: Histogram("h", "H.").time(L),
+    lambda _: Gauge("g", "G.").track_inprogress(L),
+]
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+def test_an_asynchronous_generator_that_the_loop_ends_ends_well(way: Callable[[Any], Any]) -> None:
+    """The loop ends what it knows all at once: the wrapper alone, which ends the generator."""
+    counter = Counter("c_total", "C.")
+    log: list[str] = []
+    said: list[dict[str, Any]] = []
+
+    @way(counter)
+    async def generate() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            log.append("ended")
+
+    left: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        for _ in range(20):
+            left.append(generate())
+            await anext(left[-1])
+
+    asyncio.run(main())
+    assert log == ["ended"] * 20
+    assert said == []
+    assert counter.get_all() == []
+
+
+async def test_hooks_of_the_loop_stay_as_they_were() -> None:
+    """Other generators are known to it."""
+    before = sys.get_asyncgen_hooks()
+    generate = Histogram("h", "H.").time(L)(GeneratedAsync())
+    gauge = Gauge("g", "G.")
+    gauge.set(L, 5)
+    assert [value async for value in generate(gauge)] == [5]
+
+    assert sys.get_asyncgen_hooks() == before
+
+
+async def test_what_stands_for_a_coroutine_function_is_awaited() -> None:
+    """Such as a mock, whose class calls a plain function."""
+    counter = Counter("c_total", "C.")
+    mock = AsyncMock(side_effect=KeyError("no"))
+    call = counter.count_exceptions(L)(mock)
+    assert inspect.iscoroutinefunction(call)
+    with pytest.raises(KeyError):
+        await call()
+    assert counter.get(L) == 1
+
+    gauge = Gauge("g", "G.")
+    gauge.set_function({}, AsyncMock(return_value=5))
+    registry = CollectorRegistry()
+    registry.register(gauge)
+    text, _ = await async_render(registry)
+    assert b"\ng 5\n" in text
+
+
+def test_labels_are_those_of_the_moment_when_the_object_is_made() -> None:
+    """Whatever becomes of the dict, and of the values in it."""
+    histogram = Histogram("h", "H.")
+    labels: dict[str, Any] = {"queue": "a"}
+    calls = []
+    for name in "abc":
+        labels["queue"] = name
+        calls.append(histogram.time(labels)(int))
+    for call in calls:
+        call()
+    assert [labels for labels, _ in histogram.get_all()] == [{"queue": name} for name in "abc"]
+
+    with histogram.time(labels):
+        labels["bad-name"] = 1
+    assert histogram.get({"queue": "c"})["count"] == 2
+
+
+def test_one_object_times_blocks_within_blocks() -> None:
+    """Each from its own beginning."""
+    histogram = Histogram("h", "H.", buckets=[0.02])
+    timing = histogram.time()
+    with timing:
+        time.sleep(0.03)
+        with timing:
+            pass
+
+    assert histogram.get({})[0.02] == 1
+    assert histogram.get({})["count"] == 2
+    assert histogram.get({})["sum"] >= 0.03

@@ -78,11 +78,56 @@ def test_e113_what_cannot_be_read_is_left_out(
     monkeypatch.setattr(process, "_PROC", tmp_path)
     monkeypatch.setattr(process, "resource", None)
     registry = CollectorRegistry()
-    process_metrics(registry)
+    registry.add_source(process.ProcessMetrics())
     found = values(registry)
 
     assert set(found) == {"process_cpu_seconds_total", "process_start_time_seconds"}
     assert abs(found["process_start_time_seconds"] - time.time()) < DEADLINE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
+def test_a_name_that_is_cut_inside_a_character_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The kernel keeps 15 bytes of it."""
+    (tmp_path / "self").mkdir()
+    told = Path("/proc/self/stat").read_bytes()
+    name, rest = told[: told.index(b"(")], told[told.rindex(b")") :]
+    (tmp_path / "self/stat").write_bytes(name + b"(a) b\xc3" + rest)
+    (tmp_path / "stat").write_bytes(b"cpu \xff\n" + Path("/proc/stat").read_bytes())
+    began = process._start_time()
+    monkeypatch.setattr(process, "_PROC", tmp_path)
+    registry = CollectorRegistry()
+    registry.add_source(process.ProcessMetrics())
+    found = values(registry)
+
+    assert found["process_threads"] >= 1
+    assert found["process_resident_memory_bytes"] > 0
+    assert found["process_start_time_seconds"] == began
+
+
+def test_twice_does_no_harm() -> None:
+    """An application and what it stands on may both ask for them."""
+    registry = CollectorRegistry()
+    assert process_metrics(registry) is process_metrics(registry)
+    found = values(registry)
+
+    assert 0 < found["process_cpu_seconds_total"] <= time.process_time()
+    other = CollectorRegistry()
+    process_metrics(other)
+    assert {name for name in values(other) if name.startswith("process_")} == {
+        name for name in found if name.startswith("process_")
+    }
+
+
+def test_e35_the_time_is_counted_from_the_start() -> None:
+    """And not from the first response."""
+    source = process.ProcessMetrics()
+    (cpu,) = [each for each in source.collect() if each.name == "process_cpu_seconds_total"]
+
+    assert cpu.labels().created == source._start()
+    cpu.set({}, 1e9)
+    assert next(iter(source.collect())).labels().created == source._start()
 
 
 def test_it_can_be_switched_off_again() -> None:

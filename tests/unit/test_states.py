@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -14,6 +15,7 @@ from otel_aioprom.collectors import Enum, Info, StateSet
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter, TextFormatter
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import async_render
 
 
 def lines(*collectors: Any) -> list[str]:
@@ -224,3 +226,107 @@ def test_two_label_sets_of_an_info_may_say_the_same() -> None:
     info.set({"commit": "c"}, {"version": "1"})
 
     assert [series.text for series in info.family().series] == ['{commit="c",version="1"} ']
+
+
+def test_threads_that_set_facts_leave_one_of_theirs() -> None:
+    """What is shown and what ``get`` gives are of one call."""
+    info = Info("build", "Build.")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            threads = [
+                threading.Thread(target=info.set, args=({}, {"version": text})) for text in "ab"
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            version = info.get()["version"]
+            assert lines(info) == [f'build_info{{version="{version}"}} 1']
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("kind", [Enum, StateSet])
+def test_labels_of_states_are_written_once(kind: type[Enum]) -> None:
+    """Changes choose among series that are there already."""
+    states = kind("phase", "Phase.", ["a", "b"])
+    states.set({"of": "x"}, "a")
+    first = states.family().series
+    assert all(one is another for one, another in zip(first, states.family().series))
+    states.set({"of": "x"}, "b")
+    states.set({"of": "x"}, "a")
+    if kind is StateSet:
+        states.set({"of": "x"}, "b", on=False)
+
+    assert [id(one) for one in states.family().series] == [id(one) for one in first]
+
+
+def test_states_are_stored_as_they_are_read() -> None:
+    """All of them at once, or the one that holds."""
+    states = StateSet("features", "On.", ["a", "b", "c"])
+    states.set({}, "b")
+    states.set_value({"of": "copy"}, states.get_value({}))
+    assert states.get({"of": "copy"}) == {"a": False, "b": True, "c": False}
+    states.set_value({}, {"b": False, "c": True})
+    assert states.get({}) == {"a": False, "b": False, "c": True}
+    with pytest.raises(ValueError, match="the states are"):
+        states.set_value({"of": "none"}, {"d": True})
+    phase = Enum("phase", "Phase.", ["a", "b"])
+    phase.set_value({}, "b")
+    phase.set_value({"of": "copy"}, phase.get_value({}))
+
+    assert phase.get({"of": "copy"}) == "b"
+    assert [labels for labels, _ in states.get_all()] == [{}, {"of": "copy"}]
+
+
+def test_n13_own_classes_are_asked_for_their_facts_and_states() -> None:
+    """What ``get_all`` gives is exposed as what the class is; an item that makes no sense costs itself."""
+
+    class Facts(Info):
+        def get_all(self) -> list[tuple[dict[str, str], Any]]:
+            return [({"of": "x"}, {"version": 2}), ({}, 7), ({"of": "y"}, {"of": "z"})]
+
+    class Phase(Enum):
+        def get_all(self) -> list[tuple[dict[str, str], Any]]:
+            self.set({}, "b")
+            return [*super().get_all(), ({"of": "x"}, "none")]
+
+    class Features(StateSet):
+        def get_all(self) -> list[tuple[dict[str, str], Any]]:
+            return [({}, {"a": True}), ({"of": "x"}, "b")]
+
+    states = ["a", "b"]
+    assert lines(
+        Facts("f", "F."), Features("features", "F.", states), Phase("phase", "P.", states)
+    ) == [
+        'f_info{of="x",version="2"} 1',
+        'features{features="a"} 1',
+        'features{features="b"} 0',
+        'features{features="a",of="x"} 0',
+        'features{features="b",of="x"} 1',
+        'phase{phase="a"} 0',
+        'phase{phase="b"} 1',
+    ]
+
+
+@pytest.mark.parametrize(("count", "apart"), [(500, False), (501, True)])
+async def test_many_label_sets_are_not_put_together_on_the_event_loop(
+    count: int, apart: bool
+) -> None:
+    """Each takes some microseconds."""
+    threads = []
+
+    class Seen(Enum):
+        def family_of(self, series: Any) -> Any:
+            threads.append(threading.current_thread())
+            return super().family_of(series)
+
+    registry = CollectorRegistry()
+    phase = Seen("phase", "Phase.", ["a", "b"], registry=registry)
+    for number in range(count):
+        phase.set({"of": number}, "b")
+    await async_render(registry)
+
+    assert [thread is not threading.main_thread() for thread in threads] == [apart]
