@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
+
+from otel_aioprom.forks import ForkSafeLock
 
 C = TypeVar("C", bound=type[Any])
 
@@ -44,9 +45,7 @@ def with_lock(cls: C, methods: tuple[str, ...]) -> C:
 
     def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
         self = object.__new__(subclass)
-        self._lock = (
-            threading.RLock()
-        )  # signal handlers and finalizers may record in the middle of anything
+        self._lock = ForkSafeLock()
         return self
 
     body: dict[str, Any] = {name: _locked(getattr(cls, name)) for name in methods}

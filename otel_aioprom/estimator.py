@@ -321,9 +321,17 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
     def stream(self) -> Stream:
         """Return what is known of all values so far."""
         if self._waiting:
-            self._stream = merged(self._stream, sorted(self._waiting), limit_of(self.invariants))
-            del self._waiting[:]
+            waiting = sorted(self._waiting)
+            self._stream = merged(self._stream, waiting, limit_of(self.invariants))
+            del self._waiting[: len(waiting)]  # a finalizer may have observed more meanwhile
         return self._stream
+
+    def __copy__(self) -> Estimator:
+        """Return an estimator that knows the same; neither sees what is observed on the other."""
+        other = Estimator(*self.invariants)
+        other._stream = self.stream()
+        other.count, other.total, other._enough = self.count, self.total, self._enough
+        return other
 
     @property
     def _observations(

@@ -52,6 +52,8 @@ call_in_children(_after_fork)
 class ForkSafeLock:
     """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process."""
 
+    __slots__ = ("__weakref__", "_lock")
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         tell_of_forks(self)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import operator
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic, time
@@ -26,13 +28,17 @@ from otel_aioprom.estimator import (
 )
 from otel_aioprom.model import Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
+from otel_aioprom.strangers import described
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Streams = tuple[Stream, ...]
 
+_logger = logging.getLogger(__name__)
+
 _ALL = slice(None)
+_MOST_STEPS = 1000
 
 
 def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
@@ -56,6 +62,7 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
         check_invariant(quantile, error)
     if len({quantile for quantile, _ in pairs}) < len(pairs):
         raise ValueError(f"a quantile comes twice: {pairs}")
+    limit_of(pairs)  # now: of many quantiles it takes long, and it is kept
     return pairs
 
 
@@ -88,15 +95,15 @@ def check_window(
 
     Raises:
         ValueError: An option is out of range.
-        TypeError: An option is of another kind.
+        TypeError: An option is of another kind, or the clock tells no number.
 
     Spec:
         E115.
     """
     if isinstance(age_buckets, bool) or not isinstance(age_buckets, int):
         raise TypeError(f"age_buckets must be an int, not {age_buckets!r}")
-    if age_buckets < 1:
-        raise ValueError(f"age_buckets must be at least 1, not {age_buckets}")
+    if not 1 <= age_buckets <= _MOST_STEPS:
+        raise ValueError(f"age_buckets must be from 1 to {_MOST_STEPS}, not {age_buckets}")
     if not callable(clock):
         raise TypeError(f"clock must be callable, unlike {clock!r}")
     if max_age is None or max_age == math.inf:
@@ -106,7 +113,33 @@ def check_window(
     step = float(coerce_number(max_age)) / age_buckets
     if not step > 0:
         raise ValueError(f"max_age must be above 0 seconds, not {max_age}")
-    return Window(step, age_buckets, clock)
+    return Window(step, age_buckets, clock if clock is monotonic else CarefulClock(clock))
+
+
+class CarefulClock:
+    """A clock of others: while it raises, the time stands still, which is logged once.
+
+    Args:
+        clock: Tells the time in seconds.
+
+    Raises:
+        TypeError: It tells no number.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = coerce_number(clock())
+        self._failed = False
+
+    def __call__(self) -> int | float:
+        """Return the time."""
+        try:
+            self._last = coerce_number(self._clock())
+        except Exception as error:  # noqa: BLE001 - it must cost neither the measurement nor the response
+            if not self._failed:
+                self._failed = True
+                _logger.warning("the clock of a summary raised %s (logged once)", described(error))
+        return self._last
 
 
 def check_observation(value: Number) -> int | float:
@@ -121,6 +154,25 @@ def check_observation(value: Number) -> int | float:
     if isinstance(value, bool):
         raise TypeError("a summary observes numbers, and a bool is none")
     return coerce_number(value)
+
+
+def contents_of(estimator: PackageEstimator) -> tuple[Stream, int, int | float]:
+    """Return what an estimator knows: its values, their count, and their sum.
+
+    Args:
+        estimator: This package's class, quantile-python's, or a series.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
+    try:
+        if isinstance(estimator, SummarySeries):
+            return estimator.stream(), *estimator.snapshot()
+        # The package offers no other way to ask.
+        count, total = estimator._observations, estimator._sum  # noqa: SLF001
+        return stream_of(estimator), operator.index(count), coerce_number(total)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"an estimator that cannot be read: {error!r}") from error
 
 
 class Quantiles(Series):
@@ -262,7 +314,7 @@ class SummarySeries(Quantiles, Estimator):
         self._back = -window.step
         self._turn = window.clock() + window.step
         self._streams: Streams = (EMPTY,) * window.streams
-        self._answer: tuple[int, float, list[tuple[float, float]]] | None = None
+        self._answer: tuple[Streams, int, list[tuple[float, float]]] | None = None
 
     def observe(self, value: Number) -> None:
         """Take a value into count, sum and quantiles; NaN into count and sum only.
@@ -354,22 +406,25 @@ class SummarySeries(Quantiles, Estimator):
     def stream(self) -> Stream:
         """Return what is known of the values in the window, those that wait included."""
         self._keep_up()
-        streams, waiting = self._look()
+        return self._head(*self._look())
+
+    def _head(self, streams: Streams, waiting: list[float]) -> Stream:
         if not waiting:
             return streams[0]
-        waiting.sort()
-        return merged(streams[0], waiting, limit_of(self.invariants))
+        return merged(streams[0], sorted(waiting), limit_of(self.invariants))
 
     def quantiles(self) -> list[tuple[float, float]]:
         """Return each quantile with its estimate, ascending; NaN while the window is empty."""
         self._keep_up()
-        turn = self._turn
         answer = self._answer
-        if answer is None or answer[:2] != (self._streams[0].size + len(self._waiting), turn):
-            stream = self.stream()
-            found = [(q, estimate(stream, q, error)) for q, error in self.invariants]
-            self._answer = answer = (stream.size, turn, found)
-        return answer[2]
+        # The array never shortens without other streams: in this order, both are of one moment.
+        if answer and answer[1] == len(self._waiting) and answer[0] is self._streams:
+            return answer[2]
+        streams, waiting = self._look()
+        head = self._head(streams, waiting)
+        found = [(q, estimate(head, q, error)) for q, error in self.invariants]
+        self._answer = streams, len(waiting), found
+        return found
 
     @property
     def estimator(self) -> Estimator:
@@ -383,15 +438,14 @@ class SummarySeries(Quantiles, Estimator):
 
         Args:
             estimator: This module's class, the package's, or another series.
+
+        Raises:
+            ValueError: It makes no sense.
         """
-        streams = (stream_of(estimator),) * self.window.streams
-        count, total = (
-            estimator.snapshot()
-            if isinstance(estimator, SummarySeries)
-            else (estimator._observations, estimator._sum)  # noqa: SLF001 - the package offers no other way to ask
-        )
+        stream, count, total = contents_of(estimator)
         if count < self.count:
             self.created = time()
+        streams = (stream,) * self.window.streams
         self._restart(streams, self._clock() + self.window.step, count, total)
 
     def _restart(self, streams: Streams, turn: float, count: int, total: float) -> None:

@@ -19,7 +19,7 @@ from otel_aioprom.model import UNITLESS, MetricFamily
 from otel_aioprom.names import is_valid_metric_name
 from otel_aioprom.numbers import canonical_float, float_text
 
-_FIRST_STEP = 4
+_FIRST_STEP = 1
 _LAST_STEP = 1024
 _CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds

@@ -16,6 +16,7 @@ from otel_aioprom.summary import (
     check_invariants,
     check_observation,
     check_window,
+    contents_of,
 )
 
 DEFAULT_INVARIANTS: tuple[tuple[float, float], ...] = ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001))
@@ -34,7 +35,7 @@ class Summary(Collector[SummarySeries]):
         invariants: Pairs of quantile and allowed rank error, both between 0 and 1.
         max_age: Seconds for which an observation counts for quantiles; ``None`` for the whole life of a series.
         age_buckets: In how many steps old observations are forgotten. Each costs memory and time.
-        clock: Tells the time in seconds.
+        clock: Tells the time in seconds; while it raises, time stands still.
         registry: Registers the collector there on creation.
         max_series: See ``Collector``.
         expire_after: See ``Collector``.
@@ -109,6 +110,7 @@ class Summary(Collector[SummarySeries]):
     def _check_stored(self, value: Any) -> None:
         if not isinstance(value, Estimator):
             raise TypeError(f"{self.name} stores quantile.Estimator objects, not {value!r}")
+        contents_of(value)  # which raises before a series is made for it
 
     def _set_value(self, child: Any, value: Any) -> None:
         child.load(value)

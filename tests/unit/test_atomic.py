@@ -131,6 +131,17 @@ def test_the_whole_method_runs_under_the_lock() -> None:
     assert seen == [0, 1]
 
 
+def test_a_lock_that_somebody_held_is_free_in_a_child_process() -> None:
+    """Who held it is not there."""
+    one = with_lock(Tally, ("add",))()
+    gone = threading.Thread(target=one._lock.__enter__)
+    gone.start()
+    gone.join()
+    one._lock.after_fork()
+
+    assert one.add(1) == 1
+
+
 def test_no_update_is_lost_with_a_lock() -> None:
     """Even of a method that is not one step by itself."""
     one = with_lock(Tally, ("add",))()

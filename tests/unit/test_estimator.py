@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from array import array
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from quantile import Estimator as PackageEstimator
 
+from otel_aioprom import estimator
 from otel_aioprom.estimator import (
     BATCH,
     EMPTY,
@@ -346,3 +348,35 @@ def test_the_finest_invariants_hold(invariant: tuple[float, float]) -> None:
         estimator.observe(value)
 
     assert abs(estimator.query(q) - q * count) <= max(1, error * count)
+
+
+def test_a_copy_is_one_of_its_own() -> None:
+    """Neither sees what the other observes."""
+    first = Estimator((0.5, 0.01))
+    first.observe(1)
+    second = copy.copy(first)
+    first.observe(2)
+    second.observe(7)
+    second.observe(8)
+
+    assert (first.count, first.total, first.query(1)) == (2, 3, 2)
+    assert (second.count, second.total, second.query(1)) == (3, 16, 8)
+
+
+def test_what_is_observed_in_the_middle_of_a_merge_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by a finalizer."""
+    made = Estimator((0.5, 0.01))
+    made.observe(1)
+    merge = estimator.merged
+
+    def interrupted(*args: Any) -> Any:
+        made.observe(2)
+        return merge(*args)
+
+    monkeypatch.setattr(estimator, "merged", interrupted)
+    assert made.stream().size == 1
+    monkeypatch.undo()
+
+    assert made.stream().size == 2

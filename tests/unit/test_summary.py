@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from quantile import Estimator
 from clocks import ManualClock
 from otel_aioprom.collectors import Summary
 from otel_aioprom.estimator import BATCH
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
 from otel_aioprom.summary import (
     WHOLE_LIFE,
     SummaryPoint,
@@ -20,6 +23,7 @@ from otel_aioprom.summary import (
     check_window,
 )
 
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 INVARIANTS = ((0.5, 0.05), (0.9, 0.01))
 
 
@@ -207,6 +211,48 @@ def test_a_series_can_be_loaded() -> None:
         assert math.isnan(one.total)
 
 
+@pytest.mark.parametrize("value", [Decimal("1.5"), Fraction(3, 2)])
+def test_sums_of_the_package_become_plain_numbers(value: Any) -> None:
+    """Its estimator takes anything that can be added."""
+    estimator = Estimator(*INVARIANTS)
+    estimator.observe(value)
+    made = series()
+    made.load(estimator)
+    made.observe(2.5)
+
+    assert made.get() == {0.5: 1.5, 0.9: 2.5, "count": 2, "sum": 4.0}
+    assert type(made.total) is float
+
+
+def test_an_estimator_that_makes_no_sense_leaves_no_series() -> None:
+    """It is looked at before one is made."""
+    summary = Summary("s", "S.")
+    huge, bare = Estimator(*INVARIANTS), Estimator.__new__(Estimator)
+    huge.observe(10**400)
+    for estimator in (huge, bare):
+        with pytest.raises(ValueError, match="cannot be read"):
+            summary.set_value({}, estimator)
+
+    assert summary.get_all() == []
+
+
+def test_an_answer_is_of_the_values_that_are_there() -> None:
+    """Not of as many others: after a step of the window, a clock that went back, or a load."""
+    clock = ManualClock(0.0)
+    made = windowed(clock, 10, 1)
+    made.observe(1.0)
+    assert made.quantiles()[0] == (0.5, 1.0)
+    clock.now = 10.0
+    made.observe(2.0)
+    clock.now = 0.0
+    assert made.quantiles()[0] == (0.5, 2.0)
+
+    estimator = Estimator(*INVARIANTS)
+    estimator.observe(9.0)
+    made.load(estimator)
+    assert made.quantiles()[0] == (0.5, 9.0)
+
+
 def test_a_renamed_series_is_one_of_its_own() -> None:
     """It shows what was there, and takes nothing from the first one."""
     made = windowed(ManualClock(5.0))
@@ -349,15 +395,24 @@ def test_an_odd_clock_loses_no_count(odd: float) -> None:
     assert made.query(1) >= 3
 
 
-def test_a_clock_that_fails_changes_nothing() -> None:
-    """Neither count nor sum."""
+def test_a_clock_that_fails_stands_still(caplog: pytest.LogCaptureFixture) -> None:
+    """It costs neither a measurement nor a response, and is logged once; a clock that says no number is refused."""
     clock = ManualClock(5.0)
-    made = windowed(clock)
-    made._clock = lambda: 1 // 0
-    with pytest.raises(ZeroDivisionError):
-        made.observe(1)
+    registry = CollectorRegistry()
+    summary = Summary("s", "S.", max_age=60, age_buckets=3, clock=clock, registry=registry)
+    summary.observe({}, 1)
+    clock.now = None  # type: ignore[assignment]
+    with caplog.at_level("WARNING", "otel_aioprom.summary"):
+        summary.observe({}, 3)
+        texts = [render(registry, [accept])[0] for accept in ("text/plain", OPEN_METRICS)]
+    assert all(b's{quantile="0.99"} 3' in text for text in texts)
+    assert len(caplog.records) == 1
+    clock.now = 65.0
+    assert math.isnan(summary.get({})[0.5])
+    assert summary.get({})["count"] == 2
 
-    assert made.snapshot() == (0, 0)
+    with pytest.raises(TypeError, match="number"):
+        Summary("s", "S.", clock=lambda: "5")  # type: ignore[arg-type, return-value]
 
 
 def test_without_a_window_values_count_for_ever() -> None:
@@ -411,6 +466,8 @@ def test_a_load_fills_the_whole_window() -> None:
         ((60, 1.5), TypeError),
         ((60, True), TypeError),
         ((60, 5, 3), TypeError),
+        ((60, 1001), ValueError),
+        ((60, 10**400), ValueError),
     ],
 )
 def test_windows_out_of_range_are_refused(options: Any, error: type[Exception]) -> None:
