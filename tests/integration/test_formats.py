@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.native import NativeBuckets
 from otel_aioprom.series import CounterSeries
 from otel_aioprom.summary import SummaryPoint
+from processes import wait_until
 from served import served
 from servers import PrometheusServer, ScrapeJob, free_port
 from victoria import VictoriaMetricsServer
@@ -178,9 +180,22 @@ def find_all(server: PrometheusServer, jobs: Sequence[str]) -> Findings:
         {job: exemplars(server, job) for job in jobs},
         {job: metadata(server, job) for job in jobs},
         {job: first_points(server, job) for job in jobs},
-        server.targets(),
+        settled(server),
         [line for line in server.log().splitlines() if COMPLAINT.search(line)],
     )
+
+
+def settled(server: PrometheusServer) -> list[dict[str, Any]]:
+    """Its targets: a response that it cannot read is an error each time, one that comes late on a busy machine is not."""
+    targets: list[dict[str, Any]] = []
+
+    def are_fine() -> bool:
+        targets[:] = server.targets()
+        return not any(target["lastError"] for target in targets)
+
+    with suppress(TimeoutError):
+        wait_until(are_fine)
+    return targets
 
 
 def samples(server: PrometheusServer, job: str) -> dict[Key, str]:

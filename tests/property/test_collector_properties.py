@@ -154,7 +154,7 @@ def test_native_buckets_hold_what_was_observed(
 )
 def test_states_are_those_that_were_set_last(steps: list[tuple[str, bool]]) -> None:
     """In what is asked and in what is shown."""
-    states = StateSet("x", "X.", "abc")
+    states = StateSet("x", "X.", ["a", "b", "c"])
     child = states.labels()
     model = dict.fromkeys("abc", False)
     for state, on in steps:
