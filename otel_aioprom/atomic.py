@@ -61,7 +61,7 @@ def with_lock(cls: C, methods: tuple[str, ...]) -> C:
 def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
+        with self._lock.lock:
             return method(self, *args, **kwargs)
 
     return call

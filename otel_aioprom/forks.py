@@ -50,23 +50,22 @@ call_in_children(_after_fork)
 
 
 class ForkSafeLock:
-    """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process."""
+    """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process.
 
-    __slots__ = ("__weakref__", "_lock")
+    Attributes:
+        lock: To be used with ``with``. It is the interpreter's own: a method of ours around it would hold it for ever if a signal handler
+            raised in there.
+    """
+
+    __slots__ = ("__weakref__", "lock")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         tell_of_forks(self)
 
     def after_fork(self) -> None:
         """Forget who held it, unless it is the thread that forks, which goes on to release it: all others are gone."""
-        if self._lock.acquire(blocking=False):
-            self._lock.release()
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
         else:
-            self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+            self.lock = threading.RLock()

@@ -6,7 +6,9 @@ a ready getter: a look-up is one call that fetches all values and one in a dict.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -176,10 +178,23 @@ class MetricDict(MutableMapping[Labels, T]):
         group.children[group.key(dict(pairs))] = value
 
     def __delitem__(self, labels: Labels | None) -> None:
+        if self.take(labels) is None:
+            raise KeyError(labels)
+
+    def take(self, labels: Labels | None) -> T | None:
+        """Forget an entry, and return its value; of many threads, one gets it."""
+        children, key = self._place(labels)
+        return children.pop(key, None)
+
+    def discard(self, labels: Labels | None, value: T) -> bool:
+        """Forget an entry if it has this very value; tell whether it had."""
+        children, key = self._place(labels)
+        return children.get(key) is value and children.pop(key, None) is value
+
+    def _place(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
         pairs = canonical_pairs(labels or {}, self._const_labels)
         group = self._groups.get(tuple([name for name, _ in pairs]))
-        if group is None or group.children.pop(group.key(dict(pairs)), None) is None:
-            raise KeyError(labels)
+        return ({}, None) if group is None else (group.children, group.key(dict(pairs)))
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         return (labels for labels, _ in self.entries())
@@ -217,6 +232,25 @@ class MetricDict(MutableMapping[Labels, T]):
         """Forget all entries."""
         for group in list(self._groups.values()):
             group.children.clear()
+
+    def drain(self) -> list[T]:
+        """Forget all entries, and return their values."""
+        found: list[T] = []
+        for group in list(self._groups.values()):
+            with suppress(KeyError):  # it is empty
+                while True:
+                    found.append(group.children.popitem()[1])
+        return found
+
+    def count_values(self) -> dict[str, int]:
+        """Tell how many values each label name has."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for group in list(self._groups.values()):
+            keys = list(group.children)
+            columns = [keys] if group.width == 1 else zip(*keys)
+            for name, column in zip(group.names, columns):
+                found[name].update(column)
+        return {name: len(values) for name, values in found.items()}
 
 
 class FilledDict(MetricDict[S]):

@@ -113,7 +113,7 @@ class CollectorRegistry:
         if not isinstance(collector, Collector):
             raise TypeError(f"only collectors can be registered, and {collector!r} is none")
         names = MetricFamily(collector.name, collector.kind.name, "", "", ()).taken_names()
-        with self._lock:
+        with self._lock.lock:
             for name in names:
                 if name in self._samples:
                     raise DuplicateCollectorError(name, self._samples[name])
@@ -131,15 +131,17 @@ class CollectorRegistry:
             KeyError: No collector of this name is registered. What comes from OpenTelemetry goes
                 with its reader, or by a view.
         """
-        with self._lock:
+        with self._lock.lock:
             collector = self._collectors.pop(name)
             if self._bound is not None:
                 collector.unbound_by(self._bound)
             self._own.pop(name, None)
-            self._chores = {key: feed for key, feed in self._chores.items() if key[0] != name}
-            self._samples = {
-                sample: owner for sample, owner in self._samples.items() if owner != name
-            }
+            # Copies, and one by one: a finalizer may register others meanwhile.
+            for key in [key for key in self._chores.copy() if key[0] == name]:
+                self._chores.pop(key, None)
+            for sample, owner in self._samples.copy().items():
+                if owner == name:
+                    self._samples.pop(sample, None)
 
     def get(self, name: str) -> Collector[Any]:
         """Return the collector of a name, one that OpenTelemetry filled too.
@@ -172,14 +174,14 @@ class CollectorRegistry:
             ValueError: It is a source of this registry already, or its ``timeout`` is not above 0.
             TypeError: It has no ``name``, or no ``collect``.
         """
-        with self._lock:
+        with self._lock.lock:
             if id(source) in self._feeds:
                 raise ValueError(f"{source.name} is a source of this registry already")
             self._feeds[id(source)] = make_feed(source)
 
     def remove_source(self, source: SupportsCollect | SupportsAsyncCollect) -> None:
         """Ask a source no longer, and free the names that only it has used; twice does no harm."""
-        with self._lock:
+        with self._lock.lock:
             feed = self._feeds.pop(id(source), None)
             if feed is None:
                 return
@@ -259,7 +261,7 @@ class CollectorRegistry:
         return [self._faults.family(), *self.endpoint.families(), *self.pushes.families()]
 
     def _asked(self) -> list[Feed]:
-        with self._lock:
+        with self._lock.lock:
             return [*self._chore_feeds(), *self._own.values(), *self._feeds.values()]
 
     def _chore_feeds(self) -> list[Feed]:
@@ -283,22 +285,24 @@ class CollectorRegistry:
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; of one source alone, series are not looked at."""
-        with self._lock:
+        with self._lock.lock:
             # A source that was removed while it was asked has nothing to say any more.
             own = [
                 answers[feed]
-                for feed in (*self._chores.values(), *self._own.values())
+                for feed in (*self._chores.copy().values(), *self._own.copy().values())
                 if feed in answers
             ]
-            others = {feed: answers[feed] for feed in self._feeds.values() if feed in answers}
-            collectors = [each for each in self._collectors.values() if not is_custom(each)]
+            feeds = self._feeds.copy().values()
+            others = {feed: answers[feed] for feed in feeds if feed in answers}
+            every_collector = list(self._collectors.copy().values())
+            collectors = [each for each in every_collector if not is_custom(each)]
             admitted, conflicts = self._admit(others)
         families, faults = _families_of(collectors)
         families += [family for part in own for family in part.families]
         faults += [fault for part in (*own, *others.values()) for fault in part.faults]
         faults += conflicts
         self.report(faults)
-        self.endpoint.count_overflows(collectors)
+        self.endpoint.count_overflows(every_collector)
         every = (*families, *self._own_families(), *admitted)
         return Gathering([family for family in every if family.series], faults)
 

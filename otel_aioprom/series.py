@@ -10,6 +10,7 @@ from otel_aioprom.model import Exemplar, Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
 
+@one_step("set")
 class NumberSeries(Series):
     """A label set with a number, as a plain collector keeps it.
 
@@ -48,7 +49,7 @@ class NumberSeries(Series):
         self.value = value if type(value) is float else coerce_number(value)
 
 
-@one_step("inc", "add")
+@one_step("inc", "add", "set")
 class CounterSeries(NumberSeries):
     """One series of a counter, bound: recording on it looks no labels up.
 
@@ -157,7 +158,7 @@ class SampledCounterSeries(CounterSeries):
         super().add(value, self.source.ask() if exemplar is None else exemplar)
 
 
-@one_step("inc", "dec", "add", "sub")
+@one_step("inc", "dec", "add", "sub", "set")
 class GaugeSeries(NumberSeries):
     """One series of a gauge, bound: recording on it looks no labels up.
 

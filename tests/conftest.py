@@ -9,7 +9,7 @@ import pytest
 from clocks import ManualClock
 from interruptions import switching
 from otel_aioprom.collectors import Gauge
-from otel_aioprom.kinds import bounds
+from otel_aioprom.kinds import ageing
 from otel_aioprom.registry import CollectorRegistry
 
 
@@ -29,7 +29,7 @@ def gauge(registry: CollectorRegistry) -> Gauge:
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """The clock by which series age."""
     made = ManualClock()
-    monkeypatch.setattr(bounds, "monotonic", made)
+    monkeypatch.setattr(ageing, "monotonic", made)
     return made
 
 

@@ -8,7 +8,8 @@ from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from otel_aioprom.kinds.bounds import Bound, watched
+from otel_aioprom.kinds.ageing import watched
+from otel_aioprom.kinds.bounds import Bound
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.store import SeriesStore
 from otel_aioprom.labels import check_labels, label_value, wire_pairs
@@ -228,6 +229,10 @@ class Collector(Generic[S]):
         """
         return self._store.remove_matching(labels)
 
+    def drop(self, child: S) -> None:
+        """Forget a series if it is still the one of its labels."""
+        self._store.drop(child)
+
     def clear(self) -> None:
         """Forget all series."""
         self._store.clear()
@@ -241,7 +246,11 @@ class Collector(Generic[S]):
             once. If the block raises, nothing changes.
         """
         other = self._copy_empty()
-        yield other
+        try:
+            yield other
+        except BaseException:
+            other._store.abandon()  # noqa: SLF001 - the same class
+            raise
         self._take(other)
 
     def _copy_empty(self) -> Self:
@@ -250,8 +259,9 @@ class Collector(Generic[S]):
         return other
 
     def _take(self, other: Self) -> None:
-        self._store.take(other._store)
-        self._use(self._store)
+        before = self._store
+        self._use(other._store)
+        self._store.succeed(before)
 
     def _use(self, store: SeriesStore[S]) -> None:
         self._store = store
@@ -263,13 +273,11 @@ class Collector(Generic[S]):
 
     def bound_by(self, bound: Bound) -> None:
         """Count the series among those of others, too, which together have a bound."""
-        self._store.bounds.append(bound)
-        bound.add(self._store)
+        self._store.bound_by(bound)
 
     def unbound_by(self, bound: Bound) -> None:
         """Count the series for themselves again."""
-        self._store.bounds.remove(bound)
-        bound.discard(self._store)
+        self._store.unbound_by(bound)
 
     def chores(self) -> list[Chore]:
         """Return what must be done before each collection."""
@@ -322,4 +330,4 @@ class Collector(Generic[S]):
         return {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {self._store.count_series()} series>"
+        return f"<{type(self).__name__} {self.name}: {len(self._store.series)} series>"

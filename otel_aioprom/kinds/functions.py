@@ -108,14 +108,14 @@ class Functions:
         None of the others sets a value after that, so that series are removed after their functions.
         """
         gone = [key for key in list(self._asked) if not wanted(key)]
-        with _TURN:
+        with _TURN.lock:
             for key in gone:  # one by one: a signal handler may add others meanwhile
                 self._asked.pop(key, None)
         return bool(gone)
 
     def take_over(self, other: Functions) -> None:
         """Ask the functions of another one in place of these, none of which sets a value after that."""
-        with _TURN:
+        with _TURN.lock:
             self._asked = other._asked
 
     def chores(self) -> list[Chore]:
@@ -171,7 +171,7 @@ class Functions:
 
     def _begin(self, asked: Asked, asking: object) -> bool:
         """Note that a function is called; tell whether it may be, for a call before may not have returned."""
-        with _TURN:
+        with _TURN.lock:
             call = asked.call
             if call is not None and call.process == os.getpid():
                 return False
@@ -190,7 +190,7 @@ class Functions:
         if inspect.iscoroutine(value):
             value.close()  # else it warns that nobody has awaited it
         number = coerce_number(value)
-        with _TURN:
+        with _TURN.lock:
             if self._is_asked_still(asked):
                 self._collector.set(asked.labels, number)
         return None

@@ -1,20 +1,19 @@
-"""The series of one collector: found, made within bounds, forgotten."""
+"""The series of one collector: found, made within bounds, forgotten.
+
+No lock is held here, for making a series allocates, and so may run the finalizers of others, who may wait for locks of their
+own or record on this very collector. Each step is one operation of a dict or a list; what others do between two steps is
+looked at after them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from weakref import WeakValueDictionary, ref
+from weakref import WeakValueDictionary
 
-from otel_aioprom.forks import ForkSafeLock
-from otel_aioprom.kinds.bounds import (
-    MANY,
-    OVERFLOW,
-    Ageing,
-    Bound,
-    start_ageing,
-    warn_of_many,
-)
+from otel_aioprom.kinds import bounds
+from otel_aioprom.kinds.ageing import Ageing, start_ageing
+from otel_aioprom.kinds.bounds import OVERFLOW, Bound, Share, warn_of_many
 from otel_aioprom.labels import (
     Pairs,
     canonical_pairs,
@@ -31,8 +30,11 @@ S = TypeVar("S", bound=Series)
 Make = Callable[[tuple[str, ...], tuple[str, ...], str], S]
 
 
-_MAKING = ForkSafeLock()
-"""One for all: a handler that records on another collector must not wait for who waits for this one."""
+_OVERFLOW = tuple(OVERFLOW.items())
+
+
+class _FullError(Exception):
+    """There is no place for a series."""
 
 
 class SeriesStore(Generic[S]):
@@ -49,8 +51,6 @@ class SeriesStore(Generic[S]):
     Attributes:
         series: The mapping itself.
         overflowed: How often a label set was asked for that there was no place for.
-        bounds: Its own, if it has one, then those of registries.
-        replaces: The store whose place it is to take.
     """
 
     def __init__(
@@ -66,49 +66,19 @@ class SeriesStore(Generic[S]):
         self._const_labels = const_labels
         self._reserved = reserved
         self._make = make
+        self._max_series = max_series
+        self._expire_after = expire_after
         self.series: MetricDict[S] = MetricDict(const_labels)
         self.overflowed = 0
         self._warned = False
-        self._max_series = max_series
-        self._expire_after = expire_after
         self._ageing = None if expire_after is None else Ageing(expire_after)
-        self._gone: WeakValueDictionary[Any, S] = WeakValueDictionary()
-        self.bounds: list[Bound] = []
-        self.replaces: SeriesStore[S] | None = None
-        self._successor: ref[SeriesStore[S]] | None = None
-        self._promised = 0
-        if max_series is not None:
-            bound = Bound(max_series)
-            bound.add(self)
-            self.bounds.append(bound)
-
-    def empty(self) -> SeriesStore[S]:
-        """Return another store of this kind, without series, that is to take the place of this one."""
-        other = SeriesStore(
-            self._name,
-            self._const_labels,
-            self._reserved,
-            self._make,
-            self._max_series,
-            self._expire_after,
+        self._gone: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
+        self._own = None if max_series is None else Bound(max_series)
+        self._shares: dict[Bound, Share] = (
+            {} if self._own is None else {self._own: Share(self._own)}
         )
-        other.bounds += self.bounds[len(other.bounds) :]  # those of registries
-        other.replaces = self
-        self._successor = ref(other)
-        return other
 
-    def count_series(self) -> int:
-        """Return how many series there are, or will be when another store takes the place of this one."""
-        mine = self._promised + len(self.series) - (self.series.find(OVERFLOW) is not None)
-        successor = None if self._successor is None else self._successor()
-        return mine if successor is None else max(mine, successor.count_series())
-
-    def _let_go(self, wanted: Callable[[Pairs], bool] = bool) -> None:
-        """Forget for good what has expired and somebody holds: it does not come back."""
-        for held in self._gone.valuerefs():  # unlike items, safe while others expire
-            series: Any = held()
-            if series is not None and (wanted is bool or wanted(series.pairs)):
-                self._come_back(series)
+    # --- series that are made ----------------------------------------------------------
 
     def create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it.
@@ -121,86 +91,64 @@ class SeriesStore(Generic[S]):
             InvalidLabelsError: A name is not allowed; nothing is stored.
         """
         labels = {} if given is None else given
-        check_labels(labels, self._reserved)
-        # To text before the lock is taken: that may run any code.
+        check_mapping(labels)
         labels = {name: label_value(value) for name, value in labels.items()}
-        if not self.bounds and self._ageing is None:
-            found = self._add(labels)
-        else:
-            with _MAKING:
-                found = self._create_within_bounds(labels)
-        if not self._warned and not self.bounds and len(self.series) >= MANY:
-            self._warned = True
-            warn_of_many(self._name, self.series.snapshot())
-        return found
-
-    def _create_within_bounds(self, labels: Labels) -> S:
-        found = self.series.find(labels)
-        if found is not None:
+        found = self.series.find_quickly(labels)
+        if found is not None:  # so it was checked before
             return found
-        gone = self._revived(labels)
-        if gone is not None:
-            return gone
+        check_labels(labels, self._reserved)
+        found = self.series.find(labels)
+        if found is None:
+            found = self._revived(labels)
+        return self._created(labels) if found is None else found
+
+    def _created(self, labels: Labels) -> S:
         if self._ageing is not None and self._ageing.is_due():
-            self.sweep()
-        if labels != OVERFLOW and any(bound.reached(self) for bound in self.bounds):
-            self.overflowed += 1
-            return self._revived(OVERFLOW) or self._add(OVERFLOW)
-        self._promised += 1  # its place: a signal handler may make another one meanwhile
+            self._forget(self._ageing.some_old(self.series.snapshot))
         try:
-            return self._add(labels)
-        finally:
-            self._promised -= 1
+            made = self._add(labels, self._shares)
+        except _FullError:
+            self.overflowed += 1
+            overflow = self._revived(OVERFLOW)
+            return self._add(OVERFLOW, {}) if overflow is None else overflow
+        if not (self._warned or self._shares) and len(self.series) >= bounds.MANY:
+            self._warned = True
+            warn_of_many(self._name, len(self.series), self.series.count_values())
+        return made
 
-    def _add(self, labels: Labels) -> S:
+    def _add(self, labels: Labels, shares: dict[Bound, Share]) -> S:
+        """Make a series, unless somebody else is faster."""
+        wanted = {} if labels == OVERFLOW else shares
+        made: list[S] = []
+
         def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
-            wire = wire_pairs(labels, self._const_labels)
-            if len(wire) != len(names):  # constant labels, or one with an empty value
-                names, values = (
-                    tuple([name for name, _ in wire]),
-                    tuple([value for _, value in wire]),
-                )
-            return self._made(names, values, labels_text(wire))
+            series = self._made(labels, names, values)
+            if not _admitted(series, wanted.values()):
+                raise _FullError
+            made.append(series)
+            return series
 
-        return self.series.add(labels, make)
+        stored = self.series.add(labels, make)
+        for series in made:
+            if series is not stored:
+                self._release(series)
+            elif wanted is shares is not self._shares:  # a registry has come or gone meanwhile
+                self._adopt(series)
+        return stored
 
-    def _made(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> S:
-        made = self._make(names, values, text)
+    def _made(self, labels: Labels, names: tuple[str, ...], values: tuple[str, ...]) -> S:
+        wire = wire_pairs(labels, self._const_labels)
+        if len(wire) != len(names):  # constant labels, or one with an empty value
+            names, values = (
+                tuple([name for name, _ in wire]),
+                tuple([value for _, value in wire]),
+            )
+        made = self._make(names, values, labels_text(wire))
         if self._ageing is not None:
             start_ageing(made, self._revive)
         return made
 
-    def sweep(self) -> None:
-        """Forget the series that are too old."""
-        if self._ageing is None:
-            return
-        for series in self._ageing.expired(self.series.snapshot()):
-            with _MAKING:
-                found: Any = self.series.find(dict(series.pairs))
-                if found is not series:
-                    continue
-                self._gone[canonical_pairs(dict(series.pairs), self._const_labels)] = series
-                self._removed(dict(series.pairs))
-                series.gone = True
-            if series.recorded:  # meanwhile, by somebody who has not seen that it has gone
-                self._revive(series)
-
-    def _revived(self, labels: Labels) -> S | None:
-        """Bring the series of a label set back if it has gone and somebody holds it."""
-        gone = self._gone.get(canonical_pairs(labels, self._const_labels))
-        if gone is not None:
-            self._revive(gone)
-        return gone
-
-    def _revive(self, series: Any) -> None:
-        with _MAKING:
-            if series.gone:
-                self._come_back(series)
-                self.series.setdefault(dict(series.pairs), series)
-
-    def _come_back(self, series: Any) -> None:
-        series.gone = False
-        self._gone.pop(canonical_pairs(dict(series.pairs), self._const_labels), None)
+    # --- series that are removed -------------------------------------------------------
 
     def remove(self, labels: Labels | None) -> bool:
         """Forget a series for good; tell whether there was one.
@@ -208,11 +156,27 @@ class SeriesStore(Generic[S]):
         Raises:
             TypeError: ``labels`` is no mapping.
         """
-        had = self.series.find(labels) is not None
-        gone: Any = self._gone.get(canonical_pairs(labels or {}, self._const_labels))
-        if gone is not None:
-            self._come_back(gone)
-        return had and self._removed(labels)
+        check_mapping({} if labels is None else labels)
+        series = self.series.take(labels)
+        gone = self._gone.pop(canonical_pairs(labels or {}, self._const_labels), None)
+        for each in (series, gone):
+            if each is not None:
+                self._end(each)
+        return series is not None
+
+    def _end(self, series: Any) -> None:
+        """Let go of a series that is shown no more, so that it does not come back."""
+        if self._ageing is not None:
+            series.removed = True
+            self.series.discard(dict(series.pairs), series)  # it may have been coming back
+        self._release(series)
+
+    def drop(self, series: S) -> bool:
+        """Forget a series for good if it is still the one of its labels; tell whether it was."""
+        if not self.series.discard(dict(series.pairs), series):
+            return False
+        self._end(series)
+        return True
 
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, among others; return how many.
@@ -221,34 +185,152 @@ class SeriesStore(Generic[S]):
             TypeError: ``labels`` is no mapping.
         """
         check_mapping(labels)
-        self._let_go(lambda pairs: has_labels(pairs, labels))
-        keys = [key for key, series in self.series.entries() if has_labels(series.pairs, labels)]
-        return sum(map(self._removed, keys))
-
-    def _removed(self, labels: Labels | None) -> bool:
-        try:
-            del self.series[labels]
-        except KeyError:  # another thread was quicker
-            return False
-        return True
+        wanted = {name: label_value(value) for name, value in labels.items()}
+        count = 0
+        for series in [one for one in self.series.snapshot() if has_labels(one.pairs, wanted)]:
+            count += self.drop(series)
+        # Those of the sweeps that ran meanwhile among them.
+        for gone in self._all_gone():
+            if has_labels(gone.pairs, wanted):
+                self._end(gone)
+        return count
 
     def clear(self) -> None:
         """Forget all series."""
-        self._let_go()
-        self.series.clear()
+        if self._ageing is None and not self._shares:
+            self.series.clear()
+            return
+        for series in self.series.drain():
+            self._end(series)
+        for series in self._all_gone():
+            self._end(series)
+
+    def _all_gone(self) -> list[S]:
+        held = [each() for each in self._gone.valuerefs()]  # unlike items, safe while others expire
+        return [series for series in held if series is not None]
+
+    # --- series that expire, and come back ---------------------------------------------
+
+    def sweep(self) -> None:
+        """Forget the series that are too old, until somebody records on them."""
+        if self._ageing is not None:
+            self._forget(self._ageing.all_old(self.series.snapshot()))
+
+    def _forget(self, old: Sequence[tuple[Any, float]]) -> None:
+        for series, age_from in old:
+            labels = dict(series.pairs)
+            key = canonical_pairs(labels, self._const_labels)
+            # Who looks for it finds it in one of the two places.
+            self._gone[key] = series
+            if not self.series.discard(labels, series):  # somebody has removed it, or sweeps too
+                continue
+            self._release(series)
+            series.gone = True
+            # Recorded on meanwhile, which another sweep may have seen and noted as a new age.
+            if series.recorded or series.age_from != age_from:
+                self._revive(series)
+
+    def _revived(self, labels: Labels) -> S | None:
+        """Bring the series of a label set back if it has gone and somebody holds it."""
+        gone: Any = self._gone.get(canonical_pairs(labels, self._const_labels))
+        if gone is None or gone.removed:
+            return None
+        self._revive(gone)
+        found: S = gone
+        return found
+
+    def _revive(self, series: Any) -> None:
+        """Show a series again, even if there is no place left, for nothing may be lost."""
+        if series.removed:
+            return
+        labels = dict(series.pairs)
+        if self.series.setdefault(labels, series) is series:
+            self._adopt(series)
+        series.gone = False
+        self._gone.pop(canonical_pairs(labels, self._const_labels), None)
+        if series.removed:  # meanwhile
+            self._end(series)
+
+    # --- bounds ------------------------------------------------------------------------
+
+    def bound_by(self, bound: Bound) -> None:
+        """Take places in a bound that others have places in, too, for all series."""
+        self._shares = {**self._shares, bound: Share(bound)}
+        for series in self.series.snapshot():
+            self._adopt(series)
+
+    def unbound_by(self, bound: Bound) -> None:
+        """Give the places in a bound back."""
+        left = dict(self._shares)
+        share = left.pop(bound, None)
+        if share is not None:
+            self._shares = left
+            share.close()
+
+    def _adopt(self, series: S) -> None:
+        labels = canonical_pairs(dict(series.pairs), self._const_labels)
+        for share in () if labels == _OVERFLOW else self._shares.values():
+            share.adopt(series)
+
+    def _release(self, series: S) -> None:
+        for share in self._shares.values():
+            share.release(series)
+
+    # --- sets that are replaced --------------------------------------------------------
+
+    def empty(self) -> SeriesStore[S]:
+        """Return another store of this kind, without series, that is to take the place of this one."""
+        other = SeriesStore(
+            self._name,
+            self._const_labels,
+            self._reserved,
+            self._make,
+            self._max_series,
+            self._expire_after,
+        )
+        for bound, share in self._shares.items():
+            if bound is not self._own:
+                other._shares[bound] = share.successor()
+        other._warned = self._warned
+        return other
+
+    def succeed(self, before: SeriesStore[S]) -> None:
+        """Take the place of another store, whose series do not come back."""
+        self.overflowed += before.overflowed
+        for bound, share in self._shares.items():
+            if bound in before._shares:
+                share.succeed(before._shares[bound])
+            elif bound is not self._own:
+                self.unbound_by(bound)
+        for bound in before._shares:
+            if bound not in self._shares and bound is not before._own:
+                self.bound_by(bound)
+        before.abandon()
+
+    def abandon(self) -> None:
+        """Give all places back; whatever is recorded from now on, nobody sees."""
+        shares, self._shares = self._shares, {}
+        for share in shares.values():
+            share.close()
+        if self._ageing is not None:
+            for series in (*self.series.snapshot(), *self._all_gone()):
+                series.removed = True  # type: ignore[attr-defined]
 
     def fill(self, series: Sequence[S]) -> None:
         """Replace all series at once by others, which have no bounds."""
         self.series = FilledDict(series)
 
-    def take(self, other: SeriesStore[S]) -> None:
-        """Replace all series at once by those of another store, which is not used any more."""
-        for series in other.series.values() if self._ageing is not None else ():
-            start_ageing(series, self._revive)
-        self._let_go()
-        self._successor = None
-        self.series = other.series
-        self.overflowed += other.overflowed
+
+def _admitted(series: Series, shares: Iterable[Share]) -> bool:
+    """Take a place for a series in each of some bounds, or in none; tell which."""
+    taken: list[Share] = []
+    for share in shares:
+        if not share.admit(series):
+            for each in taken:
+                each.release(series)
+            return False
+        taken.append(share)
+    return True
 
 
 def check_mapping(labels: object) -> None:
@@ -261,7 +343,7 @@ def check_mapping(labels: object) -> None:
         raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
 
 
-def has_labels(pairs: Pairs, wanted: Labels) -> bool:
+def has_labels(pairs: Pairs, wanted: Mapping[str, str]) -> bool:
     """Tell whether a label set has some labels; an empty value stands for one that is absent."""
     had = dict(pairs)
-    return all(had.get(name, "") == label_value(value) for name, value in wanted.items())
+    return all(had.get(name, "") == value for name, value in wanted.items())

@@ -27,7 +27,7 @@ from interruptions import (
 )
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Counter
-from otel_aioprom.kinds import bounds
+from otel_aioprom.kinds import ageing
 
 DEADLINE = 20.0
 AFTER = 10.0
@@ -37,7 +37,7 @@ AFTER = 10.0
 def hasty_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two looks at the clock, every series grows old."""
     ticks = itertools.count()
-    monkeypatch.setattr(bounds, "monotonic", lambda: next(ticks) * 2 * AFTER)
+    monkeypatch.setattr(ageing, "monotonic", lambda: next(ticks) * 2 * AFTER)
 
 
 def sweeper(counter: Counter) -> Callable[[], object]:
@@ -120,7 +120,7 @@ def test_finalizers_that_use_each_other_s_collectors_do_not_wait_for_ever() -> N
                 both.wait(1)
             other.inc({"a": "finalizer"})
 
-        with at_every_call(OnceIn("_create_within_bounds", finalize)):
+        with at_every_call(OnceIn("_created", finalize)):
             mine.inc({"a": "work"})
 
     pairs = [counters, counters[::-1]]
@@ -145,7 +145,7 @@ def test_a_child_process_makes_series_though_its_parent_was_doing_so() -> None:
         go.wait(DEADLINE)
 
     def work() -> None:
-        with at_every_call(OnceIn("_create_within_bounds", wait_inside)):
+        with at_every_call(OnceIn("_created", wait_inside)):
             counter.inc({"a": "parent"})
 
     thread = threading.Thread(target=work, daemon=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,7 +127,7 @@ def test_the_whole_method_runs_under_the_lock() -> None:
         def __exit__(self, *_: object) -> None:
             seen.append(one.value)
 
-    one._lock = Turnstile()
+    one._lock = SimpleNamespace(lock=Turnstile())
     one.add(1)
 
     assert seen == [0, 1]
@@ -134,7 +136,7 @@ def test_the_whole_method_runs_under_the_lock() -> None:
 def test_a_lock_that_somebody_held_is_free_in_a_child_process() -> None:
     """Who held it is not there."""
     one = with_lock(Tally, ("add",))()
-    gone = threading.Thread(target=one._lock.__enter__)
+    gone = threading.Thread(target=one._lock.lock.acquire)
     gone.start()
     gone.join()
     one._lock.after_fork()
@@ -187,3 +189,23 @@ def test_a_summary_with_a_lock_loses_nothing() -> None:
 
     assert found == {0.5: 0.5, "count": THREADS * ROUNDS, "sum": 0.5 * THREADS * ROUNDS}
     assert one.estimator._observations == THREADS * ROUNDS
+
+
+PROGRAM = """
+import sys
+sys._is_gil_enabled = lambda: False
+from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries
+for cls in (CounterSeries, GaugeSeries, NumberSeries):
+    for name in ("inc", "dec", "add", "sub", "set"):
+        method = getattr(cls, name, None)
+        assert method is None or hasattr(method, "__wrapped__"), (cls, name)
+"""
+
+
+def test_every_way_to_record_a_number_takes_the_lock() -> None:
+    """Setting it, too: beside an addition, one of the two would be lost."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

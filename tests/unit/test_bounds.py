@@ -128,7 +128,7 @@ def test_many_series_are_worth_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It names the label that makes most of them; whoever has set a bound knows."""
-    monkeypatch.setattr("otel_aioprom.kinds.store.MANY", 20)
+    monkeypatch.setattr("otel_aioprom.kinds.bounds.MANY", 20)
     free, bounded = Counter("x_total", "X."), Counter("y_total", "Y.", max_series=1000)
     for number in range(60):
         for metric in (free, bounded):
@@ -136,6 +136,21 @@ def test_many_series_are_worth_one_warning(
 
     [message] = caplog.messages
     assert message.startswith("x_total has 20 series: its label 'user' has 20 values")
+
+
+def test_one_warning_is_enough_though_sets_are_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Again and again, as a refresh does."""
+    monkeypatch.setattr("otel_aioprom.kinds.bounds.MANY", 20)
+    counter = Counter("x_total", "X.", {"app": "a"})
+    for turn in range(3):
+        with counter.replace() as fresh:
+            for number in range(30):
+                fresh.inc({"code": turn, "user": number})
+
+    [message] = caplog.messages
+    assert "its label 'user' has 20 values" in message
 
 
 @pytest.mark.parametrize(
@@ -210,18 +225,29 @@ def test_a_series_that_nobody_holds_begins_anew(clock: ManualClock) -> None:
     assert counter.get({"n": 1}) == 1
 
 
-def test_series_expire_where_nobody_collects(
-    monkeypatch: pytest.MonkeyPatch, clock: ManualClock
-) -> None:
+def test_series_expire_where_nobody_collects(clock: ManualClock) -> None:
     """When many have been made since."""
-    monkeypatch.setattr("otel_aioprom.kinds.store.MANY", 10)
     counter = Counter("x_total", "X.", expire_after=60)
-    counter._store._sweep_at = 10
     for number in range(1000):
         counter.inc({"n": number})
         clock.now += 10
 
     assert len(names(counter)) < 100
+
+
+def test_who_makes_a_series_looks_at_a_hundred_others(clock: ManualClock) -> None:
+    """So that nobody who records holds the event loop; all of them in the end, and then none for a while."""
+    counter = Counter("x_total", "X.", expire_after=60)
+    for number in range(1000):
+        counter.inc({"n": number})
+    counter._store.sweep()
+    clock.now += 61
+    left = []
+    for number in range(12):
+        counter.inc({"new": number})
+        left.append(sum("n" in labels for labels in names(counter)))
+
+    assert left == [900, 800, 700, 600, 500, 400, 300, 200, 100, 0, 0, 0]
 
 
 def test_collectors_without_an_age_have_no_chores() -> None:

@@ -166,7 +166,7 @@ async def test_sweeps_leave_the_event_loop_alone(
     body, _ = await async_render(registry)
 
     assert b"x_total" not in body
-    assert len(clock.threads) == 2
+    assert len(clock.threads) >= 2
     assert threading.current_thread() not in clock.threads
 
 

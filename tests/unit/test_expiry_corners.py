@@ -9,7 +9,7 @@ import pytest
 
 from clocks import ManualClock
 from otel_aioprom.collectors import Counter, Gauge
-from otel_aioprom.kinds import bounds
+from otel_aioprom.kinds import ageing
 from otel_aioprom.registry import CollectorRegistry
 
 AFTER = 10.0
@@ -92,7 +92,7 @@ def test_a_sweep_takes_no_series_that_is_new(
         return clock.now
 
     clock.now += AFTER
-    monkeypatch.setattr(bounds, "monotonic", remove_and_make)
+    monkeypatch.setattr(ageing, "monotonic", remove_and_make)
     expire.run(None)
     held[1].inc()
 
@@ -129,7 +129,7 @@ def test_a_series_that_another_sweep_has_taken_is_taken_once(
             run()
         return clock.now
 
-    monkeypatch.setattr(bounds, "monotonic", sweep_too)
+    monkeypatch.setattr(ageing, "monotonic", sweep_too)
     run()
     assert counter.get_all() == []
     child.inc()

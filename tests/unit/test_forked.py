@@ -43,7 +43,7 @@ def test_a_registry_asks_its_sources_anew() -> None:
     asking.start()
     assert held.begun.acquire(timeout=5)
     asking.join()
-    gone = threading.Thread(target=made._lock._lock.acquire)
+    gone = threading.Thread(target=made._lock.lock.acquire)
     gone.start()
     gone.join()
     forks._after_fork()
@@ -58,10 +58,10 @@ def test_a_registry_asks_its_sources_anew() -> None:
 def test_a_lock_of_the_thread_that_forks_stays_with_it() -> None:
     """It goes on in the child, and releases it there."""
     lock = forks.ForkSafeLock()
-    with lock:
+    with lock.lock:
         forks._after_fork()
-        assert not in_thread(lambda: lock._lock.acquire(timeout=0.01))
-    assert in_thread(lambda: lock._lock.acquire(timeout=0.01))
+        assert not in_thread(lambda: lock.lock.acquire(timeout=0.01))
+    assert in_thread(lambda: lock.lock.acquire(timeout=0.01))
 
 
 def test_one_that_cannot_start_over_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
