@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.data import observations
 from benchmarks.measure import Case, Contender, Goal, interleave
-from benchmarks.subjects import COUNTERS, HISTOGRAMS, Subject
+from benchmarks.subjects import COUNTERS, HISTOGRAMS, NATIVE_HISTOGRAMS, SUMMARIES, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TOPIC = "memory"
 SERIES = 10_000
 QUICK_SERIES = 2_000
+FEW = 20
+MANY = 3_500
+"""Observations that fill what waits to be merged, most of the time."""
 COUNTER_GOAL = 550
 HISTOGRAM_GOAL = 750
 MOST_ROUNDS = 3
@@ -42,42 +45,52 @@ class Kept(NamedTuple):
 
 
 def measure(rounds: int, *, quick: bool) -> list[Case]:
-    """Count the bytes of a counter and of a histogram series.
+    """Count the bytes of a series of each kind.
 
     Args:
         rounds: Readings of each contender, three at most.
         quick: Fewer series.
 
     Returns:
-        Two cases a metric kind: after recording, after a scrape.
+        Two cases a kind: after recording, after a scrape.
     """
     series = QUICK_SERIES if quick else SERIES
     rounds = min(rounds, MOST_ROUNDS)
     return [
         *_cases("counter series, 3 labels", COUNTERS, COUNTER_GOAL, series, rounds),
         *_cases("histogram series, 2 labels", HISTOGRAMS, HISTOGRAM_GOAL, series, rounds),
+        *_cases("native histogram series, 2 labels", NATIVE_HISTOGRAMS, None, series, rounds),
+        *_cases("summary series, 2 labels", SUMMARIES, None, series, rounds),
+        *_cases(
+            f"summary series, 2 labels, {MANY:,} observations", SUMMARIES, None, FEW, rounds, MANY
+        ),
     ]
 
 
 def _cases(
     words: str,
     makers: dict[str, Callable[[], Subject]],
-    goal: float,
+    goal: float | None,
     series: int,
     rounds: int,
+    times: int = 1,
 ) -> list[Case]:
-    contenders = [Contender(name, _counter_of(make, series)) for name, make in makers.items()]
+    contenders = [
+        Contender(name, _counter_of(make, series, times)) for name, make in makers.items()
+    ]
+    goals = [] if goal is None else [Goal(goal)]
     readings = interleave(contenders, rounds)
     recorded = {name: [kept.recorded for kept in values] for name, values in readings.items()}
     scraped = {name: [kept.scraped for kept in values] for name, values in readings.items()}
     return [
-        Case(TOPIC, f"{words}, recorded", "bytes", recorded, [Goal(goal)]),
-        Case(TOPIC, f"{words}, scraped", "bytes", scraped, [Goal(goal)]),
+        Case(TOPIC, f"{words}, recorded", "bytes", recorded, goals),
+        Case(TOPIC, f"{words}, scraped", "bytes", scraped, goals),
     ]
 
 
-def _counter_of(make: Callable[[], Subject], series: int) -> Callable[[], Kept]:
+def _counter_of(make: Callable[[], Subject], series: int, times: int) -> Callable[[], Kept]:
     values = observations(series)
+    more = observations(times)[1:]
 
     def count() -> Kept:
         subject = make()
@@ -87,6 +100,8 @@ def _counter_of(make: Callable[[], Subject], series: int) -> Callable[[], Kept]:
             for index, value in enumerate(values):
                 # Method and code are words of the program, the path came in with a request.
                 subject.record(("GET", f"/api/v1/users/{index}", "200"), value)
+                for another in more:
+                    subject.record(("GET", f"/api/v1/users/{index}", "200"), another)
             recorded = _traced()
             subject.text()
             return Kept(recorded / series, _traced() / series)

@@ -59,6 +59,11 @@ _CASES: tuple[tuple[str, Callable[[], dict[str, loops.Loop]], tuple[Goal, ...]],
         loops.bound_summary,
         (Goal(1000.0), Goal(0.10, AIOPROMETHEUS)),
     ),
+    (
+        "summary observe, bound child, window full of steps (aioprometheus: no child)",
+        loops.steady_summary,
+        (Goal(1000.0), Goal(0.10, AIOPROMETHEUS)),
+    ),
     ("summary observe, 2 labels each call (prometheus_client: none)", loops.labelled_summary, ()),
 )
 

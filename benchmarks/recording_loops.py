@@ -26,6 +26,7 @@ OFF = "without asking"
 
 GAUGE = ("bench_queue_depth", "Jobs that wait.")
 SUMMARY = ("bench_latency_seconds", "Time to answer a request.")
+_FILLED = 4000  # observations in each step of a window
 _ROWS = label_rows(100)
 _VALUES = observations(1000)
 _LEVELS = amounts(1000)
@@ -281,6 +282,17 @@ def bound_summary() -> dict[str, Loop]:
         PROMETHEUS: _observe_child(theirs.labels(**_TWO)),
         AIOPROMETHEUS: _observe_dict(_aioprometheus(aioprometheus.Summary, SUMMARY)),
     }
+
+
+def steady_summary() -> dict[str, Loop]:
+    """Make the loops of a summary's ``child.observe`` when its window has moved so often that each step has a stream of its own."""
+    child: Any = otel_aioprom.Summary(*SUMMARY).labels(_TWO)
+    for _ in range(child.window.streams):
+        _observe_child(child)(_FILLED)
+        child._move(child._turn)  # noqa: SLF001 - as after two minutes
+    theirs = _aioprometheus(aioprometheus.Summary, SUMMARY)
+    _observe_dict(theirs)(_FILLED)
+    return {OURS: _observe_child(child), AIOPROMETHEUS: _observe_dict(theirs)}
 
 
 def labelled_summary() -> dict[str, Loop]:

@@ -22,6 +22,7 @@ from benchmarks.measure import AIOPROMETHEUS, OURS, PROMETHEUS, SDK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SUMMARY = ("bench_wait_seconds", "Time in a queue.")
 COUNTER = ("bench_requests_total", "Requests served.")
 HISTOGRAM = ("bench_duration_seconds", "Time to answer a request.")
 LABELS = ("method", "path", "code")
@@ -86,6 +87,28 @@ def _ours_histogram() -> Subject:
     return Subject(record, lambda: otel_aioprom.render(registry, [])[0], registry)
 
 
+def _ours_native() -> Subject:
+    registry = otel_aioprom.CollectorRegistry()
+    histogram = otel_aioprom.Histogram(
+        *HISTOGRAM, buckets=None, native_bucket_factor=1.1, registry=registry
+    )
+
+    def record(row: LabelRow, value: float) -> None:
+        histogram.observe({"method": row[0], "path": row[1]}, value)
+
+    return Subject(record, lambda: otel_aioprom.render(registry, [])[0], registry)
+
+
+def _ours_summary() -> Subject:
+    registry = otel_aioprom.CollectorRegistry()
+    summary = otel_aioprom.Summary(*SUMMARY, registry=registry)
+
+    def record(row: LabelRow, value: float) -> None:
+        summary.observe({"method": row[0], "path": row[1]}, value)
+
+    return Subject(record, lambda: otel_aioprom.render(registry, [])[0], registry)
+
+
 def in_format(registry: Any, protocol: str) -> Callable[[], object]:
     """Give the encoding of a registry of ours in one of the formats."""
     return lambda: otel_aioprom.render(registry, [ACCEPT[protocol]])[0]
@@ -139,6 +162,16 @@ def _aioprometheus_histogram() -> Subject:
     return Subject(record, lambda: TextFormatter().marshall(registry), registry)
 
 
+def _aioprometheus_summary() -> Subject:
+    registry = aioprometheus.Registry()
+    summary = aioprometheus.Summary(*SUMMARY, registry=registry)
+
+    def record(row: LabelRow, value: float) -> None:
+        summary.observe({"method": row[0], "path": row[1]}, value)
+
+    return Subject(record, lambda: TextFormatter().marshall(registry), registry)
+
+
 def _sdk_counter() -> Subject:
     reader = DroppingReader(cardinality_limits=LIMITS)
     provider = sdk.MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
@@ -175,3 +208,8 @@ HISTOGRAMS: dict[str, Callable[[], Subject]] = {
     AIOPROMETHEUS: _aioprometheus_histogram,
     SDK: _sdk_histogram,
 }
+SUMMARIES: dict[str, Callable[[], Subject]] = {
+    OURS: _ours_summary,
+    AIOPROMETHEUS: _aioprometheus_summary,
+}
+NATIVE_HISTOGRAMS: dict[str, Callable[[], Subject]] = {OURS: _ours_native}

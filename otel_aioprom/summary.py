@@ -251,7 +251,7 @@ class SummaryPoint(Quantiles):
         return self.count, self.total
 
 
-@one_step("_count", "snapshot", "_look", "_publish", "_restart")
+@one_step("observe", "add", "snapshot", "_look", "_publish", "_restart")
 class SummarySeries(Quantiles, Estimator):
     """One series of a summary, bound: recording on it looks no labels up.
 
@@ -273,9 +273,9 @@ class SummarySeries(Quantiles, Estimator):
 
     __slots__ = (
         "_answer",
-        "_back",
         "_clock",
         "_due",
+        "_since",
         "_streams",
         "_turn",
         "_waiting",
@@ -311,8 +311,8 @@ class SummarySeries(Quantiles, Estimator):
         self._waiting = array("d")
         self._due = BATCH
         self._clock = window.clock
-        self._back = -window.step
-        self._turn = window.clock() + window.step
+        self._since = window.clock()
+        self._turn = self._since + window.step
         self._streams: Streams = (EMPTY,) * window.streams
         self._answer: tuple[Streams, int, list[tuple[float, float]]] | None = None
 
@@ -326,19 +326,16 @@ class SummarySeries(Quantiles, Estimator):
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = check_observation(value)
         now = self._clock()
-        if not self._back <= now - self._turn < 0:  # the step is over, or the clock went back
+        if not self._since <= now < self._turn:  # the step is over, or the clock went back
             self._move(now)
-        self._count(value)
-        if self.count >= self._due:
-            self._hand_over()
-
-    add = observe
-
-    def _count(self, value: float) -> None:
-        self.count += 1
+        self.count = count = self.count + 1
         self.total += value
         if value == value:  # noqa: PLR0124 - NaN differs from itself
             self._waiting.append(value)
+        if count >= self._due:
+            self._hand_over()
+
+    add = observe
 
     def snapshot(self) -> tuple[int, float]:
         """Read count and sum in one step."""
@@ -356,7 +353,7 @@ class SummarySeries(Quantiles, Estimator):
         before = self._turn
         late = now - before
         if late < -step:
-            self._turn = now + step
+            self._since, self._turn = now, now + step
         if late < 0:
             return
         steps = late // step + 1
@@ -394,13 +391,15 @@ class SummarySeries(Quantiles, Estimator):
         """Go on with other streams if nobody else has done so meanwhile."""
         if self._streams is old[0] and self._turn is old[1]:
             self._streams, self._turn = new
+            if self._turn is not old[1]:
+                self._since = self._turn - self.window.step
             del self._waiting[done]
             self._due = self.count + enough
 
     def _keep_up(self) -> None:
         """Follow the clock before somebody reads."""
         now = self._clock()
-        if now >= self._turn or now < self._turn - self.window.step:
+        if not self._since <= now < self._turn:
             self._move(now)
 
     def stream(self) -> Stream:
@@ -446,12 +445,12 @@ class SummarySeries(Quantiles, Estimator):
         if count < self.count:
             self.created = time()
         streams = (stream,) * self.window.streams
-        self._restart(streams, self._clock() + self.window.step, count, total)
+        self._restart(streams, self._clock(), count, total)
 
-    def _restart(self, streams: Streams, turn: float, count: int, total: float) -> None:
+    def _restart(self, streams: Streams, now: float, count: int, total: float) -> None:
         self._streams = streams
         del self._waiting[_ALL]
-        self._turn = turn
+        self._since, self._turn = now, now + self.window.step
         self._due = count + BATCH
         self._answer = None
         self.count = count

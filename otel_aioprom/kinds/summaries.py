@@ -32,7 +32,7 @@ class Summary(Collector[SummarySeries]):
         name: Metric name; ``_sum`` and ``_count`` are added to it.
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``quantile`` is not allowed.
-        invariants: Pairs of quantile and allowed rank error, both between 0 and 1.
+        invariants: Pairs of quantile and allowed rank error, both between 0 and 1. Finer errors cost memory and time.
         max_age: Seconds for which an observation counts for quantiles; ``None`` for the whole life of a series.
         age_buckets: In how many steps old observations are forgotten. Each costs memory and time.
         clock: Tells the time in seconds; while it raises, time stands still.
