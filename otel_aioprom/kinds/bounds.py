@@ -122,6 +122,81 @@ class Share:
         return False
 
 
+class Shares:
+    """All places of one set of series, in all bounds that it has.
+
+    Args:
+        own: The bound of the collector itself, if it has one.
+    """
+
+    def __init__(self, own: Bound | None) -> None:
+        self._own = own
+        self._shares: dict[Bound, Share] = {} if own is None else {own: Share(own)}
+
+    def __bool__(self) -> bool:
+        return bool(self._shares)
+
+    def admit(self, series: Series) -> bool:
+        """Take a place for a new series in each bound, or in none; tell whether there was one in each."""
+        taken: list[Share] = []
+        for share in self._shares.values():
+            if not share.admit(series):
+                for each in taken:
+                    each.release(series)
+                return False
+            taken.append(share)
+        return True
+
+    def adopt(self, series: Series) -> None:
+        """Take places for a series that is there, unless it has them."""
+        for share in self._shares.values():
+            share.adopt(series)
+
+    def release(self, series: Series) -> None:
+        """Give the places of a series back."""
+        for share in self._shares.values():
+            share.release(series)
+
+    def join(self, bound: Bound) -> None:
+        """Take places in a bound, too, from now on."""
+        self._shares = {**self._shares, bound: Share(bound)}
+
+    def leave(self, bound: Bound) -> None:
+        """Give all places in a bound back."""
+        left = dict(self._shares)
+        share = left.pop(bound, None)
+        if share is not None:
+            self._shares = left
+            share.close()
+
+    def successor(self) -> Shares:
+        """Return the shares of a set that is to replace this one."""
+        own = None if self._own is None else Bound(self._own.limit)
+        other = Shares(own)
+        for bound, share in self._shares.items():
+            if bound is not self._own:
+                other._shares[bound] = share.successor()
+        return other
+
+    def succeed(self, before: Shares) -> None:
+        """Take over from the shares of the set that is replaced, and be in the bounds in which those are now."""
+        for bound, share in self._shares.items():
+            if bound in before._shares:
+                share.succeed(before._shares[bound])
+            elif bound is not self._own:
+                self.leave(bound)
+        for bound in before._shares:
+            if bound not in self._shares and bound is not before._own:
+                self.join(bound)
+        before.close()
+
+    def close(self) -> None:
+        """Give all places back, and take no more."""
+        shares, self._shares = self._shares, {}
+        for share in shares.values():
+            share.close()
+
+
 def warn_of_many(name: str, size: int, values: Mapping[str, int]) -> None:
     """Log that a collector has many series, and which of its labels makes most of them.
 

@@ -7,13 +7,13 @@ looked at after them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from otel_aioprom.kinds import bounds
 from otel_aioprom.kinds.ageing import Ageing, start_ageing
-from otel_aioprom.kinds.bounds import OVERFLOW, Bound, Share, warn_of_many
+from otel_aioprom.kinds.bounds import OVERFLOW, Bound, Shares, warn_of_many
 from otel_aioprom.labels import (
     Pairs,
     canonical_pairs,
@@ -66,17 +66,13 @@ class SeriesStore(Generic[S]):
         self._const_labels = const_labels
         self._reserved = reserved
         self._make = make
-        self._max_series = max_series
         self._expire_after = expire_after
         self.series: MetricDict[S] = MetricDict(const_labels)
         self.overflowed = 0
         self._warned = False
         self._ageing = None if expire_after is None else Ageing(expire_after)
         self._gone: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
-        self._own = None if max_series is None else Bound(max_series)
-        self._shares: dict[Bound, Share] = (
-            {} if self._own is None else {self._own: Share(self._own)}
-        )
+        self._shares = Shares(None if max_series is None else Bound(max_series))
 
     # --- series that are made ----------------------------------------------------------
 
@@ -106,34 +102,37 @@ class SeriesStore(Generic[S]):
         if self._ageing is not None and self._ageing.is_due():
             self._forget(self._ageing.some_old(self.series.snapshot))
         try:
-            made = self._add(labels, self._shares)
+            made = self._add(labels)
         except _FullError:
             self.overflowed += 1
             overflow = self._revived(OVERFLOW)
-            return self._add(OVERFLOW, {}) if overflow is None else overflow
+            return self._add(OVERFLOW) if overflow is None else overflow
         if not (self._warned or self._shares) and len(self.series) >= bounds.MANY:
             self._warned = True
             warn_of_many(self._name, len(self.series), self.series.count_values())
         return made
 
-    def _add(self, labels: Labels, shares: dict[Bound, Share]) -> S:
-        """Make a series, unless somebody else is faster."""
-        wanted = {} if labels == OVERFLOW else shares
+    def _add(self, labels: Labels) -> S:
+        """Make a series, unless somebody else is faster.
+
+        Raises:
+            _FullError: There is no place for it.
+        """
         made: list[S] = []
 
         def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:
             series = self._made(labels, names, values)
-            if not _admitted(series, wanted.values()):
+            if labels != OVERFLOW and not self._shares.admit(series):
                 raise _FullError
             made.append(series)
             return series
 
         stored = self.series.add(labels, make)
-        for series in made:
-            if series is not stored:
-                self._release(series)
-            elif wanted is shares is not self._shares:  # a registry has come or gone meanwhile
-                self._adopt(series)
+        if self._shares:
+            for series in made:
+                if series is not stored:
+                    self._shares.release(series)
+            self._adopt(stored)  # in the bound of a registry that has come meanwhile, too
         return stored
 
     def _made(self, labels: Labels, names: tuple[str, ...], values: tuple[str, ...]) -> S:
@@ -169,7 +168,7 @@ class SeriesStore(Generic[S]):
         if self._ageing is not None:
             series.removed = True
             self.series.discard(dict(series.pairs), series)  # it may have been coming back
-        self._release(series)
+        self._shares.release(series)
 
     def drop(self, series: S) -> bool:
         """Forget a series for good if it is still the one of its labels; tell whether it was."""
@@ -224,7 +223,7 @@ class SeriesStore(Generic[S]):
             self._gone[key] = series
             if not self.series.discard(labels, series):  # somebody has removed it, or sweeps too
                 continue
-            self._release(series)
+            self._shares.release(series)
             series.gone = True
             # Recorded on meanwhile, which another sweep may have seen and noted as a new age.
             if series.recorded or series.age_from != age_from:
@@ -243,40 +242,33 @@ class SeriesStore(Generic[S]):
         """Show a series again, even if there is no place left, for nothing may be lost."""
         if series.removed:
             return
-        labels = dict(series.pairs)
-        if self.series.setdefault(labels, series) is series:
+        series.gone = False  # first, for a sweep may take it again at once
+        if self.series.setdefault(dict(series.pairs), series) is series:
             self._adopt(series)
-        series.gone = False
-        self._gone.pop(canonical_pairs(labels, self._const_labels), None)
         if series.removed:  # meanwhile
             self._end(series)
 
-    # --- bounds ------------------------------------------------------------------------
+    # --- bounds, and sets that are replaced ----------------------------------------------
 
     def bound_by(self, bound: Bound) -> None:
         """Take places in a bound that others have places in, too, for all series."""
-        self._shares = {**self._shares, bound: Share(bound)}
-        for series in self.series.snapshot():
-            self._adopt(series)
+        self._shares.join(bound)
+        self._adopt_all()
 
     def unbound_by(self, bound: Bound) -> None:
         """Give the places in a bound back."""
-        left = dict(self._shares)
-        share = left.pop(bound, None)
-        if share is not None:
-            self._shares = left
-            share.close()
+        self._shares.leave(bound)
+
+    def _adopt_all(self) -> None:
+        for series in self.series.snapshot():
+            self._adopt(series)
 
     def _adopt(self, series: S) -> None:
-        labels = canonical_pairs(dict(series.pairs), self._const_labels)
-        for share in () if labels == _OVERFLOW else self._shares.values():
-            share.adopt(series)
-
-    def _release(self, series: S) -> None:
-        for share in self._shares.values():
-            share.release(series)
-
-    # --- sets that are replaced --------------------------------------------------------
+        pairs = canonical_pairs(dict(series.pairs), self._const_labels)
+        if pairs != _OVERFLOW:
+            self._shares.adopt(series)
+            if self.series.find(dict(pairs)) is not series:  # it was removed meanwhile
+                self._shares.release(series)
 
     def empty(self) -> SeriesStore[S]:
         """Return another store of this kind, without series, that is to take the place of this one."""
@@ -285,33 +277,23 @@ class SeriesStore(Generic[S]):
             self._const_labels,
             self._reserved,
             self._make,
-            self._max_series,
-            self._expire_after,
+            expire_after=self._expire_after,
         )
-        for bound, share in self._shares.items():
-            if bound is not self._own:
-                other._shares[bound] = share.successor()
+        other._shares = self._shares.successor()
         other._warned = self._warned
         return other
 
     def succeed(self, before: SeriesStore[S]) -> None:
         """Take the place of another store, whose series do not come back."""
         self.overflowed += before.overflowed
-        for bound, share in self._shares.items():
-            if bound in before._shares:
-                share.succeed(before._shares[bound])
-            elif bound is not self._own:
-                self.unbound_by(bound)
-        for bound in before._shares:
-            if bound not in self._shares and bound is not before._own:
-                self.bound_by(bound)
+        self._shares.succeed(before._shares)
+        if self._shares:
+            self._adopt_all()
         before.abandon()
 
     def abandon(self) -> None:
         """Give all places back; whatever is recorded from now on, nobody sees."""
-        shares, self._shares = self._shares, {}
-        for share in shares.values():
-            share.close()
+        self._shares.close()
         if self._ageing is not None:
             for series in (*self.series.snapshot(), *self._all_gone()):
                 series.removed = True  # type: ignore[attr-defined]
@@ -319,18 +301,6 @@ class SeriesStore(Generic[S]):
     def fill(self, series: Sequence[S]) -> None:
         """Replace all series at once by others, which have no bounds."""
         self.series = FilledDict(series)
-
-
-def _admitted(series: Series, shares: Iterable[Share]) -> bool:
-    """Take a place for a series in each of some bounds, or in none; tell which."""
-    taken: list[Share] = []
-    for share in shares:
-        if not share.admit(series):
-            for each in taken:
-                each.release(series)
-            return False
-        taken.append(share)
-    return True
 
 
 def check_mapping(labels: object) -> None:

@@ -90,6 +90,33 @@ def test_what_is_recorded_between_two_sweeps_is_not_lost(clock: ManualClock) -> 
     assert step > 10
 
 
+@pytest.mark.parametrize("options", [{}, {"max_series": 1}])
+def test_a_series_that_comes_back_may_be_swept_again_at_once(
+    clock: ManualClock, options: Any
+) -> None:
+    """By two collections that take place in the middle; neither it nor its place gets lost."""
+    for step in count():
+        counter, child = aged(clock, **options)
+        counter._store.sweep()
+
+        def act() -> None:
+            for _ in range(2):
+                counter._store.sweep()  # noqa: B023
+                clock.now += 10 * AFTER
+
+        acted = interrupted(step, child.inc, act)
+        counter.inc({"a": "1"})
+        child.inc()
+        assert counter.get_all() == [({"a": "1"}, 4)]
+        counter.remove({"a": "1"})
+        counter.inc({"a": "2"})
+
+        assert counter.get_all() == [({"a": "2"}, 1)]
+        if not acted:
+            break
+    assert step > 5
+
+
 def forget(counter: Counter, way: str) -> None:
     """Forget all series in one of four ways."""
     if way == "replace":
