@@ -182,6 +182,16 @@ class HistogramSeries(Histogram):
         """
         return [*self.counts, self.total], self.native
 
+    def showed(self, observed: int) -> None:
+        """Be told that a response shows the native buckets that were read; one that is broken off later counts as well.
+
+        Args:
+            observed: How many observations were read.
+
+        Spec:
+            E77.
+        """
+
     def load(
         self, counts: Sequence[int], total: float | None, native: NativeBuckets | None = None
     ) -> None:

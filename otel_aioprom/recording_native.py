@@ -155,11 +155,7 @@ class NativeHistogramSeries(HistogramSeries):
     add = observe
 
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
-        """Read everything in one step; see ``HistogramSeries.read``.
-
-        A histogram whose resolution was lowered starts over with the first observation after that, when it is time:
-        what was read has been shown.
-        """
+        """Read everything in one step; see ``HistogramSeries.read``."""
         while True:
             state = self._state
             counts, positive, negative, zero = (
@@ -171,7 +167,7 @@ class NativeHistogramSeries(HistogramSeries):
             # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
             if self._state is state and self.counts == counts[:-1]:
                 break
-        native = NativeBuckets(
+        return counts, NativeBuckets(
             state.schema,
             state.threshold,
             zero,
@@ -179,10 +175,12 @@ class NativeHistogramSeries(HistogramSeries):
             sorted(negative.items()),
             in_order(self._spread),
         )
+
+    def showed(self, observed: int) -> None:
+        """Start over with the next observation if the resolution was lowered and it is time; see ``HistogramSeries.showed``."""
+        state = self._state
         if state.limited and self._may_reset(state):
-            *observed, _ = counts
-            state.shown, state.pending = sum(observed), True  # type: ignore[arg-type]
-        return counts, native
+            state.shown, state.pending = observed, True
 
     def load(self, *_: object) -> None:
         """Refuse to replace the values: classic counts do not tell what native buckets would hold.

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_model import read_delimited, refuse
+from clocks import ManualTime
 from otel_aioprom import recording_native
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.exemplar import Spread, in_order, spread
@@ -38,23 +39,10 @@ INDEXES = {
 }
 
 
-class Clock:
-    """A clock that is set by hand, in the place of the module's."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Seconds."""
-        return self.now
-
-    time = monotonic
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualTime:
     """The clock of recording."""
-    made = Clock()
+    made = ManualTime()
     monkeypatch.setattr(recording_native, "time", made)
     return made
 
@@ -65,6 +53,14 @@ def recorded(*values: float, **options: Any) -> NativeBuckets:
     for value in values:
         histogram.observe({}, value)
     found = histogram.labels({}).read()[1]
+    assert found is not None
+    return found
+
+
+def shown(histogram: Histogram) -> NativeBuckets:
+    """What a response shows of a series without labels."""
+    found = histogram.labels({}).read()[1]
+    list(BinaryFormatter(False).encode([histogram.family()]))
     assert found is not None
     return found
 
@@ -164,7 +160,7 @@ def test_e76_nan_and_infinities() -> None:
 # --- limits ------------------------------------------------------------------------------
 
 
-def test_e77_too_many_buckets_are_made_wider(clock: Clock) -> None:
+def test_e77_too_many_buckets_are_made_wider(clock: ManualTime) -> None:
     """One step for each observation that adds one, down to the coarsest schema."""
     found = recorded(*[2.0**k for k in range(5)], native_max_buckets=4)
 
@@ -174,7 +170,7 @@ def test_e77_too_many_buckets_are_made_wider(clock: Clock) -> None:
     assert recorded(*[2.0 ** (100 * k) for k in range(-9, 9)], native_max_buckets=1).schema == -4
 
 
-def test_e77_the_zero_bucket_grows_first_if_it_may(clock: Clock) -> None:
+def test_e77_the_zero_bucket_grows_first_if_it_may(clock: ManualTime) -> None:
     """It takes in the bucket nearest to zero, of both signs, once for an observation."""
     values = (0.001, -0.001, 0.1, 1, 10)
     found = recorded(*values, native_max_buckets=3, native_max_zero_threshold=0.01)
@@ -184,14 +180,14 @@ def test_e77_the_zero_bucket_grows_first_if_it_may(clock: Clock) -> None:
     assert (found.negative, found.positive) == ([], [(-3, 1), (0, 1), (4, 1)])
 
 
-def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: Clock) -> None:
+def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: ManualTime) -> None:
     """Then the buckets are made wider."""
     found = recorded(0.1, 1, 10, native_max_buckets=2, native_max_zero_threshold=0.01)
 
     assert (found.schema, found.zero_threshold) == (-1, DEFAULT_ZERO_THRESHOLD)
 
 
-def test_e77_after_its_time_a_histogram_starts_over(clock: Clock) -> None:
+def test_e77_after_its_time_a_histogram_starts_over(clock: ManualTime) -> None:
     """Classic buckets too, with a new start time and the observation that was one too many."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -206,26 +202,27 @@ def test_e77_after_its_time_a_histogram_starts_over(clock: Clock) -> None:
     assert series.created == clock.now
 
 
-def test_e77_a_lowered_resolution_comes_back(clock: Clock) -> None:
+def test_e77_a_lowered_resolution_comes_back(clock: ManualTime) -> None:
     """At the first response after the time, which still shows everything."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2, 4):
         series.observe(value)
     clock.now += 3599
-    before = series.read()[1]
+    before = shown(histogram)
     clock.now += 1
-    last = series.read()[1]
+    last = shown(histogram)
     series.observe(1)
     after = series.read()[1]
 
     assert before == last
-    assert last is not None
     assert (last.schema, last.observations) == (-1, 3)
     assert after == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(0, 1)], [])
 
 
-def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(clock: Clock) -> None:
+def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(
+    clock: ManualTime,
+) -> None:
     """Also one that adds no bucket, and a zero."""
     histogram = Histogram("h", "H.", native_bucket_factor=1.1, native_max_buckets=2)
     series = histogram.labels({})
@@ -240,7 +237,9 @@ def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(cloc
     assert series.read()[1].schema == -4  # type: ignore[union-attr]
 
 
-def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(clock: Clock) -> None:
+def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(
+    clock: ManualTime,
+) -> None:
     """With an observation that adds none, and whatever it is."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=65536, native_max_buckets=1)
     series = histogram.labels({})
@@ -254,7 +253,7 @@ def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(cl
     assert series.read() == ([1, 0, 0], NativeBuckets(-4, DEFAULT_ZERO_THRESHOLD, 1, [], []))
 
 
-def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: Clock) -> None:
+def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: ManualTime) -> None:
     """It starts over with the next observation, whose exemplar is kept."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -263,6 +262,7 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: C
     began = series.created
     clock.now += 3600
     (*counts, _), found = series.read()
+    shown(histogram)
     seen = [each.labels for each in series.exemplars if each is not None]
     assert (counts, series.created, seen) == ([1, 2], began, [(("v", "1"),), (("v", "4"),)])
     series.observe(8, {"v": 8})
@@ -274,7 +274,7 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: C
     assert series.exemplars == [None, found.exemplars[0]]
 
 
-def test_e77_what_no_response_has_shown_is_not_forgotten(clock: Clock) -> None:
+def test_e77_what_no_response_has_shown_is_not_forgotten(clock: ManualTime) -> None:
     """By a histogram that is only coarse: it waits for another response."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -283,17 +283,16 @@ def test_e77_what_no_response_has_shown_is_not_forgotten(clock: Clock) -> None:
     clock.now += 3600
     series.observe(1)
     assert series.observations == 4
-    series.read()
-    series._state.shown = 3  # as if somebody had observed while it was read
+    series.showed(3)  # somebody has observed since it was read
     series.observe(1)
     assert series.observations == 5
-    series.read()
+    shown(histogram)
     series.observe(1)
 
     assert series.observations == 1
 
 
-def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
+def test_e77_without_a_time_it_never_starts_over(clock: ManualTime) -> None:
     """It only counts less finely."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=2, native_max_buckets=2, native_min_reset_duration=0
@@ -302,9 +301,11 @@ def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
         histogram.observe({}, value)
     clock.now += 1e9
     for _ in range(2):
-        found = histogram.labels({}).read()[1]
-        assert found is not None
+        found = shown(histogram)
         assert (found.schema, found.observations) == (-1, 3)
+    histogram.observe({}, 1)
+
+    assert shown(histogram).observations == 4
 
 
 def test_e77_any_number_of_buckets() -> None:
