@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.exemplar import ExemplarLabels, Spread, in_order, make_exemplar, spread
+from otel_aioprom.exemplar import (
+    NO_EXEMPLARS,
+    ExemplarLabels,
+    Spread,
+    in_order,
+    make_exemplar,
+    spread,
+)
 from otel_aioprom.histogram import HistogramSeries, SampledObservations
 from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
@@ -89,7 +96,7 @@ class NativeHistogramSeries(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._resolution = resolution
         self._state = self._fresh()
-        self._spread: Spread = ()
+        self._spread: Spread = NO_EXEMPLARS
 
     def observe(  # noqa: C901 - calls of our own would double the time
         self, value: Number, exemplar: ExemplarLabels | None = None
@@ -212,7 +219,7 @@ class NativeHistogramSeries(HistogramSeries):
             self.total = value
             self.created = now
             self.exemplars = None
-            self._spread = ()
+            self._spread = NO_EXEMPLARS
 
     def _limit(self, value: Number) -> None:
         """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.

@@ -16,7 +16,7 @@ from client_model import read_delimited, refuse
 from clocks import ManualTime
 from otel_aioprom import recording_native
 from otel_aioprom.collectors import Histogram
-from otel_aioprom.exemplar import Spread, in_order, spread
+from otel_aioprom.exemplar import NO_EXEMPLARS, in_order, spread
 from otel_aioprom.formats import BinaryFormatter
 from otel_aioprom.model import Exemplar
 from otel_aioprom.native import NativeBuckets
@@ -409,7 +409,7 @@ def exemplar_of(value: float, moment: float) -> Exemplar:
 
 def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
     """Closest by the ratio of their values, the new one among them; which stays, whatever the others are."""
-    kept: Spread = ()
+    kept = NO_EXEMPLARS
     for moment, power in enumerate(range(10)):
         kept = spread(kept, exemplar_of(2.0**power, moment))
     assert [each.value for each in in_order(kept)] == [2.0**power for power in range(10)]
@@ -426,7 +426,7 @@ def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
 
 def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
     """However far from the others it lies."""
-    kept: Spread = ((0.0, exemplar_of(1e-12, 1000)),)
+    kept = spread(NO_EXEMPLARS, exemplar_of(1e-12, 1000))
     for power in range(9):
         kept = spread(kept, exemplar_of(2.0**power, 1200))
     assert in_order(spread(kept, exemplar_of(200, 1300)))[0].value == 1e-12
@@ -435,20 +435,37 @@ def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
     assert found == [*[2.0**power for power in range(9)], 200]
 
 
-@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=40))
-def test_e77_exemplars_are_those_of_the_rule(values: list[float]) -> None:
-    """As looking at every two of them would choose."""
-    kept: Spread = ()
-    expected: list[tuple[float, int]] = []
-    for moment, value in enumerate(values):
-        kept = spread(kept, exemplar_of(value, moment))
-        expected = sorted([*expected, (value, moment)])
-        if len(expected) > 10:
-            gaps = [
-                math.log(after[0]) + 750 - (math.log(before[0]) + 750)
-                for before, after in pairwise(expected)
-            ]
-            place = gaps.index(min(gaps))
-            expected.remove(min(expected[place : place + 2], key=lambda pair: pair[1]))
+def place_of(value: float) -> float:
+    """Where a value lies on a line on which equal ratios are equal distances."""
+    if math.isnan(value):
+        return 4000
+    far = min(math.log(abs(value)) + 750, 2000) if value else 0.0
+    return math.copysign(far, value)
 
-    assert sorted((each.value, each.timestamp) for _, each in kept) == expected
+
+@given(
+    st.lists(
+        st.tuples(st.floats() | st.floats(0.001, 10), st.integers(0, 900) | st.integers(0, 50)),
+        max_size=40,
+    )
+)
+def test_e77_exemplars_are_those_of_the_rule(measured: list[tuple[float, int]]) -> None:
+    """As looking at every two of them would choose, whatever clocks do."""
+    kept = NO_EXEMPLARS
+    expected: list[Exemplar] = []
+    for value, moment in measured:
+        new = exemplar_of(value, moment)
+        kept = spread(kept, new)
+        every = sorted([*expected, new], key=lambda each: place_of(each.value))
+        if len(every) > 10:
+            gone = min(expected, key=lambda each: each.timestamp or 0)
+            if moment - (gone.timestamp or 0) <= 300:
+                two = min(
+                    pairwise(every), key=lambda two: place_of(two[1].value) - place_of(two[0].value)
+                )
+                gone = min(two, key=lambda each: (each is new, each.timestamp))
+            every = [each for each in every if each is not gone]
+        expected = every
+
+    assert list(map(id, kept[2])) == list(map(id, expected))
+    assert list(in_order(kept)) == sorted(kept[2], key=lambda each: each.timestamp or 0)
