@@ -15,6 +15,7 @@ from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.labels import EXEMPLAR_LIMIT, Pairs, exemplar_length, label_value
 from otel_aioprom.model import Exemplar
 from otel_aioprom.names import is_valid_label_name
+from otel_aioprom.strangers import described, is_awaited, is_exit
 
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +52,19 @@ def make_exemplar(labels: ExemplarLabels, value: float) -> Exemplar:
     """
     pairs = labels.pairs if type(labels) is _Checked else _check(labels)
     return Exemplar(pairs, value, time())
+
+
+def check_exemplar(labels: ExemplarLabels | None) -> ExemplarLabels | None:
+    """Check labels before anything depends on them: what this returns is looked at no more.
+
+    Args:
+        labels: As ``make_exemplar`` takes them; ``None`` for no exemplar.
+
+    Raises:
+        TypeError: ``labels`` is no mapping.
+        InvalidLabelsError: A name is malformed, or all together are too long.
+    """
+    return None if labels is None else _Checked(_check(labels))
 
 
 def _check(labels: ExemplarLabels) -> Pairs:
@@ -122,7 +136,7 @@ def _place(value: float) -> float:
 
 
 class _Checked(dict[str, object]):
-    """Labels that were checked; what the function that gave them does with its own later does not matter."""
+    """Labels that were checked; what whoever gave them does with his own later does not matter."""
 
     __slots__ = ("pairs",)
 
@@ -136,6 +150,9 @@ class ExemplarSource:
     Args:
         function: Called with each measurement, in its thread; returns labels, or ``None`` for no exemplar.
         owner: Name of the collector, for the log.
+
+    Raises:
+        TypeError: It is no function, or one that must be awaited: recording waits for nothing.
     """
 
     __slots__ = ("_failed", "_function", "_owner")
@@ -143,6 +160,10 @@ class ExemplarSource:
     def __init__(self, function: ExemplarFunction, owner: str) -> None:
         if not callable(function):
             raise TypeError(f"exemplars must be a function that gives labels, not {function!r}")
+        if is_awaited(function):
+            raise TypeError(
+                f"exemplars must be a plain function, not a coroutine function: {function!r}"
+            )
         self._function = function
         self._owner = owner
         self._failed = False
@@ -150,10 +171,12 @@ class ExemplarSource:
     def ask(self) -> ExemplarLabels | None:
         """Return labels that make an exemplar, or ``None``."""
         try:
-            labels = self._function()
-            return None if labels is None else _Checked(_check(labels))
-        except Exception as error:  # noqa: BLE001 - it must not cost the measurement
+            return check_exemplar(self._function())
+        except BaseException as error:  # it must not cost the measurement
+            if is_exit(error):
+                raise
             if not self._failed:
                 self._failed = True
-                _logger.warning("%s: no exemplar, for %r (logged once)", self._owner, error)
+                reason = described(error)
+                _logger.warning("%s: no exemplar, for %s (logged once)", self._owner, reason)
             return None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from client_model import read_delimited
+from interruptions import together
 from otel_aioprom.collectors import Counter, Histogram
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter
@@ -242,14 +245,24 @@ def test_a_counter_that_asks_counts_by_one_too() -> None:
     assert exposed(counter)["c_total"].labels == E
 
 
-@pytest.mark.parametrize("answer", ["abc", {"a.b": "1"}, LONG, KeyError("k")])
+class NamelessError(Exception):
+    """An error that cannot be told."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["abc", {"a.b": "1"}, LONG, KeyError("k"), NamelessError(), CancelledError(), GeneratorExit()],
+)
 def test_a_function_cannot_break_a_measurement(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It costs the exemplar; a line is logged once for each collector."""
 
     def ask() -> Any:
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -262,6 +275,25 @@ def test_a_function_cannot_break_a_measurement(
         [record] = caplog.records
         assert record.levelno == logging.WARNING
         assert "no exemplar" in record.getMessage()
+
+
+def exiting() -> Any:
+    """End the program."""
+    raise SystemExit(1)
+
+
+def test_an_exit_in_another_thread_costs_the_exemplar_alone() -> None:
+    """Only in the main thread it may come from a signal handler."""
+    for child in kinds(exiting):
+        together(lambda child=child: measure(child))
+        assert (child.get() if hasattr(child, "inc") else child.get()["count"]) == 1
+
+
+def test_an_exit_in_the_main_thread_goes_on() -> None:
+    """It ends the program."""
+    for child in kinds(exiting):
+        with pytest.raises(SystemExit):
+            measure(child)
 
 
 class Fleeting(dict[str, object]):
@@ -323,3 +355,57 @@ def test_what_is_no_function_is_refused() -> None:
     for kind in (Counter, Histogram):
         with pytest.raises(TypeError, match="exemplars must be a function"):
             kind("x_total", "X.", exemplars=E)  # type: ignore[arg-type]
+
+
+async def awaited() -> dict[str, str]:
+    """Labels, later."""
+    return E
+
+
+@pytest.mark.parametrize("function", [awaited, partial(awaited)])
+def test_a_coroutine_function_is_refused(function: Any) -> None:
+    """At once, for a measurement waits for nothing."""
+    for kind in (Counter, Histogram):
+        with pytest.raises(TypeError, match="plain function"):
+            kind("x_total", "X.", exemplars=function)
+
+
+# --- the first measurement of a label set --------------------------------------------------------
+
+
+class Counted:
+    """A number that is another one each time it is asked, and in the end none."""
+
+    def __init__(self, *answers: float) -> None:
+        self.answers = list(answers)
+
+    def __float__(self) -> float:
+        return self.answers.pop(0)
+
+
+RECORDERS: list[Callable[..., Any]] = [
+    Counter("c_total", "C.").add,
+    Histogram("h", "H.", buckets=[1.5]).observe,
+    Histogram("n", "N.", buckets=[1.5], **NATIVE).observe,
+]
+
+
+@pytest.mark.parametrize("record", RECORDERS)
+def test_value_and_labels_of_the_first_measurement_are_looked_at_once(
+    record: Callable[..., Any],
+) -> None:
+    """What is checked is what is recorded."""
+    labels = {"new": "1"}
+    record(labels, Counted(1.0), exemplar=Fleeting(E))
+    child = record.__self__.labels(labels)  # type: ignore[attr-defined]
+
+    assert latest(child) == E
+    assert (child.get() if hasattr(child, "inc") else child.sum) == 1.0
+
+
+def test_an_exemplar_of_the_first_increment_is_looked_at_once() -> None:
+    """As those that come with an amount."""
+    counter = Counter("c_total", "C.")
+    counter.inc({"new": "1"}, exemplar=Fleeting(E))
+
+    assert latest(counter.labels({"new": "1"})) == E
