@@ -17,9 +17,9 @@ from otel_aioprom.exemplar import (
     spread,
 )
 from otel_aioprom.histogram import HistogramSeries, SampledObservations
-from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets, upper_bound
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
-from otel_aioprom.resolution import Resolution, grid_of, upper_bound
+from otel_aioprom.resolution import Resolution, grid_of
 
 _TRIES = 8
 """So often one observation tries to change the resolution while other threads record; the next one tries again."""

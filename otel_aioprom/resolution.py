@@ -10,15 +10,13 @@ from functools import cache
 from math import frexp
 from typing import NamedTuple
 
-from otel_aioprom.native import HIGHEST_SCHEMA, LOWEST_SCHEMA
+from otel_aioprom.native import HIGHEST_SCHEMA, LARGEST, LOWEST_SCHEMA
 
 DEFAULT_ZERO_THRESHOLD = 2.0**-128
 """Values up to it count as zero: small enough to matter to nobody, and a bound in every schema."""
 
 _TABLE = 1024  # buckets on each side of 1
 _SAFE_POWERS = 1000  # of two, in which a double has all of its bits
-_LARGEST = 1.7976931348623157e308
-_POWERS = 1024  # of two; the first one that no double holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +143,4 @@ def grid_of(schema: int) -> Grid:
 
     table = [bound(index) for index in range(-most, most + 1)]
     grid = Grid(table[0], table[-1], table, -most, inner, shift, 0)
-    return grid._replace(overflow=grid.place(_LARGEST) + 1)
-
-
-def upper_bound(index: int, schema: int) -> float:
-    """Return where a bucket ends (E72): the last one before the overflow bucket at the largest number."""
-    power = math.ldexp(index, -schema)
-    if power >= _POWERS:
-        return _LARGEST if power == _POWERS else math.inf
-    return float(2.0**power)
+    return grid._replace(overflow=grid.place(LARGEST) + 1)

@@ -19,10 +19,10 @@ from otel_aioprom.collectors import Histogram
 from otel_aioprom.exemplar import NO_EXEMPLARS, in_order, spread
 from otel_aioprom.formats import BinaryFormatter
 from otel_aioprom.model import Exemplar
-from otel_aioprom.native import NativeBuckets
+from otel_aioprom.native import NativeBuckets, upper_bound
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, grid_of, schema_of, upper_bound
+from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, grid_of, schema_of
 
 SCHEMAS = (8, 3, 1, 0, -1, -4)
 INDEXES = {
