@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import floor, inf, log2
 from typing import Any
 
 from otel_aioprom.atomic import one_step
@@ -33,21 +34,21 @@ class _State:
         limited: The buckets are wider than they were then.
         pending: The next observation has something to do about them.
         shown: So many observations a response has shown since it is time to start over; the next one begins anew.
+        positive: Index of each bucket that holds positive values, with their count.
+        negative: Likewise.
+        zero: The zero bucket alone, under 0.
     """
 
     __slots__ = (
-        "first",
         "grid",
-        "high",
         "limited",
-        "low",
         "negative",
         "pending",
         "positive",
+        "scale",
         "schema",
         "shown",
         "since",
-        "table",
         "threshold",
         "zero",
     )
@@ -58,12 +59,19 @@ class _State:
         self.since = since
         self.limited = self.pending = False
         self.shown: int | None = None
-        self.grid = grid = grid_of(schema)
-        self.low, self.high = max(grid.low, threshold), grid.high
-        self.table, self.first = grid.table, grid.first
+        self.grid = grid_of(schema)
+        self.scale = self.grid.scale
         self.positive: dict[int, int] = {}
         self.negative: dict[int, int] = {}
-        self.zero = 0
+        self.zero = {0: 0}
+
+    def bucket(self, value: Number) -> tuple[dict[int, int], int]:
+        """Return where a value counts that is not NaN: in a mapping, and under which key."""
+        size = abs(value)
+        if size <= self.threshold:
+            return self.zero, 0
+        side = self.positive if value > 0 else self.negative
+        return side, self.grid.place(size) if size < inf else self.grid.overflow
 
 
 @one_step("observe", "read")
@@ -98,9 +106,7 @@ class NativeHistogramSeries(HistogramSeries):
         self._state = self._fresh()
         self._spread: Spread = NO_EXEMPLARS
 
-    def observe(  # noqa: C901 - calls of our own would double the time
-        self, value: Number, exemplar: ExemplarLabels | None = None
-    ) -> None:
+    def observe(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
         """Count a value in its classic bucket and in its native one.
 
         NaN counts in the last classic bucket and in no native one; infinities have a native bucket of their own.
@@ -118,31 +124,22 @@ class NativeHistogramSeries(HistogramSeries):
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
         kept = None if exemplar is None else make_exemplar(exemplar, value)
-        place = bisect_left(self.bounds, value)
+        place = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
         added = False
         while True:
             state = self._state
-            if state.low < value <= state.high:
+            if state.threshold < value < inf:
                 side = state.positive
-                index = bisect_left(state.table, value) + state.first
-            elif state.threshold < value:
-                side = state.positive
-                index = state.grid.place(value)
-            elif value < -state.threshold:
+                bound, below, above = state.grid[floor(log2(value) * state.scale + 0.5)]
+                index = below if value <= bound else above
+            elif state.threshold < (size := -value) < inf:
                 side = state.negative
-                index = state.grid.place(-value)
-            elif value != value:  # noqa: PLR0124 - NaN alone differs from itself
-                place = -1
-                self.counts[-1] += 1  # type: ignore[index]
-                self.total += value  # type: ignore[operator]
-                break
-            elif self._state is state:
-                self.counts[place] += 1  # type: ignore[index]
-                self.total += value  # type: ignore[operator]
-                state.zero += 1
-                break
+                bound, below, above = state.grid[floor(log2(size) * state.scale + 0.5)]
+                index = below if size <= bound else above
+            elif value == value:  # noqa: PLR0124 - NaN alone differs from itself
+                side, index = state.bucket(value)
             else:
-                continue
+                side, index = {0: 0}, 0
             try:
                 # No call from here on: either all of it is counted in this state, or nothing.
                 if self._state is state:
@@ -169,7 +166,7 @@ class NativeHistogramSeries(HistogramSeries):
                 [*self.counts, self.total],
                 {**state.positive},
                 {**state.negative},
-                state.zero,
+                state.zero[0],
             )
             # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
             if self._state is state and self.counts == counts[:-1]:
@@ -208,11 +205,8 @@ class NativeHistogramSeries(HistogramSeries):
         """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
         fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
         counts[bisect_left(self.bounds, value)] = 1
-        if abs(value) <= fresh.threshold:
-            fresh.zero = 1
-        else:
-            side = fresh.positive if value > 0 else fresh.negative
-            side[fresh.grid.place(abs(value))] = 1
+        side, index = fresh.bucket(value)
+        side[index] = 1
         if self._state is state and self.counts == seen:
             self._state = fresh
             self.counts = counts
@@ -256,7 +250,8 @@ class NativeHistogramSeries(HistogramSeries):
         if not threshold <= self._resolution.max_zero_threshold:
             return None
         other = _State(state.schema, threshold, state.since)
-        other.zero = state.zero + state.positive.get(nearest, 0) + state.negative.get(nearest, 0)
+        nearer = state.positive.get(nearest, 0) + state.negative.get(nearest, 0)
+        other.zero[0] = state.zero[0] + nearer
         for mine, theirs in ((other.positive, state.positive), (other.negative, state.negative)):
             mine.update(theirs)
             mine.pop(nearest, None)
@@ -272,7 +267,7 @@ class NativeHistogramSeries(HistogramSeries):
             for index, count in {**theirs}.items():
                 wider = -(-index // 2)
                 mine[wider] = mine.get(wider, 0) + count
-        other.zero, other.limited = state.zero, True
+        other.zero, other.limited = {**state.zero}, True
         return other
 
 

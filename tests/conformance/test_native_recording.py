@@ -14,15 +14,22 @@ from hypothesis import strategies as st
 
 from client_model import read_delimited, refuse
 from clocks import ManualTime
-from otel_aioprom import recording_native
+from otel_aioprom import recording_native, resolution
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.exemplar import NO_EXEMPLARS, in_order, spread
 from otel_aioprom.formats import BinaryFormatter
 from otel_aioprom.model import Exemplar
 from otel_aioprom.native import NativeBuckets, upper_bound
+from otel_aioprom.recording_native import NativeHistogramSeries
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, grid_of, schema_of
+from otel_aioprom.resolution import (
+    DEFAULT_ZERO_THRESHOLD,
+    Grid,
+    Resolution,
+    grid_of,
+    schema_of,
+)
 
 SCHEMAS = (8, 3, 1, 0, -1, -4)
 INDEXES = {
@@ -90,17 +97,55 @@ def test_e72_each_value_lies_between_the_bounds_of_its_bucket(schema: int, value
         assert low / slack <= Decimal(value) <= high * slack
 
 
-@pytest.mark.parametrize("schema", range(-4, 9))
-def test_e73_table_and_arithmetic_agree(schema: int) -> None:
-    """On every bound of the table, and on the doubles beside it."""
+def index_of(value: float, schema: int) -> int:
+    """In which bucket a positive value is counted."""
+    series = NativeHistogramSeries(
+        (), (), " ", (math.inf,), None, Resolution(schema, 0.0, max_buckets=0)
+    )
+    for each in (value, -value):
+        series.observe(each)
+    found = series.read()[1]
+    assert found is not None
+    assert found.positive == found.negative
+    ((index, _),) = found.positive
+    return index
+
+
+@given(
+    schema=st.integers(-4, 8),
+    value=st.floats(min_value=5e-324, allow_nan=False) | st.floats(5e-324, 1e-310),
+)
+def test_e73_an_observation_counts_where_it_belongs(schema: int, value: float) -> None:
+    """In the bucket that fraction and exponent give, however small or large it is."""
+    assert index_of(value, schema) == grid_of(schema).place(value)
+
+
+@given(schema=st.integers(-4, 8), share=st.floats(0, 1))
+def test_e73_a_bound_is_the_last_value_of_its_bucket(schema: int, share: float) -> None:
+    """And the next double the first one of the next bucket."""
     grid = grid_of(schema)
-    bare = grid._replace(low=math.inf)
-    for bound in grid.table[1:]:
-        for value in (math.nextafter(bound, 0) if hasattr(math, "nextafter") else bound, bound):
-            assert grid.place(value) == bare.place(value)
+    first = grid.place(sys.float_info.min)
+    index = first + round((grid.overflow - 1 - first) * share)
+    bound = upper_bound(index, schema)
+
+    assert index_of(bound, schema) == index
+    assert index_of(math.nextafter(bound, math.inf), schema) == index + 1
+
+
+def test_e72_the_last_bounds() -> None:
+    """That of the last bucket of numbers is the largest one."""
     assert upper_bound(3 * 2**8, 8) == 8
     assert upper_bound(64, -4) == upper_bound(1024 * 2**8, 8) == sys.float_info.max
     assert upper_bound(65, -4) == math.inf
+
+
+def test_e73_bounds_that_are_kept_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever values come."""
+    monkeypatch.setattr(resolution, "_MOST_BOUNDS", 10)
+    grid = Grid(8)
+    for power in range(-500, 500):
+        assert grid[round(math.log2(2.0**power) * grid.scale)][0] == 2.0**power
+        assert len(grid) <= 10
 
 
 @pytest.mark.parametrize(
