@@ -106,7 +106,9 @@ class NativeHistogramSeries(HistogramSeries):
         self._state = self._fresh()
         self._spread: Spread = NO_EXEMPLARS
 
-    def observe(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
+    def observe(  # noqa: C901 - calls of our own would double the time
+        self, value: Number, exemplar: ExemplarLabels | None = None
+    ) -> None:
         """Count a value in its classic bucket and in its native one.
 
         NaN counts in the last classic bucket and in no native one; infinities have a native bucket of their own.
@@ -128,6 +130,8 @@ class NativeHistogramSeries(HistogramSeries):
         added = False
         while True:
             state = self._state
+            if state.shown is not None and self._started_over(state, place, value):
+                break
             if state.threshold < value < inf:
                 side = state.positive
                 bound, below, above = state.grid[floor(log2(value) * state.scale + 0.5)]
@@ -151,7 +155,7 @@ class NativeHistogramSeries(HistogramSeries):
                 side.setdefault(index, 0)
                 added = True
         if added or state.pending:
-            self._limit(value)
+            self._limit(place, value)
         if kept is not None:
             self._keep(place, kept)
             self._spread = spread(self._spread, kept)
@@ -184,7 +188,7 @@ class NativeHistogramSeries(HistogramSeries):
         """Start over with the next observation if the resolution was lowered and it is time; see ``HistogramSeries.showed``."""
         state = self._state
         if state.limited and self._may_reset(state):
-            state.shown, state.pending = observed, True
+            state.shown = observed
 
     def load(self, *_: object) -> None:
         """Refuse to replace the values: classic counts do not tell what native buckets would hold.
@@ -201,24 +205,34 @@ class NativeHistogramSeries(HistogramSeries):
         duration = self._resolution.min_reset_duration
         return bool(duration) and time.monotonic() - state.since >= duration
 
-    def _reset(self, state: _State, seen: Sequence[int], value: Number) -> None:
+    def _started_over(self, state: _State, place: int, value: Number) -> bool:
+        """Start over with a value, in place of counting it, if a response has shown all others; NaN is only counted."""
+        seen = [*self.counts]
+        if sum(seen) == state.shown and value == value:  # noqa: PLR0124 - NaN alone differs from itself
+            return self._reset(state, seen, place, value)
+        state.shown = None  # the next response has to show more
+        return False
+
+    def _reset(self, state: _State, seen: Sequence[int], place: int, value: Number) -> bool:
         """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
         fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
-        counts[bisect_left(self.bounds, value)] = 1
         side, index = fresh.bucket(value)
-        side[index] = 1
-        if self._state is state and self.counts == seen:
-            self._state = fresh
-            self.counts = counts
-            self.total = value
-            self.created = now
-            self.exemplars = None
-            self._spread = NO_EXEMPLARS
+        side[index] = counts[place] = 1
+        if self._state is not state or self.counts != seen:
+            return False
+        self._state = fresh
+        self.counts = counts
+        self.total = value
+        self.created = now
+        self.exemplars = None
+        self._spread = NO_EXEMPLARS
+        return True
 
-    def _limit(self, value: Number) -> None:
+    def _limit(self, place: int, value: Number) -> None:
         """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.
 
         Args:
+            place: Of its classic bucket.
             value: An observation that was counted just now.
         """
         state = self._state
@@ -227,8 +241,8 @@ class NativeHistogramSeries(HistogramSeries):
         for _ in range(_TRIES):
             seen = [*self.counts]
             state.pending = too_many = self._has_too_many(state)
-            if state.shown == sum(seen) - 1 or (too_many and self._may_reset(state)):
-                self._reset(state, seen, value)
+            if too_many and self._may_reset(state):
+                self._reset(state, seen, place, value)
                 return
             other = (self._widened(state) or self._coarser(state)) if too_many else None
             if other is None:

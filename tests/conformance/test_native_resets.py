@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from client_model import read_delimited
 from clocks import ManualTime
+from interruptions import OnceIn, at_every_call
 from otel_aioprom import recording_native
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.formats import BinaryFormatter
@@ -115,3 +117,30 @@ def test_e77_a_series_that_is_not_sent_is_not_shown(coarse: Histogram) -> None:
 
     assert any(messages)
     assert count(coarse) == 4
+
+
+def test_e77_nan_counts_with_what_was_shown(coarse: Histogram) -> None:
+    """It has no bucket with which to begin; the others wait for another response."""
+    respond(coarse.family())
+    coarse.observe({}, math.nan)
+    coarse.observe({}, 1)
+    assert count(coarse) == 5
+    respond(coarse.family())
+    coarse.observe({}, 1)
+
+    assert count(coarse) == 1
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(("other", "observed"), [(8, 2), (math.nan, 5)])
+def test_e77_who_observes_while_a_histogram_starts_over_is_counted(
+    coarse: Histogram, other: float, observed: int
+) -> None:
+    """In the new life if it was quicker to begin it, else both go on with the old one."""
+    respond(coarse.family())
+    interruption = OnceIn("_fresh", lambda: coarse.observe({}, other))
+    with at_every_call(interruption):
+        coarse.observe({}, 2)
+
+    assert interruption.done
+    assert count(coarse) == observed
