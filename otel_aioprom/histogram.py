@@ -98,14 +98,20 @@ class Histogram(Series):
         value = coerce_number(value)
         kept = make_exemplar(exemplar, value)
         index = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
-        self.counts[index] += 1  # type: ignore[index]
+        counts = self.counts
+        counts[index] += 1  # type: ignore[index]
         self.total += value  # type: ignore[operator]
-        self._keep(index, kept)
+        self._keep(counts, index, kept)
 
-    def _keep(self, index: int, exemplar: Exemplar) -> None:
-        places = list(self.exemplars or [None] * len(self.bounds))
-        places[index] = exemplar
-        self.exemplars = places  # another list, for somebody may read the old one
+    def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
+        """Keep an exemplar as long as the counts are there to which its observation belongs."""
+        while self.counts is counts:
+            before = self.exemplars
+            places = [*(before or [None] * len(self.bounds))]
+            places[index] = exemplar
+            if self.counts is counts and self.exemplars is before:
+                self.exemplars = places  # another list, for somebody may read the old one
+                return
 
     def snapshot(self) -> list[int | float | None]:
         """Read everything in one step.

@@ -18,6 +18,7 @@ from otel_aioprom.exemplar import (
     spread,
 )
 from otel_aioprom.histogram import HistogramSeries, SampledObservations
+from otel_aioprom.model import Exemplar
 from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets, upper_bound
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.resolution import Resolution, grid_of
@@ -127,10 +128,11 @@ class NativeHistogramSeries(HistogramSeries):
             value = coerce_number(value)
         kept = None if exemplar is None else make_exemplar(exemplar, value)
         place = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
-        added = False
+        counts, added = self.counts, False
         while True:
             state = self._state
-            if state.shown is not None and self._started_over(state, place, value):
+            if state.shown is not None and (begun := self._started_over(state, place, value)):
+                counts = begun
                 break
             if state.threshold < value < inf:
                 side = state.positive
@@ -147,33 +149,33 @@ class NativeHistogramSeries(HistogramSeries):
             try:
                 # No call from here on: either all of it is counted in this state, or nothing.
                 if self._state is state:
+                    counts = self.counts
                     side[index] += 1
-                    self.counts[place] += 1  # type: ignore[index]
+                    counts[place] += 1  # type: ignore[index]
                     self.total += value  # type: ignore[operator]
                     break
             except KeyError:
                 side.setdefault(index, 0)
                 added = True
         if added or state.pending:
-            self._limit(place, value)
+            counts = self._limit(counts, place, value)
         if kept is not None:
-            self._keep(place, kept)
-            self._spread = spread(self._spread, kept)
+            self._keep(counts, place, kept)
 
     add = observe
 
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
         """Read everything in one step; see ``HistogramSeries.read``."""
         while True:
-            state = self._state
+            state, current, kept = self._state, self.counts, self._spread
             counts, positive, negative, zero = (
-                [*self.counts, self.total],
+                [*current, self.total],
                 {**state.positive},
                 {**state.negative},
                 state.zero[0],
             )
             # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
-            if self._state is state and self.counts == counts[:-1]:
+            if self._state is state and current == counts[:-1]:
                 break
         return counts, NativeBuckets(
             state.schema,
@@ -181,7 +183,7 @@ class NativeHistogramSeries(HistogramSeries):
             zero,
             sorted(positive.items()),
             sorted(negative.items()),
-            in_order(self._spread),
+            in_order(kept),
         )
 
     def showed(self, observed: int) -> None:
@@ -205,53 +207,74 @@ class NativeHistogramSeries(HistogramSeries):
         duration = self._resolution.min_reset_duration
         return bool(duration) and time.monotonic() - state.since >= duration
 
-    def _started_over(self, state: _State, place: int, value: Number) -> bool:
-        """Start over with a value, in place of counting it, if a response has shown all others; NaN is only counted."""
+    def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
+        super()._keep(counts, index, exemplar)
+        while self.counts is counts:
+            before = self._spread
+            after = spread(before, exemplar)
+            if self.counts is counts and self._spread is before:
+                self._spread = after
+                return
+
+    def _started_over(self, state: _State, place: int, value: Number) -> Sequence[int] | None:
+        """Start over with a value, in place of counting it, if a response has shown all others; NaN is only counted.
+
+        Returns:
+            The new classic counts; ``None`` if the value has to be counted.
+        """
         seen = [*self.counts]
         if sum(seen) == state.shown and value == value:  # noqa: PLR0124 - NaN alone differs from itself
             return self._reset(state, seen, place, value)
         state.shown = None  # the next response has to show more
-        return False
+        return None
 
-    def _reset(self, state: _State, seen: Sequence[int], place: int, value: Number) -> bool:
+    def _reset(
+        self, state: _State, seen: Sequence[int], place: int, value: Number
+    ) -> Sequence[int] | None:
         """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
         fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
         side, index = fresh.bucket(value)
         side[index] = counts[place] = 1
         if self._state is not state or self.counts != seen:
-            return False
+            return None
         self._state = fresh
         self.counts = counts
         self.total = value
         self.created = now
         self.exemplars = None
         self._spread = NO_EXEMPLARS
-        return True
+        return counts
 
-    def _limit(self, place: int, value: Number) -> None:
+    def _limit(self, counts: Sequence[int], place: int, value: Number) -> Sequence[int]:
         """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.
 
         Args:
+            counts: Classic counts among which a value was counted just now.
             place: Of its classic bucket.
-            value: An observation that was counted just now.
+            value: The value.
+
+        Returns:
+            Those among which it counts afterwards.
         """
-        state = self._state
         if value != value:  # noqa: PLR0124 - NaN is in no native bucket
-            return
+            return counts
         for _ in range(_TRIES):
-            seen = [*self.counts]
+            state, current = self._state, self.counts
+            if current is not counts:  # somebody has started over
+                break
+            seen = [*counts]
             state.pending = too_many = self._has_too_many(state)
             if too_many and self._may_reset(state):
-                self._reset(state, seen, place, value)
-                return
+                return self._reset(state, seen, place, value) or counts
             other = (self._widened(state) or self._coarser(state)) if too_many else None
             if other is None:
-                return
+                break
             other.pending = self._has_too_many(other)
             # Nothing has been counted meanwhile: each observation counts in a classic bucket too.
-            if self._state is state and self.counts == seen:
+            if self._state is state and counts == seen:
                 self._state = other
-                return
+                break
+        return counts
 
     def _has_too_many(self, state: _State) -> bool:
         return 0 < self._resolution.max_buckets < len(state.positive) + len(state.negative)

@@ -16,7 +16,7 @@ from otel_aioprom import recording_native
 from otel_aioprom.atomic import with_lock
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.recording_native import NativeHistogramSeries
-from otel_aioprom.resolution import Resolution
+from otel_aioprom.resolution import Resolution, grid_of
 
 THREADS, ROUNDS = 4, 10_000
 DEADLINE = 30.0
@@ -57,7 +57,7 @@ def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
 
 
 def test_starting_over_tears_nothing() -> None:
-    """Resets in the middle of recording: count and buckets agree in every reading."""
+    """Resets in the middle of recording: count and buckets agree in every reading, and exemplars are of what it counts."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=1.01, native_max_buckets=5, native_min_reset_duration=1e-9
     )
@@ -67,7 +67,7 @@ def test_starting_over_tears_nothing() -> None:
     def record(seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311 - no secret
         while not ended.is_set():
-            series.observe(chance.expovariate(1))
+            series.observe(chance.expovariate(1), {"seed": seed})
 
     threads = [threading.Thread(target=record, args=(n,)) for n in range(THREADS)]
     try:
@@ -78,6 +78,8 @@ def test_starting_over_tears_nothing() -> None:
                 (*counts, _), native = series.read()
                 assert native is not None
                 assert sum(counts) == native.observations
+                places = {grid_of(native.schema).place(each.value) for each in native.exemplars}
+                assert places <= {place for place, _ in native.positive}
     finally:
         ended.set()
         for thread in threads:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from client_model import read_delimited
-from interruptions import together
+from interruptions import OnceIn, at_every_call, together
 from otel_aioprom.collectors import Counter, Histogram
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter
@@ -122,6 +122,97 @@ def test_a_histogram_that_starts_over_forgets_them() -> None:
 
     assert exposed(histogram) == {}
     assert child.read()[1].exemplars == ()  # type: ignore[union-attr]
+
+
+def resetting() -> Histogram:
+    """A histogram of 1 and 2 that starts over with the next value that is another one."""
+    options: dict[str, Any] = {"native_max_buckets": 2, "native_min_reset_duration": 1e-9}
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, **options)
+    for value in (1, 2):
+        histogram.observe({}, value, exemplar={"life": "old"})
+    return histogram
+
+
+def lives(histogram: Histogram) -> list[str]:
+    """Labels of all exemplars: of classic buckets, and of native ones."""
+    child = histogram.labels()
+    native: Any = child.read()[1]
+    every = [*(child.exemplars or ()), *native.exemplars]
+    return [each.labels[0][1] for each in every if each is not None]
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("moment", ["_keep", "spread"])
+def test_exemplars_of_what_counts_no_more_do_not_come_back(moment: str) -> None:
+    """If a histogram starts over between an observation and its exemplar, that goes with the observation."""
+    histogram = resetting()
+    interruption = OnceIn(moment, lambda: histogram.observe({}, 64, exemplar={"life": "new"}))
+    with at_every_call(interruption):
+        histogram.observe({}, 2, exemplar={"life": "late"})
+
+    assert interruption.done
+    assert histogram.get({})["count"] == 1
+    assert lives(histogram) == ["new", "new"]
+
+
+def test_who_starts_over_brings_his_exemplar() -> None:
+    """It is the first one of the new life."""
+    histogram = resetting()
+    histogram.observe({}, 64, exemplar={"life": "new"})
+
+    assert lives(histogram) == ["new", "new"]
+
+
+@pytest.mark.no_cover
+def test_exemplars_that_come_at_once_are_both_kept() -> None:
+    """Whoever finds that another one has come meanwhile begins again."""
+    histogram = Histogram("h", "H.", buckets=[1], **NATIVE)
+    child = histogram.labels()
+    interruption = OnceIn("spread", lambda: child.observe(0.5, {"v": "inner"}))
+    with at_every_call(interruption):
+        child.observe(2, {"v": "outer"})
+
+    assert interruption.done
+    assert sorted(lives(histogram)) == ["inner", "inner", "outer", "outer"]
+
+
+class Interrupted(list[Any]):
+    """Lets somebody act while it is copied, as another thread can."""
+
+    act: Callable[[], object] | None = None
+
+    def __iter__(self) -> Any:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return super().__iter__()
+
+
+def test_exemplars_of_two_buckets_that_come_at_once_are_both_kept() -> None:
+    """In a classic histogram too."""
+    store = Store(1)
+    store.exemplars = interrupted = Interrupted([None, None])
+    interrupted.act = lambda: store.observe(0.5, {"v": "inner"})
+    store.observe(2, {"v": "outer"})
+
+    assert interrupted.act is None
+    assert [each and each.labels for each in store.exemplars] == [
+        (("v", "inner"),),
+        (("v", "outer"),),
+    ]
+
+
+@pytest.mark.no_cover
+def test_a_value_that_is_set_meanwhile_has_no_exemplar_of_another_one() -> None:
+    """The observation that the exemplar tells of is gone."""
+    histogram = Histogram("h", "H.", buckets=[1])
+    child = histogram.labels()
+    interruption = OnceIn("_keep", lambda: histogram.set_value({}, Store(1)))
+    with at_every_call(interruption):
+        child.observe(2, E)
+
+    assert interruption.done
+    assert (child.observations, child.exemplars) == (0, None)
 
 
 def test_not_a_number_is_an_example_too() -> None:
