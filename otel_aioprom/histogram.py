@@ -221,6 +221,22 @@ class HistogramSeries(Histogram):
         self.total = total
         self.native = native
 
+    def renamed(
+        self, names: tuple[str, ...], values: tuple[str, ...], text: str
+    ) -> AssembledHistogram:
+        """Return this series as it stands now, under other labels; see ``Series.renamed``."""
+        created, exemplars = self.created, self.exemplars  # before the counts, which may start over
+        (*counts, total), native = self.read()
+        parts = [(self, sum(counts))]
+        other = AssembledHistogram(names, values, text, self.bounds, created, parts)
+        # Not checked again: what it stands for may be a stranger's, which costs no response.
+        other.counts, other.total, other.native = counts, total, native
+        other.exemplars = exemplars
+        return other
+
+    def __copy__(self) -> AssembledHistogram:
+        return self.renamed(self.names, self.values, self.text)
+
     add = Histogram.observe
 
     def get(self) -> dict[str | float, int | float | None]:
@@ -230,6 +246,38 @@ class HistogramSeries(Histogram):
         found["count"] = found[POS_INF]
         found["sum"] = total
         return found
+
+
+class AssembledHistogram(HistogramSeries):
+    """A histogram as others stood at one moment, alone or added up.
+
+    Args:
+        names: See ``HistogramSeries``.
+        values: Likewise.
+        text: Likewise.
+        bounds: Likewise.
+        created: Likewise.
+        parts: Those others, each with the number of its observations.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        bounds: tuple[float, ...],
+        created: float | None,
+        parts: Sequence[tuple[HistogramSeries, int]],
+    ) -> None:
+        super().__init__(names, values, text, bounds, created)
+        self._parts = parts
+
+    def showed(self, observed: int) -> None:
+        """Tell those whose native buckets a response shows; see ``HistogramSeries.showed``."""
+        for series, count in self._parts:
+            series.showed(count)
 
 
 class SampledObservations(HistogramSeries):

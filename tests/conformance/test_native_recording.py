@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
@@ -14,10 +15,13 @@ from hypothesis import strategies as st
 
 from client_model import read_delimited, refuse
 from clocks import ManualTime
+from format_families import FORMATS
 from otel_aioprom import recording_native, resolution
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.exemplar import NO_EXEMPLARS, in_order, spread
-from otel_aioprom.formats import BinaryFormatter
+from otel_aioprom.formats import BinaryFormatter, IFormatter, with_escaping
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar
 from otel_aioprom.native import NativeBuckets, upper_bound
 from otel_aioprom.recording_native import NativeHistogramSeries
@@ -390,6 +394,40 @@ def test_e70_native_buckets_alone() -> None:
     assert 'h_bucket{le="+Inf"} 1\nh_sum 2\nh_count 1\n' in text
     assert not family.metric[0].histogram.bucket
     assert family.metric[0].histogram.schema == 3
+
+
+@pytest.mark.parametrize("formatter", FORMATS)
+def test_e71_what_is_copied_before_a_response_is_written_agrees(
+    formatter: type[IFormatter],
+) -> None:
+    """Where label names become one, series are copied first; others record before they are written."""
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
+    for value in (0.5, 2):
+        histogram.observe({"a_b": "1"}, value, exemplar={"v": value})
+    series = [*histogram.family().series, one_named("a.b", "2")]
+    made = with_escaping(formatter, "underscores")()
+    ready, _ = made.prepare([replace(histogram.family(), series=series, utf8=True)])
+    for value in (4, 8, 16, 0.1):
+        histogram.observe({"a_b": "1"}, value)
+    body = b"".join(made.encode(ready))
+
+    if formatter is BinaryFormatter:
+        (found,) = read_delimited(body)
+        refuse(found)
+        one = next(each.histogram for each in found.metric if each.label[0].value == "1")
+        assert (one.sample_count, one.sample_sum) == (2, 2.5)
+    else:
+        for sample in (b'bucket{a_b="1",le="+Inf"} 2', b'sum{a_b="1"} 2.5', b'count{a_b="1"} 2'):
+            assert b"\nh_" + sample in body
+
+
+def one_named(label: str, value: str) -> HistogramSeries:
+    """A series of 1 with a label."""
+    text = labels_text([(label, value)])
+    resolution = Resolution(0, max_buckets=2)
+    series = NativeHistogramSeries((label,), (value,), text, (1.0, math.inf), None, resolution)
+    series.observe(1)
+    return series
 
 
 @pytest.mark.parametrize(

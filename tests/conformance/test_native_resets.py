@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +16,7 @@ from interruptions import OnceIn, at_every_call
 from otel_aioprom import recording_native
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.formats import BinaryFormatter
-from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.merge import merge_pair
+from otel_aioprom.merge import merge_families, merge_pair
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.remote_write.timeseries import SeriesTable
@@ -64,9 +65,21 @@ def text(histogram: Histogram) -> None:
     render(registry, ["application/openmetrics-text;version=1.0.0"])
 
 
-def named(series: HistogramSeries) -> HistogramSeries:
-    """The series under a label that is not classic."""
-    return series.renamed(("a.b",), ("1",), '{"a.b"="1"} ')
+def one_of(*values: float) -> Histogram:
+    """Another histogram of this kind, with some values."""
+    histogram = Histogram("h", "H.", **OPTIONS)
+    for value in values:
+        histogram.observe({}, value)
+    return histogram
+
+
+def meeting(histogram: Histogram) -> MetricFamily:
+    """A family in which two label names become one when they are escaped."""
+    first = one_of(5).labels({}).renamed(("a.b",), ("1",), '{"a.b"="1"} ')
+    second = one_of(5).labels({}).renamed(("a_b",), ("1",), '{a_b="1"} ')
+    return replace(
+        histogram.family(), series=[*histogram.family().series, first, second], utf8=True
+    )
 
 
 LOOKS: list[Callable[[Histogram], object]] = [
@@ -75,11 +88,14 @@ LOOKS: list[Callable[[Histogram], object]] = [
     lambda histogram: histogram.get({}),
     lambda histogram: well_formed(histogram.family()),
     lambda histogram: merge_pair(histogram.labels({}), histogram.labels({})),
-    lambda histogram: named(histogram.labels({})),
+    lambda histogram: copy(histogram.labels({})),
     lambda histogram: write(histogram, native_histograms=False),
 ]
 SHOWS: list[Callable[[Histogram], object]] = [
     lambda histogram: respond(histogram.family()),
+    lambda histogram: respond(replace(histogram.family(), name="h.h", utf8=True)),
+    lambda histogram: respond(meeting(histogram)),
+    lambda histogram: respond(*merge_families([histogram.family(), one_of(5).family()], {})[0]),
     write,
 ]
 
@@ -109,9 +125,7 @@ def test_e77_who_writes_native_buckets_shows_them(
 
 def test_e77_a_series_that_is_not_sent_is_not_shown(coarse: Histogram) -> None:
     """Remote write leaves out the second one of a name and labels."""
-    other = Histogram("h", "H.", **OPTIONS)
-    other.observe({}, 1)
-    every = [other.family(), coarse.family()]
+    every = [one_of(1).family(), coarse.family()]
     messages = list(SeriesTable("2.0").messages(every, T))
     coarse.observe({}, 1)
 
