@@ -145,7 +145,7 @@ class NativeHistogramSeries(HistogramSeries):
             elif value == value:  # noqa: PLR0124 - NaN alone differs from itself
                 side, index = state.bucket(value)
             else:
-                side, index = {0: 0}, 0
+                side, index = {0: 0}, 0  # which nobody reads
             try:
                 # No call from here on: either all of it is counted in this state, or nothing.
                 if self._state is state:
