@@ -27,13 +27,17 @@ _TRIES = 8
 """So often one observation tries to change the resolution while other threads record; the next one tries again."""
 
 
+_NOWHERE = {0: 0}
+"""Where NaN counts among the native buckets."""
+
+
 class _State:
     """Buckets of one resolution; who finds another one in its place has to begin again.
 
     Attributes:
         since: When counting began, by the monotonic clock.
         limited: The buckets are wider than they were then.
-        pending: The next observation has something to do about them.
+        pending: There may be too many of them: the next observation has to look.
         shown: So many observations a response has shown since it is time to start over; the next one begins anew.
         positive: Index of each bucket that holds positive values, with their count.
         negative: Likewise.
@@ -128,7 +132,6 @@ class NativeHistogramSeries(HistogramSeries):
             value = coerce_number(value)
         kept = None if exemplar is None else make_exemplar(exemplar, value)
         place = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
-        counts, added = self.counts, False
         while True:
             state = self._state
             if state.shown is not None and (begun := self._started_over(state, place, value)):
@@ -145,7 +148,7 @@ class NativeHistogramSeries(HistogramSeries):
             elif value == value:  # noqa: PLR0124 - NaN alone differs from itself
                 side, index = state.bucket(value)
             else:
-                side, index = {0: 0}, 0  # which nobody reads
+                side, index = _NOWHERE, 0
             try:
                 # No call from here on: either all of it is counted in this state, or nothing.
                 if self._state is state:
@@ -156,11 +159,11 @@ class NativeHistogramSeries(HistogramSeries):
                     break
             except KeyError:
                 side.setdefault(index, 0)
-                added = True
-        if added or state.pending:
+                state.pending = True
+        if state.pending:
             counts = self._limit(counts, place, value)
         if kept is not None:
-            self._keep(counts, place, kept)
+            self._keep(counts, place, kept)  # type: ignore[possibly-undefined]
 
     add = observe
 
@@ -263,10 +266,13 @@ class NativeHistogramSeries(HistogramSeries):
             if current is not counts:  # somebody has started over
                 break
             seen = [*counts]
-            state.pending = too_many = self._has_too_many(state)
-            if too_many and self._may_reset(state):
+            state.pending = False  # before looking: who adds a bucket afterwards says so again
+            if not self._has_too_many(state):
+                break
+            state.pending = True
+            if self._may_reset(state):
                 return self._reset(state, seen, place, value) or counts
-            other = (self._widened(state) or self._coarser(state)) if too_many else None
+            other = self._widened(state) or self._coarser(state)
             if other is None:
                 break
             other.pending = self._has_too_many(other)

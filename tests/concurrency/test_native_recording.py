@@ -6,12 +6,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from clocks import ManualTime
-from interruptions import garbage_collections, switching
+from interruptions import at_every_call, garbage_collections, switching
 from otel_aioprom import recording_native
 from otel_aioprom.atomic import has_global_lock, with_lock
 from otel_aioprom.collectors import Histogram
@@ -126,6 +127,24 @@ def test_what_no_response_has_shown_outlives_who_starts_over_late(
         thread.join(DEADLINE)
 
     assert series.read()[0] == [1, 16]
+
+
+@pytest.mark.no_cover
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_a_bucket_that_is_added_while_somebody_looks_is_looked_at() -> None:
+    """Who has just seen that there are few leaves the note of who adds one more."""
+    series = NativeHistogramSeries((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
+    series.observe(1)
+
+    def add(frame: FrameType, event: str) -> None:
+        if event == "return" and frame.f_code.co_name == "_has_too_many":
+            series._state.positive.setdefault(7, 0)
+            series._state.pending = True
+
+    with at_every_call(add):
+        series.observe(2)
+
+    assert series._state.pending
 
 
 def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
