@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-import math
-from bisect import insort
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import pairwise
-from operator import itemgetter
+from math import inf, log
+from operator import itemgetter, sub
 from time import time
+from typing import Any
 
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.labels import EXEMPLAR_LIMIT, Pairs, exemplar_length, label_value
 from otel_aioprom.model import Exemplar
 from otel_aioprom.names import is_valid_label_name
+from otel_aioprom.strangers import described, is_awaited, is_exit
 
 _logger = logging.getLogger(__name__)
 
 ExemplarLabels = Mapping[str, object]
 ExemplarFunction = Callable[[], ExemplarLabels | None]
 
-Spread = tuple[tuple[float, Exemplar], ...]
-"""Exemplars in the order of their values, each with its place on a line where equal ratios are equal distances."""
+Spread = tuple[list[float], list[float], list[Exemplar]]
+"""Exemplars in the order of their values. Before them the place of each, on a line where equal ratios are equal
+distances, then the time of each. The lists are not changed any more: somebody may be reading them."""
+
+NO_EXEMPLARS: Spread = ([], [], [])
 
 _MOST = 10  # of one native histogram
 _STALE = 300.0  # seconds after which another one is worth more
@@ -50,15 +54,35 @@ def make_exemplar(labels: ExemplarLabels, value: float) -> Exemplar:
     return Exemplar(pairs, value, time())
 
 
+def check_exemplar(labels: ExemplarLabels | None) -> ExemplarLabels | None:
+    """Check labels before anything depends on them: what this returns is looked at no more.
+
+    Args:
+        labels: As ``make_exemplar`` takes them; ``None`` for no exemplar.
+
+    Raises:
+        TypeError: ``labels`` is no mapping.
+        InvalidLabelsError: A name is malformed, or all together are too long.
+    """
+    return None if labels is None else _Checked(_check(labels))
+
+
 def _check(labels: ExemplarLabels) -> Pairs:
     if type(labels) is not dict and not isinstance(labels, Mapping):
         raise TypeError(f"an exemplar is a dict of names and values, not {labels!r}")
-    given = list(labels.items())  # at once: another thread may change them
-    for name, _ in given:
+    given: Any = tuple(labels.items())  # at once: another thread may change them
+    pairs: Pairs = given
+    usual, length = type(labels) is dict, 0
+    for name, value in given:
         if not _is_name(name):
             raise InvalidLabelsError(labels, f"{name!r} is no name for a label of an exemplar")
-    pairs = tuple([(name, label_value(value)) for name, value in given])
-    length = exemplar_length(pairs)
+        if type(value) is str and value.isascii():
+            length += len(name) + len(value)
+        else:
+            usual = False
+    if not usual:
+        pairs = tuple([(name, label_value(value)) for name, value in given])
+        length = exemplar_length(pairs)
     if length > EXEMPLAR_LIMIT:
         reason = f"an exemplar has {EXEMPLAR_LIMIT} code points at most, and these are {length}"
         raise InvalidLabelsError(labels, reason)
@@ -78,38 +102,41 @@ def spread(kept: Spread, exemplar: Exemplar) -> Spread:
     Spec:
         E77.
     """
-    placed = _place(exemplar.value), exemplar
-    every = list(kept)
-    insort(every, placed, key=itemgetter(0))
-    if len(every) > _MOST:
-        oldest = min(kept, key=_time_of)
-        if _time_of(placed) - _time_of(oldest) <= _STALE:
-            oldest = min(_closest(every), key=lambda each: (each is placed, _time_of(each)))
-        every.remove(oldest)
-    return tuple(every)
+    places, times, exemplars = kept[0].copy(), kept[1].copy(), kept[2].copy()
+    place, moment = _place(exemplar.value), exemplar.timestamp or 0.0
+    index = bisect_right(places, place)
+    places.insert(index, place)
+    times.insert(index, moment)
+    exemplars.insert(index, exemplar)
+    if len(places) > _MOST:
+        oldest = min(times)
+        if moment - oldest > _STALE:
+            gone = times.index(oldest)
+        else:
+            gaps = list(map(sub, places[1:], places))
+            gone = gaps.index(min(gaps))  # or the one behind it
+            if gone == index or (gone + 1 != index and times[gone + 1] < times[gone]):
+                gone += 1
+        del places[gone], times[gone], exemplars[gone]
+    return places, times, exemplars
 
 
 def in_order(kept: Spread) -> tuple[Exemplar, ...]:
     """Return exemplars in the order of time, in which servers want them."""
-    return tuple([exemplar for _, exemplar in sorted(kept, key=_time_of)])
+    _, times, exemplars = kept
+    return tuple([each for _, each in sorted(zip(times, exemplars), key=itemgetter(0))])
 
 
 def _place(value: float) -> float:
-    if value != value:  # noqa: PLR0124 - NaN alone differs from itself
-        return 2 * _FAR
-    return math.copysign(min(math.log(abs(value)) + _TO_ONE, _FAR), value) if value else 0.0
-
-
-def _time_of(placed: tuple[float, Exemplar]) -> float:
-    return placed[1].timestamp or 0.0
-
-
-def _closest(every: Sequence[tuple[float, Exemplar]]) -> Sequence[tuple[float, Exemplar]]:
-    return min(pairwise(every), key=lambda pair: pair[1][0] - pair[0][0])
+    if value > 0:
+        return log(value) + _TO_ONE if value < inf else _FAR
+    if value < 0:
+        return -_place(-value)
+    return 0.0 if value == 0 else 2 * _FAR
 
 
 class _Checked(dict[str, object]):
-    """Labels that were checked; what the function that gave them does with its own later does not matter."""
+    """Labels that were checked; what whoever gave them does with his own later does not matter."""
 
     __slots__ = ("pairs",)
 
@@ -123,6 +150,9 @@ class ExemplarSource:
     Args:
         function: Called with each measurement, in its thread; returns labels, or ``None`` for no exemplar.
         owner: Name of the collector, for the log.
+
+    Raises:
+        TypeError: It is no function, or one that must be awaited: recording waits for nothing.
     """
 
     __slots__ = ("_failed", "_function", "_owner")
@@ -130,6 +160,10 @@ class ExemplarSource:
     def __init__(self, function: ExemplarFunction, owner: str) -> None:
         if not callable(function):
             raise TypeError(f"exemplars must be a function that gives labels, not {function!r}")
+        if is_awaited(function):
+            raise TypeError(
+                f"exemplars must be a plain function, not a coroutine function: {function!r}"
+            )
         self._function = function
         self._owner = owner
         self._failed = False
@@ -137,10 +171,12 @@ class ExemplarSource:
     def ask(self) -> ExemplarLabels | None:
         """Return labels that make an exemplar, or ``None``."""
         try:
-            labels = self._function()
-            return None if labels is None else _Checked(_check(labels))
-        except Exception as error:  # noqa: BLE001 - it must not cost the measurement
+            return check_exemplar(self._function())
+        except BaseException as error:  # it must not cost the measurement
+            if is_exit(error):
+                raise
             if not self._failed:
                 self._failed = True
-                _logger.warning("%s: no exemplar, for %r (logged once)", self._owner, error)
+                reason = described(error)
+                _logger.warning("%s: no exemplar, for %s (logged once)", self._owner, reason)
             return None

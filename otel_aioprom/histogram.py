@@ -98,14 +98,20 @@ class Histogram(Series):
         value = coerce_number(value)
         kept = make_exemplar(exemplar, value)
         index = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
-        self.counts[index] += 1  # type: ignore[index]
+        counts = self.counts
+        counts[index] += 1  # type: ignore[index]
         self.total += value  # type: ignore[operator]
-        self._keep(index, kept)
+        self._keep(counts, index, kept)
 
-    def _keep(self, index: int, exemplar: Exemplar) -> None:
-        places = list(self.exemplars or [None] * len(self.bounds))
-        places[index] = exemplar
-        self.exemplars = places  # another list, for somebody may read the old one
+    def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
+        """Keep an exemplar as long as the counts are there to which its observation belongs."""
+        while self.counts is counts:
+            before = self.exemplars
+            places = [*(before or [None] * len(self.bounds))]
+            places[index] = exemplar
+            if self.counts is counts and self.exemplars is before:
+                self.exemplars = places  # another list, for somebody may read the old one
+                return
 
     def snapshot(self) -> list[int | float | None]:
         """Read everything in one step.
@@ -182,6 +188,16 @@ class HistogramSeries(Histogram):
         """
         return [*self.counts, self.total], self.native
 
+    def showed(self, observed: int) -> None:
+        """Be told that a response shows the native buckets that were read; one that is broken off later counts as well.
+
+        Args:
+            observed: How many observations were read.
+
+        Spec:
+            E77.
+        """
+
     def load(
         self, counts: Sequence[int], total: float | None, native: NativeBuckets | None = None
     ) -> None:
@@ -205,6 +221,22 @@ class HistogramSeries(Histogram):
         self.total = total
         self.native = native
 
+    def renamed(
+        self, names: tuple[str, ...], values: tuple[str, ...], text: str
+    ) -> AssembledHistogram:
+        """Return this series as it stands now, under other labels; see ``Series.renamed``."""
+        created, exemplars = self.created, self.exemplars  # before the counts, which may start over
+        (*counts, total), native = self.read()
+        parts = [(self, sum(counts))]
+        other = AssembledHistogram(names, values, text, self.bounds, created, parts)
+        # Not checked again: what it stands for may be a stranger's, which costs no response.
+        other.counts, other.total, other.native = counts, total, native
+        other.exemplars = exemplars
+        return other
+
+    def __copy__(self) -> AssembledHistogram:
+        return self.renamed(self.names, self.values, self.text)
+
     add = Histogram.observe
 
     def get(self) -> dict[str | float, int | float | None]:
@@ -214,6 +246,38 @@ class HistogramSeries(Histogram):
         found["count"] = found[POS_INF]
         found["sum"] = total
         return found
+
+
+class AssembledHistogram(HistogramSeries):
+    """A histogram as others stood at one moment, alone or added up.
+
+    Args:
+        names: See ``HistogramSeries``.
+        values: Likewise.
+        text: Likewise.
+        bounds: Likewise.
+        created: Likewise.
+        parts: Those others, each with the number of its observations.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        values: tuple[str, ...],
+        text: str,
+        bounds: tuple[float, ...],
+        created: float | None,
+        parts: Sequence[tuple[HistogramSeries, int]],
+    ) -> None:
+        super().__init__(names, values, text, bounds, created)
+        self._parts = parts
+
+    def showed(self, observed: int) -> None:
+        """Tell those whose native buckets a response shows; see ``HistogramSeries.showed``."""
+        for series, count in self._parts:
+            series.showed(count)
 
 
 class SampledObservations(HistogramSeries):

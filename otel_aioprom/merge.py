@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from otel_aioprom.faults import Fault
-from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.histogram import AssembledHistogram, HistogramSeries
 from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.series import CounterSeries, NumberSeries, UpDownSeries
@@ -149,7 +149,8 @@ def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> Histog
     )  # before counts that may be set back meanwhile
     (*counts, total), native = first.read()
     (*more, other), others = second.read()
-    merged = HistogramSeries(first.names, first.values, first.text, first.bounds, created)
+    parts = [(first, sum(counts)), (second, sum(more))]
+    merged = AssembledHistogram(first.names, first.values, first.text, first.bounds, created, parts)
     sums = [a + b for a, b in zip(counts, more)]
     both = None if native is None or others is None else native.plus(others)
     merged.load(sums, None if total is None or other is None else total + other, both)

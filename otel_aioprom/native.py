@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from math import inf, ldexp
 
 from otel_aioprom.model import Exemplar
 
 LOWEST_SCHEMA = -4
 HIGHEST_SCHEMA = 8
+LARGEST = sys.float_info.max
 
 Buckets = Sequence[tuple[int, int]]
 """Index and count of each bucket, ascending; indexes that are left out count nothing."""
 
+_POWERS = 1024  # of two; the first one that no double holds
 _BRIDGED = 2  # so many empty buckets cost less than a span of their own
 
 
@@ -60,33 +64,29 @@ class NativeBuckets:
             if any(first >= second for (first, _), (second, _) in pairwise(buckets)):
                 raise ValueError("the indexes of buckets must ascend")
 
-    def plus(self, other: NativeBuckets) -> NativeBuckets | None:
+    def plus(self, other: NativeBuckets) -> NativeBuckets:
         """Add the counts of another histogram, in the coarser resolution of the two.
+
+        The wider zero bucket is that of the sum. It grows to the end of a bucket of the other histogram that it would cut.
 
         Args:
             other: The other histogram.
 
-        Returns:
-            The sum; ``None`` if they do not mean the same by zero.
-
         Spec:
             E75, E77.
         """
-        if self.zero_threshold != other.zero_threshold:
-            return None
         schema = min(self.schema, other.schema)
+        mine, theirs = _coarser(self, schema), _coarser(other, schema)
+        mine = _widened(mine, theirs.zero_threshold)
+        theirs = _widened(theirs, mine.zero_threshold)
+        # If it has grown once more, then to the end of a bucket: it cuts none of the others.
+        mine = _widened(mine, theirs.zero_threshold)
         return NativeBuckets(
             schema,
-            self.zero_threshold,
-            self.zero_count + other.zero_count,
-            _added(
-                _halved(self.positive, self.schema - schema),
-                _halved(other.positive, other.schema - schema),
-            ),
-            _added(
-                _halved(self.negative, self.schema - schema),
-                _halved(other.negative, other.schema - schema),
-            ),
+            mine.zero_threshold,
+            mine.zero_count + theirs.zero_count,
+            _added(mine.positive, theirs.positive),
+            _added(mine.negative, theirs.negative),
             [*self.exemplars, *other.exemplars],
         )
 
@@ -98,14 +98,49 @@ class NativeBuckets:
         )
 
 
-def _halved(buckets: Buckets, times: int) -> Buckets:
+def upper_bound(index: int, schema: int) -> float:
+    """Return where a bucket ends (E72): the last one before the overflow bucket at the largest number."""
+    per_power = 1 << max(schema, 0)
+    power, place = divmod(index << max(-schema, 0), per_power)
+    if power >= _POWERS:
+        return LARGEST if (power, place) == (_POWERS, 0) else inf
+    return ldexp(2.0 ** (place / per_power - 1), power + 1)
+
+
+def _coarser(native: NativeBuckets, schema: int) -> NativeBuckets:
     """Lower the resolution: two buckets become one each time, the index being rounded up."""
-    return [(-(-index >> times), count) for index, count in buckets] if times else buckets
+    times = native.schema - schema
+    if not times:
+        return native
+    positive, negative = (
+        _added([(-(-index >> times), count) for index, count in side])
+        for side in (native.positive, native.negative)
+    )
+    return replace(native, schema=schema, positive=positive, negative=negative)
 
 
-def _added(first: Buckets, second: Buckets) -> list[tuple[int, int]]:
+def _widened(native: NativeBuckets, threshold: float) -> NativeBuckets:
+    """Let the zero bucket grow up to a threshold, and on to the end of a bucket with observations that this cuts."""
+    if threshold <= native.zero_threshold:
+        return native
+    last, zero = -inf, native.zero_count
+    for index, count in sorted((*native.positive, *native.negative)):
+        if upper_bound(index - 1, native.schema) >= threshold:
+            break
+        if count:
+            threshold = max(threshold, upper_bound(index, native.schema))
+        last = index
+        zero += count
+    positive, negative = (
+        [bucket for bucket in side if bucket[0] > last]
+        for side in (native.positive, native.negative)
+    )
+    return NativeBuckets(native.schema, threshold, zero, positive, negative)
+
+
+def _added(*parts: Buckets) -> list[tuple[int, int]]:
     sums: dict[int, int] = {}
-    for index, count in (*first, *second):
+    for index, count in chain(*parts):
         sums[index] = sums.get(index, 0) + count
     return sorted(sums.items())
 

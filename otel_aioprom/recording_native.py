@@ -5,17 +5,30 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import floor, inf, log2
 from typing import Any
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.exemplar import ExemplarLabels, Spread, in_order, make_exemplar, spread
+from otel_aioprom.exemplar import (
+    NO_EXEMPLARS,
+    ExemplarLabels,
+    Spread,
+    in_order,
+    make_exemplar,
+    spread,
+)
 from otel_aioprom.histogram import HistogramSeries, SampledObservations
-from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom.model import Exemplar
+from otel_aioprom.native import LOWEST_SCHEMA, NativeBuckets, upper_bound
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
-from otel_aioprom.resolution import Resolution, grid_of, upper_bound
+from otel_aioprom.resolution import Resolution, grid_of
 
 _TRIES = 8
 """So often one observation tries to change the resolution while other threads record; the next one tries again."""
+
+
+_NOWHERE = {0: 0}
+"""Where NaN counts among the native buckets."""
 
 
 class _State:
@@ -24,23 +37,23 @@ class _State:
     Attributes:
         since: When counting began, by the monotonic clock.
         limited: The buckets are wider than they were then.
-        pending: The next observation has something to do about them.
+        pending: There may be too many of them: the next observation has to look.
         shown: So many observations a response has shown since it is time to start over; the next one begins anew.
+        positive: Index of each bucket that holds positive values, with their count.
+        negative: Likewise.
+        zero: The zero bucket alone, under 0.
     """
 
     __slots__ = (
-        "first",
         "grid",
-        "high",
         "limited",
-        "low",
         "negative",
         "pending",
         "positive",
+        "scale",
         "schema",
         "shown",
         "since",
-        "table",
         "threshold",
         "zero",
     )
@@ -51,12 +64,19 @@ class _State:
         self.since = since
         self.limited = self.pending = False
         self.shown: int | None = None
-        self.grid = grid = grid_of(schema)
-        self.low, self.high = max(grid.low, threshold), grid.high
-        self.table, self.first = grid.table, grid.first
+        self.grid = grid_of(schema)
+        self.scale = self.grid.scale
         self.positive: dict[int, int] = {}
         self.negative: dict[int, int] = {}
-        self.zero = 0
+        self.zero = {0: 0}
+
+    def bucket(self, value: Number) -> tuple[dict[int, int], int]:
+        """Return where a value counts that is not NaN: in a mapping, and under which key."""
+        size = abs(value)
+        if size <= self.threshold:
+            return self.zero, 0
+        side = self.positive if value > 0 else self.negative
+        return side, self.grid.place(size) if size < inf else self.grid.overflow
 
 
 @one_step("observe", "read")
@@ -89,7 +109,7 @@ class NativeHistogramSeries(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._resolution = resolution
         self._state = self._fresh()
-        self._spread: Spread = ()
+        self._spread: Spread = NO_EXEMPLARS
 
     def observe(  # noqa: C901 - calls of our own would double the time
         self, value: Number, exemplar: ExemplarLabels | None = None
@@ -111,78 +131,69 @@ class NativeHistogramSeries(HistogramSeries):
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
         kept = None if exemplar is None else make_exemplar(exemplar, value)
-        place = bisect_left(self.bounds, value)
-        added = False
+        place = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
         while True:
             state = self._state
-            if state.low < value <= state.high:
+            if state.shown is not None and (begun := self._started_over(state, place, value)):
+                counts = begun
+                break
+            if state.threshold < value < inf:
                 side = state.positive
-                index = bisect_left(state.table, value) + state.first
-            elif state.threshold < value:
-                side = state.positive
-                index = state.grid.place(value)
-            elif value < -state.threshold:
+                bound, below, above = state.grid[floor(log2(value) * state.scale + 0.5)]
+                index = below if value <= bound else above
+            elif state.threshold < (size := -value) < inf:
                 side = state.negative
-                index = state.grid.place(-value)
-            elif value != value:  # noqa: PLR0124 - NaN alone differs from itself
-                place = -1
-                self.counts[-1] += 1  # type: ignore[index]
-                self.total += value  # type: ignore[operator]
-                break
-            elif self._state is state:
-                self.counts[place] += 1  # type: ignore[index]
-                self.total += value  # type: ignore[operator]
-                state.zero += 1
-                break
+                bound, below, above = state.grid[floor(log2(size) * state.scale + 0.5)]
+                index = below if size <= bound else above
+            elif value == value:  # noqa: PLR0124 - NaN alone differs from itself
+                side, index = state.bucket(value)
             else:
-                continue
+                side, index = _NOWHERE, 0
             try:
                 # No call from here on: either all of it is counted in this state, or nothing.
                 if self._state is state:
+                    counts = self.counts
                     side[index] += 1
-                    self.counts[place] += 1  # type: ignore[index]
+                    counts[place] += 1  # type: ignore[index]
                     self.total += value  # type: ignore[operator]
                     break
             except KeyError:
                 side.setdefault(index, 0)
-                added = True
-        if added or state.pending:
-            self._limit(value)
+                state.pending = True
+        if state.pending:
+            counts = self._limit(counts, place, value)
         if kept is not None:
-            self._keep(place, kept)
-            self._spread = spread(self._spread, kept)
+            self._keep(counts, place, kept)  # type: ignore[possibly-undefined]
 
     add = observe
 
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
-        """Read everything in one step; see ``HistogramSeries.read``.
-
-        A histogram whose resolution was lowered starts over with the first observation after that, when it is time:
-        what was read has been shown.
-        """
+        """Read everything in one step; see ``HistogramSeries.read``."""
         while True:
-            state = self._state
+            state, current, kept = self._state, self.counts, self._spread
             counts, positive, negative, zero = (
-                [*self.counts, self.total],
+                [*current, self.total],
                 {**state.positive},
                 {**state.negative},
-                state.zero,
+                state.zero[0],
             )
             # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
-            if self._state is state and self.counts == counts[:-1]:
+            if self._state is state and current == counts[:-1]:
                 break
-        native = NativeBuckets(
+        return counts, NativeBuckets(
             state.schema,
             state.threshold,
             zero,
             sorted(positive.items()),
             sorted(negative.items()),
-            in_order(self._spread),
+            in_order(kept),
         )
+
+    def showed(self, observed: int) -> None:
+        """Start over with the next observation if the resolution was lowered and it is time; see ``HistogramSeries.showed``."""
+        state = self._state
         if state.limited and self._may_reset(state):
-            *observed, _ = counts
-            state.shown, state.pending = sum(observed), True  # type: ignore[arg-type]
-        return counts, native
+            state.shown = observed
 
     def load(self, *_: object) -> None:
         """Refuse to replace the values: classic counts do not tell what native buckets would hold.
@@ -199,46 +210,77 @@ class NativeHistogramSeries(HistogramSeries):
         duration = self._resolution.min_reset_duration
         return bool(duration) and time.monotonic() - state.since >= duration
 
-    def _reset(self, state: _State, seen: Sequence[int], value: Number) -> None:
+    def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
+        super()._keep(counts, index, exemplar)
+        while self.counts is counts:
+            before = self._spread
+            after = spread(before, exemplar)
+            if self.counts is counts and self._spread is before:
+                self._spread = after
+                return
+
+    def _started_over(self, state: _State, place: int, value: Number) -> Sequence[int] | None:
+        """Start over with a value, in place of counting it, if a response has shown all others; NaN is only counted.
+
+        Returns:
+            The new classic counts; ``None`` if the value has to be counted.
+        """
+        seen = [*self.counts]
+        if sum(seen) == state.shown and value == value:  # noqa: PLR0124 - NaN alone differs from itself
+            return self._reset(state, seen, place, value)
+        state.shown = None  # the next response has to show more
+        return None
+
+    def _reset(
+        self, state: _State, seen: Sequence[int], place: int, value: Number
+    ) -> Sequence[int] | None:
         """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
         fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
-        counts[bisect_left(self.bounds, value)] = 1
-        if abs(value) <= fresh.threshold:
-            fresh.zero = 1
-        else:
-            side = fresh.positive if value > 0 else fresh.negative
-            side[fresh.grid.place(abs(value))] = 1
-        if self._state is state and self.counts == seen:
-            self._state = fresh
-            self.counts = counts
-            self.total = value
-            self.created = now
-            self.exemplars = None
-            self._spread = ()
+        side, index = fresh.bucket(value)
+        side[index] = counts[place] = 1
+        if self._state is not state or self.counts != seen:
+            return None
+        self._state = fresh
+        self.counts = counts
+        self.total = value
+        self.created = now
+        self.exemplars = None
+        self._spread = NO_EXEMPLARS
+        return counts
 
-    def _limit(self, value: Number) -> None:
+    def _limit(self, counts: Sequence[int], place: int, value: Number) -> Sequence[int]:
         """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.
 
         Args:
-            value: An observation that was counted just now.
+            counts: Classic counts among which a value was counted just now.
+            place: Of its classic bucket.
+            value: The value.
+
+        Returns:
+            Those among which it counts afterwards.
         """
-        state = self._state
         if value != value:  # noqa: PLR0124 - NaN is in no native bucket
-            return
+            return counts
         for _ in range(_TRIES):
-            seen = [*self.counts]
-            state.pending = too_many = self._has_too_many(state)
-            if state.shown == sum(seen) - 1 or (too_many and self._may_reset(state)):
-                self._reset(state, seen, value)
-                return
-            other = (self._widened(state) or self._coarser(state)) if too_many else None
+            state, current = self._state, self.counts
+            if current is not counts:  # somebody has started over
+                break
+            seen = [*counts]
+            state.pending = False  # before looking: who adds a bucket afterwards says so again
+            if not self._has_too_many(state):
+                break
+            state.pending = True
+            if self._may_reset(state):
+                return self._reset(state, seen, place, value) or counts
+            other = self._widened(state) or self._coarser(state)
             if other is None:
-                return
+                break
             other.pending = self._has_too_many(other)
             # Nothing has been counted meanwhile: each observation counts in a classic bucket too.
-            if self._state is state and self.counts == seen:
+            if self._state is state and counts == seen:
                 self._state = other
-                return
+                break
+        return counts
 
     def _has_too_many(self, state: _State) -> bool:
         return 0 < self._resolution.max_buckets < len(state.positive) + len(state.negative)
@@ -251,7 +293,8 @@ class NativeHistogramSeries(HistogramSeries):
         if not threshold <= self._resolution.max_zero_threshold:
             return None
         other = _State(state.schema, threshold, state.since)
-        other.zero = state.zero + state.positive.get(nearest, 0) + state.negative.get(nearest, 0)
+        nearer = state.positive.get(nearest, 0) + state.negative.get(nearest, 0)
+        other.zero[0] = state.zero[0] + nearer
         for mine, theirs in ((other.positive, state.positive), (other.negative, state.negative)):
             mine.update(theirs)
             mine.pop(nearest, None)
@@ -267,7 +310,7 @@ class NativeHistogramSeries(HistogramSeries):
             for index, count in {**theirs}.items():
                 wider = -(-index // 2)
                 mine[wider] = mine.get(wider, 0) + count
-        other.zero, other.limited = state.zero, True
+        other.zero, other.limited = {**state.zero}, True
         return other
 
 

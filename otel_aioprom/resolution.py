@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import frexp
-from typing import NamedTuple
+from math import frexp, ldexp, nextafter
 
-from otel_aioprom.native import HIGHEST_SCHEMA, LOWEST_SCHEMA
+from otel_aioprom.native import HIGHEST_SCHEMA, LARGEST, LOWEST_SCHEMA, upper_bound
 
 DEFAULT_ZERO_THRESHOLD = 2.0**-128
 """Values up to it count as zero: small enough to matter to nobody, and a bound in every schema."""
 
-_TABLE = 1024  # buckets on each side of 1
-_SAFE_POWERS = 1000  # of two, in which a double has all of its bits
-_LARGEST = 1.7976931348623157e308
-_POWERS = 1024  # of two; the first one that no double holds
+_MOST_BOUNDS = 1 << 15  # kept of one schema, some megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,65 +87,66 @@ def schema_of(factor: float) -> int:
     return max(LOWEST_SCHEMA, min(HIGHEST_SCHEMA, schema))
 
 
-class Grid(NamedTuple):
+class Grid(dict[int, tuple[float, int, int]]):
     """How the index of a value's bucket is found in one schema.
 
+    To compare a value with the one bound that lies nearest to it is quicker than to work its index out, and as exact: by which
+    bound is the nearest, a logarithm may be mistaken only where it does not matter. ``grid[round(log2(value) * grid.scale)]`` is
+    that bound, the index of the bucket below it, and that of the one above. Bounds are worked out when they are first asked for.
+
+    Args:
+        schema: Of the buckets.
+
     Attributes:
-        low: Values above it, up to ``high``, are found in the table; the others are worked out.
-        high: The last bound of the table.
-        table: Upper bounds of buckets around 1.
-        first: Index of the first of them.
-        inner: Lower bounds of the buckets between a half and 1, that of a half included.
-        shift: Powers of two that one bucket holds, as a power of two.
+        scale: So many buckets hold one power of two.
         overflow: Index of the bucket of infinity.
 
     Spec:
         E72, E73.
+
+    Examples:
+        >>> grid = grid_of(0)
+        >>> grid[round(math.log2(5.0) * grid.scale)]
+        (4.0, 2, 3)
     """
 
-    low: float
-    high: float
-    table: Sequence[float]
-    first: int
-    inner: Sequence[float]
-    shift: int
-    overflow: int
+    __slots__ = ("_indexes", "_inner", "_schema", "_shift", "overflow", "scale")
+
+    def __init__(self, schema: int) -> None:
+        super().__init__()
+        self._indexes: dict[int, int] = {}
+        self._schema = schema
+        self._shift = max(-schema, 0)
+        self._inner = [upper_bound(k, schema) / 2 for k in range(1 << max(schema, 0))]
+        self.scale = ldexp(1.0, schema)
+        self.overflow = self.place(LARGEST) + 1
 
     def place(self, value: float) -> int:
-        """Return the index of the bucket of an absolute value above 0.
+        """Work out the index of the bucket of an absolute value above 0.
 
         Examples:
             >>> [grid_of(3).place(value) for value in (1.0, 3.0, 0.1, 100.0)]
             [0, 13, -26, 54]
         """
-        if self.low < value <= self.high:
-            return bisect_left(self.table, value) + self.first
         fraction, exponent = frexp(value)
         if fraction > 1:
             return self.overflow
-        narrow = bisect_left(self.inner, fraction) + (exponent - 1) * len(self.inner)
-        return (narrow + (1 << self.shift) - 1) >> self.shift
+        narrow = bisect_left(self._inner, fraction) + (exponent - 1) * len(self._inner)
+        return (narrow + (1 << self._shift) - 1) >> self._shift
+
+    def __missing__(self, index: int) -> tuple[float, int, int]:
+        bound = upper_bound(index, self._schema)
+        if self.place(bound) > index:  # the smallest numbers have few bits, and it was rounded up
+            bound = nextafter(bound, 0.0)
+        if len(self) >= _MOST_BOUNDS:
+            self.clear()
+            self._indexes.clear()
+        same = self._indexes.setdefault  # the same objects, which dicts find without comparing them
+        self[index] = found = bound, same(index, index), same(index + 1, index + 1)
+        return found
 
 
 @cache
 def grid_of(schema: int) -> Grid:
     """Return the grid of a schema."""
-    per_power, shift = 1 << max(schema, 0), max(-schema, 0)
-    inner = [2.0 ** (k / per_power - 1) for k in range(per_power)]
-    most = min(_TABLE, (_SAFE_POWERS * per_power) >> shift)
-
-    def bound(index: int) -> float:
-        power, place = divmod(index << shift, per_power)
-        return math.ldexp(inner[place], power + 1)
-
-    table = [bound(index) for index in range(-most, most + 1)]
-    grid = Grid(table[0], table[-1], table, -most, inner, shift, 0)
-    return grid._replace(overflow=grid.place(_LARGEST) + 1)
-
-
-def upper_bound(index: int, schema: int) -> float:
-    """Return where a bucket ends (E72): the last one before the overflow bucket at the largest number."""
-    power = math.ldexp(index, -schema)
-    if power >= _POWERS:
-        return _LARGEST if power == _POWERS else math.inf
-    return float(2.0**power)
+    return Grid(schema)

@@ -7,11 +7,17 @@ from functools import partial
 from time import time
 from typing import Any
 
-from otel_aioprom.exemplar import ExemplarFunction, ExemplarLabels, ExemplarSource
+from otel_aioprom.exemplar import (
+    ExemplarFunction,
+    ExemplarLabels,
+    ExemplarSource,
+    check_exemplar,
+)
 from otel_aioprom.histogram import POS_INF, HistogramSeries, SampledHistogramSeries, check_bounds
 from otel_aioprom.histogram import Histogram as HistogramStore
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.kinds.measuring import Timing
+from otel_aioprom.numbers import coerce_number
 from otel_aioprom.recording_native import NativeHistogramSeries, SampledNativeSeries
 from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, Resolution, schema_of
 
@@ -56,7 +62,7 @@ class Histogram(Collector[HistogramSeries]):
         ValueError: The bounds are empty, do not ascend, or hold NaN; an option of native buckets has no such
             value, or is given without ``native_bucket_factor``; there are neither classic nor native buckets; or as for
             ``Collector``.
-        TypeError: A bound or an option is no number; or as for ``Collector``.
+        TypeError: A bound or an option is no number, ``exemplars`` is no plain function; or as for ``Collector``.
 
     Spec:
         N7, E77.
@@ -145,9 +151,8 @@ class Histogram(Collector[HistogramSeries]):
         """
         child = self._find(labels)
         if child is None:
-            HistogramStore(POS_INF).observe(
-                value, exemplar
-            )  # what is refused leaves no series behind
+            # Looked at once, and before: what is refused leaves no series behind.
+            value, exemplar = coerce_number(value), check_exemplar(exemplar)
             child = self._create(labels)
         if exemplar is None:
             child.observe(value)

@@ -7,13 +7,19 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_aioprom.exemplar import ExemplarFunction, ExemplarLabels, ExemplarSource
+from otel_aioprom.exemplar import (
+    ExemplarFunction,
+    ExemplarLabels,
+    ExemplarSource,
+    check_exemplar,
+)
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.kinds.functions import Functions
 from otel_aioprom.kinds.measuring import Exceptions, Progress, Timing
 from otel_aioprom.kinds.store import check_mapping, has_labels
 from otel_aioprom.labels import canonical_pairs, check_labels, label_value
+from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, SampledCounterSeries
 
 if TYPE_CHECKING:
@@ -190,7 +196,7 @@ class Counter(NumberCollector[CounterSeries]):
         """
         child = self._find(labels)
         if child is None:
-            CounterSeries().inc(exemplar)  # what is refused leaves no series behind
+            exemplar = check_exemplar(exemplar)  # what is refused leaves no series behind
             child = self._create(labels)
         if exemplar is None:
             child.inc()
@@ -209,7 +215,8 @@ class Counter(NumberCollector[CounterSeries]):
         """
         child = self._find(labels)
         if child is None:
-            CounterSeries().add(value, exemplar)
+            value, exemplar = coerce_number(value), check_exemplar(exemplar)
+            CounterSeries().add(value)  # what is refused leaves no series behind
             child = self._create(labels)
         if exemplar is None:
             child.add(value)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from interruptions import garbage_collections, switching
-from otel_aioprom.atomic import with_lock
+from clocks import ManualTime
+from interruptions import at_every_call, garbage_collections, switching
+from otel_aioprom import recording_native
+from otel_aioprom.atomic import has_global_lock, with_lock
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.recording_native import NativeHistogramSeries
-from otel_aioprom.resolution import Resolution
+from otel_aioprom.resolution import Resolution, grid_of
 
 THREADS, ROUNDS = 4, 10_000
+DEADLINE = 30.0
+ALWAYS = threading.Event()
+ALWAYS.set()
 
 
 @pytest.mark.parametrize("locked", [False, True], ids=["global lock", "own lock"])
@@ -51,7 +58,7 @@ def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
 
 
 def test_starting_over_tears_nothing() -> None:
-    """Resets in the middle of recording: count and buckets agree in every reading."""
+    """Resets in the middle of recording: count and buckets agree in every reading, and exemplars are of what it counts."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=1.01, native_max_buckets=5, native_min_reset_duration=1e-9
     )
@@ -61,7 +68,7 @@ def test_starting_over_tears_nothing() -> None:
     def record(seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311 - no secret
         while not ended.is_set():
-            series.observe(chance.expovariate(1))
+            series.observe(chance.expovariate(1), {"seed": seed})
 
     threads = [threading.Thread(target=record, args=(n,)) for n in range(THREADS)]
     try:
@@ -72,10 +79,109 @@ def test_starting_over_tears_nothing() -> None:
                 (*counts, _), native = series.read()
                 assert native is not None
                 assert sum(counts) == native.observations
+                places = {grid_of(native.schema).place(each.value) for each in native.exemplars}
+                assert places <= {place for place, _ in native.positive}
     finally:
         ended.set()
         for thread in threads:
             thread.join()
+
+
+class Paused(NativeHistogramSeries):
+    """Waits before it looks at its limits, for some values."""
+
+    __slots__ = ("gates",)
+    gates: dict[float, tuple[threading.Event, threading.Event]]
+
+    def _limit(self, *arguments: Any) -> Any:
+        reached, opened = self.gates.get(arguments[-1], (threading.Event(), ALWAYS))
+        reached.set()
+        assert opened.wait(DEADLINE)
+        return super()._limit(*arguments)
+
+
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_what_no_response_has_shown_outlives_who_starts_over_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread has counted before a response, another one after it; both go on when both have counted."""
+    clock = ManualTime()
+    monkeypatch.setattr(recording_native, "time", clock)
+    series = Paused((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
+    series.gates = {}
+    for value in (1, 2, 4):
+        series.observe(value)
+    clock.now += 3600
+    series.gates = {value: (threading.Event(), threading.Event()) for value in (8, 16)}
+    threads = []
+    for value, (reached, _) in series.gates.items():
+        thread = threading.Thread(target=series.observe, args=(value,), daemon=True)
+        thread.start()
+        threads.append((thread, reached))
+        while thread.is_alive() and not reached.wait(0.001):
+            pass
+        if value == 8:
+            series.showed(sum(series.read()[0][:-1]))
+    for thread, (_, opened) in zip([each for each, _ in threads], series.gates.values()):
+        opened.set()
+        thread.join(DEADLINE)
+
+    assert series.read()[0] == [1, 16]
+
+
+@pytest.mark.no_cover
+@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+def test_a_bucket_that_is_added_while_somebody_looks_is_looked_at() -> None:
+    """Who has just seen that there are few leaves the note of who adds one more."""
+    series = NativeHistogramSeries((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
+    series.observe(1)
+
+    def add(frame: FrameType, event: str) -> None:
+        if event == "return" and frame.f_code.co_name == "_has_too_many":
+            series._state.positive.setdefault(7, 0)
+            series._state.pending = True
+
+    with at_every_call(add):
+        series.observe(2)
+
+    assert series._state.pending
+
+
+def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While threads record, a histogram starts over again and again: each life was shown whole before it ended."""
+    clock = ManualTime()
+    monkeypatch.setattr(recording_native, "time", clock)
+    # These values have two buckets at most in the schema -2, so that there are never too many of them.
+    series = NativeHistogramSeries((), (), " ", (float("inf"),), 0.0, Resolution(0, max_buckets=2))
+    ended = threading.Event()
+    done = [0] * THREADS
+    shown: dict[float, int] = {}
+
+    def record(number: int) -> None:
+        chance = random.Random(number)  # noqa: S311 - no secret
+        while not ended.is_set():
+            series.observe(2.0 ** chance.randint(1, 8))
+            done[number] += 1
+
+    threads = [threading.Thread(target=record, args=(n,), daemon=True) for n in range(THREADS)]
+    with switching(1e-5):
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + DEADLINE
+        while len(shown) < 100 and time.monotonic() < end:
+            began = series.created
+            (*counts, _), native = series.read()
+            if native is not None and native.schema == -2 and series.created == began:
+                clock.now += 3600
+                shown[began] = sum(counts)
+                series.showed(sum(counts))
+        ended.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+    shown[series.created] = series.observations
+
+    assert len(shown) >= 100
+    assert sum(shown.values()) == sum(done)
 
 
 @pytest.mark.no_cover

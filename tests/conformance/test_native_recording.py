@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
@@ -13,15 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_model import read_delimited, refuse
-from otel_aioprom import recording_native
+from clocks import ManualTime
+from format_families import FORMATS
+from otel_aioprom import recording_native, resolution
 from otel_aioprom.collectors import Histogram
-from otel_aioprom.exemplar import Spread, in_order, spread
-from otel_aioprom.formats import BinaryFormatter
+from otel_aioprom.exemplar import NO_EXEMPLARS, in_order, spread
+from otel_aioprom.formats import BinaryFormatter, IFormatter, with_escaping
+from otel_aioprom.histogram import HistogramSeries
+from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar
-from otel_aioprom.native import NativeBuckets
+from otel_aioprom.native import NativeBuckets, upper_bound
+from otel_aioprom.recording_native import NativeHistogramSeries
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.resolution import DEFAULT_ZERO_THRESHOLD, grid_of, schema_of, upper_bound
+from otel_aioprom.resolution import (
+    DEFAULT_ZERO_THRESHOLD,
+    Grid,
+    Resolution,
+    grid_of,
+    schema_of,
+)
 
 SCHEMAS = (8, 3, 1, 0, -1, -4)
 INDEXES = {
@@ -38,23 +50,10 @@ INDEXES = {
 }
 
 
-class Clock:
-    """A clock that is set by hand, in the place of the module's."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Seconds."""
-        return self.now
-
-    time = monotonic
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualTime:
     """The clock of recording."""
-    made = Clock()
+    made = ManualTime()
     monkeypatch.setattr(recording_native, "time", made)
     return made
 
@@ -65,6 +64,14 @@ def recorded(*values: float, **options: Any) -> NativeBuckets:
     for value in values:
         histogram.observe({}, value)
     found = histogram.labels({}).read()[1]
+    assert found is not None
+    return found
+
+
+def shown(histogram: Histogram) -> NativeBuckets:
+    """What a response shows of a series without labels."""
+    found = histogram.labels({}).read()[1]
+    list(BinaryFormatter(False).encode([histogram.family()]))
     assert found is not None
     return found
 
@@ -94,17 +101,55 @@ def test_e72_each_value_lies_between_the_bounds_of_its_bucket(schema: int, value
         assert low / slack <= Decimal(value) <= high * slack
 
 
-@pytest.mark.parametrize("schema", range(-4, 9))
-def test_e73_table_and_arithmetic_agree(schema: int) -> None:
-    """On every bound of the table, and on the doubles beside it."""
+def index_of(value: float, schema: int) -> int:
+    """In which bucket a positive value is counted."""
+    series = NativeHistogramSeries(
+        (), (), " ", (math.inf,), None, Resolution(schema, 0.0, max_buckets=0)
+    )
+    for each in (value, -value):
+        series.observe(each)
+    found = series.read()[1]
+    assert found is not None
+    assert found.positive == found.negative
+    ((index, _),) = found.positive
+    return index
+
+
+@given(
+    schema=st.integers(-4, 8),
+    value=st.floats(min_value=5e-324, allow_nan=False) | st.floats(5e-324, 1e-310),
+)
+def test_e73_an_observation_counts_where_it_belongs(schema: int, value: float) -> None:
+    """In the bucket that fraction and exponent give, however small or large it is."""
+    assert index_of(value, schema) == grid_of(schema).place(value)
+
+
+@given(schema=st.integers(-4, 8), share=st.floats(0, 1))
+def test_e73_a_bound_is_the_last_value_of_its_bucket(schema: int, share: float) -> None:
+    """And the next double the first one of the next bucket."""
     grid = grid_of(schema)
-    bare = grid._replace(low=math.inf)
-    for bound in grid.table[1:]:
-        for value in (math.nextafter(bound, 0) if hasattr(math, "nextafter") else bound, bound):
-            assert grid.place(value) == bare.place(value)
+    first = grid.place(sys.float_info.min)
+    index = first + round((grid.overflow - 1 - first) * share)
+    bound = upper_bound(index, schema)
+
+    assert index_of(bound, schema) == index
+    assert index_of(math.nextafter(bound, math.inf), schema) == index + 1
+
+
+def test_e72_the_last_bounds() -> None:
+    """That of the last bucket of numbers is the largest one."""
     assert upper_bound(3 * 2**8, 8) == 8
     assert upper_bound(64, -4) == upper_bound(1024 * 2**8, 8) == sys.float_info.max
     assert upper_bound(65, -4) == math.inf
+
+
+def test_e73_bounds_that_are_kept_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever values come."""
+    monkeypatch.setattr(resolution, "_MOST_BOUNDS", 10)
+    grid = Grid(8)
+    for power in range(-500, 500):
+        assert grid[round(math.log2(2.0**power) * grid.scale)][0] == 2.0**power
+        assert len(grid) <= 10
 
 
 @pytest.mark.parametrize(
@@ -164,7 +209,7 @@ def test_e76_nan_and_infinities() -> None:
 # --- limits ------------------------------------------------------------------------------
 
 
-def test_e77_too_many_buckets_are_made_wider(clock: Clock) -> None:
+def test_e77_too_many_buckets_are_made_wider(clock: ManualTime) -> None:
     """One step for each observation that adds one, down to the coarsest schema."""
     found = recorded(*[2.0**k for k in range(5)], native_max_buckets=4)
 
@@ -174,7 +219,7 @@ def test_e77_too_many_buckets_are_made_wider(clock: Clock) -> None:
     assert recorded(*[2.0 ** (100 * k) for k in range(-9, 9)], native_max_buckets=1).schema == -4
 
 
-def test_e77_the_zero_bucket_grows_first_if_it_may(clock: Clock) -> None:
+def test_e77_the_zero_bucket_grows_first_if_it_may(clock: ManualTime) -> None:
     """It takes in the bucket nearest to zero, of both signs, once for an observation."""
     values = (0.001, -0.001, 0.1, 1, 10)
     found = recorded(*values, native_max_buckets=3, native_max_zero_threshold=0.01)
@@ -184,14 +229,14 @@ def test_e77_the_zero_bucket_grows_first_if_it_may(clock: Clock) -> None:
     assert (found.negative, found.positive) == ([], [(-3, 1), (0, 1), (4, 1)])
 
 
-def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: Clock) -> None:
+def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: ManualTime) -> None:
     """Then the buckets are made wider."""
     found = recorded(0.1, 1, 10, native_max_buckets=2, native_max_zero_threshold=0.01)
 
     assert (found.schema, found.zero_threshold) == (-1, DEFAULT_ZERO_THRESHOLD)
 
 
-def test_e77_after_its_time_a_histogram_starts_over(clock: Clock) -> None:
+def test_e77_after_its_time_a_histogram_starts_over(clock: ManualTime) -> None:
     """Classic buckets too, with a new start time and the observation that was one too many."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -206,26 +251,27 @@ def test_e77_after_its_time_a_histogram_starts_over(clock: Clock) -> None:
     assert series.created == clock.now
 
 
-def test_e77_a_lowered_resolution_comes_back(clock: Clock) -> None:
+def test_e77_a_lowered_resolution_comes_back(clock: ManualTime) -> None:
     """At the first response after the time, which still shows everything."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2, 4):
         series.observe(value)
     clock.now += 3599
-    before = series.read()[1]
+    before = shown(histogram)
     clock.now += 1
-    last = series.read()[1]
+    last = shown(histogram)
     series.observe(1)
     after = series.read()[1]
 
     assert before == last
-    assert last is not None
     assert (last.schema, last.observations) == (-1, 3)
     assert after == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(0, 1)], [])
 
 
-def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(clock: Clock) -> None:
+def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(
+    clock: ManualTime,
+) -> None:
     """Also one that adds no bucket, and a zero."""
     histogram = Histogram("h", "H.", native_bucket_factor=1.1, native_max_buckets=2)
     series = histogram.labels({})
@@ -240,7 +286,9 @@ def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(cloc
     assert series.read()[1].schema == -4  # type: ignore[union-attr]
 
 
-def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(clock: Clock) -> None:
+def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(
+    clock: ManualTime,
+) -> None:
     """With an observation that adds none, and whatever it is."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=65536, native_max_buckets=1)
     series = histogram.labels({})
@@ -254,7 +302,7 @@ def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(cl
     assert series.read() == ([1, 0, 0], NativeBuckets(-4, DEFAULT_ZERO_THRESHOLD, 1, [], []))
 
 
-def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: Clock) -> None:
+def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: ManualTime) -> None:
     """It starts over with the next observation, whose exemplar is kept."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -263,6 +311,7 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: C
     began = series.created
     clock.now += 3600
     (*counts, _), found = series.read()
+    shown(histogram)
     seen = [each.labels for each in series.exemplars if each is not None]
     assert (counts, series.created, seen) == ([1, 2], began, [(("v", "1"),), (("v", "4"),)])
     series.observe(8, {"v": 8})
@@ -274,7 +323,7 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: C
     assert series.exemplars == [None, found.exemplars[0]]
 
 
-def test_e77_what_no_response_has_shown_is_not_forgotten(clock: Clock) -> None:
+def test_e77_what_no_response_has_shown_is_not_forgotten(clock: ManualTime) -> None:
     """By a histogram that is only coarse: it waits for another response."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
@@ -283,17 +332,16 @@ def test_e77_what_no_response_has_shown_is_not_forgotten(clock: Clock) -> None:
     clock.now += 3600
     series.observe(1)
     assert series.observations == 4
-    series.read()
-    series._state.shown = 3  # as if somebody had observed while it was read
+    series.showed(3)  # somebody has observed since it was read
     series.observe(1)
     assert series.observations == 5
-    series.read()
+    shown(histogram)
     series.observe(1)
 
     assert series.observations == 1
 
 
-def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
+def test_e77_without_a_time_it_never_starts_over(clock: ManualTime) -> None:
     """It only counts less finely."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=2, native_max_buckets=2, native_min_reset_duration=0
@@ -302,9 +350,11 @@ def test_e77_without_a_time_it_never_starts_over(clock: Clock) -> None:
         histogram.observe({}, value)
     clock.now += 1e9
     for _ in range(2):
-        found = histogram.labels({}).read()[1]
-        assert found is not None
+        found = shown(histogram)
         assert (found.schema, found.observations) == (-1, 3)
+    histogram.observe({}, 1)
+
+    assert shown(histogram).observations == 4
 
 
 def test_e77_any_number_of_buckets() -> None:
@@ -344,6 +394,40 @@ def test_e70_native_buckets_alone() -> None:
     assert 'h_bucket{le="+Inf"} 1\nh_sum 2\nh_count 1\n' in text
     assert not family.metric[0].histogram.bucket
     assert family.metric[0].histogram.schema == 3
+
+
+@pytest.mark.parametrize("formatter", FORMATS)
+def test_e71_what_is_copied_before_a_response_is_written_agrees(
+    formatter: type[IFormatter],
+) -> None:
+    """Where label names become one, series are copied first; others record before they are written."""
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
+    for value in (0.5, 2):
+        histogram.observe({"a_b": "1"}, value, exemplar={"v": value})
+    series = [*histogram.family().series, one_named("a.b", "2")]
+    made = with_escaping(formatter, "underscores")()
+    ready, _ = made.prepare([replace(histogram.family(), series=series, utf8=True)])
+    for value in (4, 8, 16, 0.1):
+        histogram.observe({"a_b": "1"}, value)
+    body = b"".join(made.encode(ready))
+
+    if formatter is BinaryFormatter:
+        (found,) = read_delimited(body)
+        refuse(found)
+        one = next(each.histogram for each in found.metric if each.label[0].value == "1")
+        assert (one.sample_count, one.sample_sum) == (2, 2.5)
+    else:
+        for sample in (b'bucket{a_b="1",le="+Inf"} 2', b'sum{a_b="1"} 2.5', b'count{a_b="1"} 2'):
+            assert b"\nh_" + sample in body
+
+
+def one_named(label: str, value: str) -> HistogramSeries:
+    """A series of 1 with a label."""
+    text = labels_text([(label, value)])
+    resolution = Resolution(0, max_buckets=2)
+    series = NativeHistogramSeries((label,), (value,), text, (1.0, math.inf), None, resolution)
+    series.observe(1)
+    return series
 
 
 @pytest.mark.parametrize(
@@ -408,7 +492,7 @@ def exemplar_of(value: float, moment: float) -> Exemplar:
 
 def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
     """Closest by the ratio of their values, the new one among them; which stays, whatever the others are."""
-    kept: Spread = ()
+    kept = NO_EXEMPLARS
     for moment, power in enumerate(range(10)):
         kept = spread(kept, exemplar_of(2.0**power, moment))
     assert [each.value for each in in_order(kept)] == [2.0**power for power in range(10)]
@@ -425,7 +509,7 @@ def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
 
 def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
     """However far from the others it lies."""
-    kept: Spread = ((0.0, exemplar_of(1e-12, 1000)),)
+    kept = spread(NO_EXEMPLARS, exemplar_of(1e-12, 1000))
     for power in range(9):
         kept = spread(kept, exemplar_of(2.0**power, 1200))
     assert in_order(spread(kept, exemplar_of(200, 1300)))[0].value == 1e-12
@@ -434,20 +518,37 @@ def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
     assert found == [*[2.0**power for power in range(9)], 200]
 
 
-@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=40))
-def test_e77_exemplars_are_those_of_the_rule(values: list[float]) -> None:
-    """As looking at every two of them would choose."""
-    kept: Spread = ()
-    expected: list[tuple[float, int]] = []
-    for moment, value in enumerate(values):
-        kept = spread(kept, exemplar_of(value, moment))
-        expected = sorted([*expected, (value, moment)])
-        if len(expected) > 10:
-            gaps = [
-                math.log(after[0]) + 750 - (math.log(before[0]) + 750)
-                for before, after in pairwise(expected)
-            ]
-            place = gaps.index(min(gaps))
-            expected.remove(min(expected[place : place + 2], key=lambda pair: pair[1]))
+def place_of(value: float) -> float:
+    """Where a value lies on a line on which equal ratios are equal distances."""
+    if math.isnan(value):
+        return 4000
+    far = min(math.log(abs(value)) + 750, 2000) if value else 0.0
+    return math.copysign(far, value)
 
-    assert sorted((each.value, each.timestamp) for _, each in kept) == expected
+
+@given(
+    st.lists(
+        st.tuples(st.floats() | st.floats(0.001, 10), st.integers(0, 900) | st.integers(0, 50)),
+        max_size=40,
+    )
+)
+def test_e77_exemplars_are_those_of_the_rule(measured: list[tuple[float, int]]) -> None:
+    """As looking at every two of them would choose, whatever clocks do."""
+    kept = NO_EXEMPLARS
+    expected: list[Exemplar] = []
+    for value, moment in measured:
+        new = exemplar_of(value, moment)
+        kept = spread(kept, new)
+        every = sorted([*expected, new], key=lambda each: place_of(each.value))
+        if len(every) > 10:
+            gone = min(expected, key=lambda each: each.timestamp or 0)
+            if moment - (gone.timestamp or 0) <= 300:
+                two = min(
+                    pairwise(every), key=lambda two: place_of(two[1].value) - place_of(two[0].value)
+                )
+                gone = min(two, key=lambda each: (each is new, each.timestamp))
+            every = [each for each in every if each is not gone]
+        expected = every
+
+    assert list(map(id, kept[2])) == list(map(id, expected))
+    assert list(in_order(kept)) == sorted(kept[2], key=lambda each: each.timestamp or 0)

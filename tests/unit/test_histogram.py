@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from otel_aioprom.histogram import (
     exponential_buckets,
     linear_buckets,
 )
+from otel_aioprom.model import Exemplar
+from otel_aioprom.native import NativeBuckets
 from otel_aioprom.numbers import INT_LIMIT
 
 INF, NAN = math.inf, math.nan
@@ -132,6 +135,24 @@ def test_series_share_their_bounds() -> None:
 
     assert HistogramSeries((), (), " ", bounds).bounds is bounds
     assert series(1).get() == {1.0: 0, INF: 0, "count": 0, "sum": 0}
+
+
+@pytest.mark.parametrize("same_labels", [True, False], ids=["copied", "renamed"])
+def test_a_copy_stands_still(same_labels: bool) -> None:
+    """It has counts, sum, start time and exemplars of its own, and goes on alone."""
+    made = HistogramSeries(("a",), ("1",), '{a="1"} ', (1.0, INF), 5.0)
+    made.exemplars = [Exemplar((), 1, 2.0), None]
+    made.load([1, 0], 1, NativeBuckets(0, 0.0, 0, [(0, 1)]))
+    other = copy(made) if same_labels else made.renamed(("b",), ("2",), '{b="2"} ')
+    before = other.read()
+    made.observe(2)
+    made.exemplars, made.created = None, 6.0
+    assert other.read() == before == ([1, 0, 1], NativeBuckets(0, 0.0, 0, [(0, 1)]))
+    assert (other.created, other.exemplars) == (5.0, [Exemplar((), 1, 2.0), None])
+    assert other.text == ('{a="1"} ' if same_labels else '{b="2"} ')
+    other.observe(0.5)
+
+    assert (made.observations, other.observations) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -263,12 +263,17 @@ def test_histograms_merge_natively_in_the_coarser_resolution() -> None:
     assert merged.snapshot() == [2, 0, 1.0]
 
 
-@pytest.mark.parametrize("other", [None, NativeBuckets(2, 0.25, 1)])
-def test_histograms_that_mean_other_things_by_zero_lose_their_native_part(
-    other: NativeBuckets | None,
-) -> None:
-    """As they do if only one has it; the classic one stays."""
-    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(other))
+def test_histograms_with_other_zero_buckets_merge_natively() -> None:
+    """The wider one is that of both."""
+    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(NativeBuckets(2, 0.25, 0, [(-5, 1)])))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native == NativeBuckets(2, 0.5, 2, [], [], [])
+
+
+def test_histograms_of_which_one_is_native_lose_that_part() -> None:
+    """The classic one stays."""
+    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(None))
 
     assert isinstance(merged, HistogramSeries)
     assert merged.native is None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +15,8 @@ from format_families import histogram, read
 from oracles import family
 from otel_aioprom.model import Exemplar
 from otel_aioprom.native import NativeBuckets, deltas, spans
+from otel_aioprom.recording_native import NativeHistogramSeries
+from otel_aioprom.resolution import Resolution
 
 EXAMPLE = [(-2, 3), (-1, 5), (2, 1), (4, 3), (5, 2)]
 
@@ -39,7 +45,6 @@ def test_e77_one_schema_less(index: int, lower: int) -> None:
     fine, coarse = NativeBuckets(3, 0.0, 0, [(index, 4)], [(index, 2)]), NativeBuckets(2)
 
     for merged in (fine.plus(coarse), coarse.plus(fine)):
-        assert merged is not None
         assert merged.schema == 2
         assert (list(merged.positive), list(merged.negative)) == ([(lower, 4)], [(lower, 2)])
 
@@ -91,8 +96,6 @@ def test_a_sum_keeps_every_observation(
     two = NativeBuckets(other, 0.5, 4, second, first)
     merged, turned = one.plus(two), two.plus(one)
 
-    assert merged is not None
-    assert turned is not None
     assert merged.schema == min(schema, other)
     assert (merged.positive, merged.negative) == (turned.positive, turned.negative)
     assert merged.zero_count == 7
@@ -102,9 +105,73 @@ def test_a_sum_keeps_every_observation(
     assert [index for index, _ in merged.positive] == sorted(covering)
 
 
-def test_a_sum_of_two_thresholds_there_is_none() -> None:
-    """Whoever adds up keeps the classic part alone."""
-    assert NativeBuckets(0, 0.5).plus(NativeBuckets(0, 0.25)) is None
+BELOW, CUT, ABOVE = (-1, 4), (0, 8), (1, 16)
+"""Buckets up to 0.5, 1 and 2, in the schema 0."""
+
+
+@pytest.mark.parametrize(
+    ("threshold", "buckets", "expected"),
+    [
+        (0.5, [BELOW, CUT, ABOVE], (0.5, 5, [CUT, ABOVE])),
+        (0.6, [BELOW, CUT, ABOVE], (1.0, 13, [ABOVE])),
+        (0.6, [BELOW, (0, 0), ABOVE], (0.6, 5, [ABOVE])),
+        (0.6, [BELOW, ABOVE], (0.6, 5, [ABOVE])),
+        (0.6, [], (0.6, 1, [])),
+        (9.0, [BELOW, CUT, ABOVE], (9.0, 29, [])),
+    ],
+)
+def test_e75_the_larger_threshold_wins(threshold: float, buckets: Any, expected: Any) -> None:
+    """And grows to the end of a bucket with observations that it cuts, of either sign; what lies below counts as zero."""
+    wide = NativeBuckets(0, threshold, 1)
+    for one in (NativeBuckets(0, 0.25, 0, buckets), NativeBuckets(0, 0.25, 0, [], buckets)):
+        for merged in (one.plus(wide), wide.plus(one)):
+            side = merged.positive or merged.negative
+            assert (merged.zero_threshold, merged.zero_count, list(side)) == expected
+
+
+def test_e75_a_threshold_grows_for_either_histogram() -> None:
+    """Also when the one that has the larger threshold is cut by what it has grown to."""
+    wide = NativeBuckets(1, 0.6, 1, [(0, 2), (1, 4)])  # above 0.6, up to 1; up to the root of 2
+    one = NativeBuckets(0, 0.25, 8, [], [(0, 16), (2, 32)])
+    merged = one.plus(wide)
+
+    assert merged == wide.plus(one)
+    assert merged == NativeBuckets(0, 1.0, 1 + 2 + 8 + 16, [(1, 4)], [(2, 32)], [])
+
+
+def test_e75_a_threshold_beside_a_coarser_bucket_of_its_own_stays() -> None:
+    """What that bucket holds lies above it."""
+    wide = NativeBuckets(1, 0.5**0.5, 1, [(0, 2)])
+    coarse = NativeBuckets(0, 0.25, 4, [(-1, 8)])
+
+    assert wide.plus(coarse) == NativeBuckets(0, 0.5**0.5, 1 + 4 + 8, [(0, 2)], [], [])
+
+
+amounts = st.lists(st.floats(0.01, 100) | st.floats(-100, -0.01) | st.just(0.0), max_size=20)
+thresholds = st.floats(0.0, 20) | st.sampled_from([0.0, 0.5, 2.0**-128, 1.0])
+
+
+def recorded(values: list[float], schema: int, threshold: float) -> NativeBuckets:
+    """Count values."""
+    resolution = Resolution(schema, threshold, max_buckets=0)
+    series = NativeHistogramSeries((), (), " ", (math.inf,), None, resolution)
+    for value in values:
+        series.observe(value)
+    found = series.read()[1]
+    assert found is not None
+    return found
+
+
+@given(amounts, amounts, st.integers(-4, 8), st.integers(-4, 8), thresholds, thresholds)
+def test_e75_a_sum_is_what_one_histogram_would_have_counted(
+    values: list[float], others: list[float], schema: int, other: int, low: float, high: float
+) -> None:
+    """In the coarser schema, with the zero bucket that the sum has."""
+    merged = recorded(values, schema, low).plus(recorded(others, other, high))
+
+    assert merged.zero_threshold >= max(low, high)
+    counted = recorded([*values, *others], min(schema, other), merged.zero_threshold)
+    assert replace(merged, exemplars=()) == counted
 
 
 def test_a_sum_has_the_exemplars_of_both_and_changes_neither() -> None:

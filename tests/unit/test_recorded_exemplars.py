@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from client_model import read_delimited
+from interruptions import OnceIn, at_every_call, together
 from otel_aioprom.collectors import Counter, Histogram
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter
@@ -119,6 +122,97 @@ def test_a_histogram_that_starts_over_forgets_them() -> None:
 
     assert exposed(histogram) == {}
     assert child.read()[1].exemplars == ()  # type: ignore[union-attr]
+
+
+def resetting() -> Histogram:
+    """A histogram of 1 and 2 that starts over with the next value that is another one."""
+    options: dict[str, Any] = {"native_max_buckets": 2, "native_min_reset_duration": 1e-9}
+    histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, **options)
+    for value in (1, 2):
+        histogram.observe({}, value, exemplar={"life": "old"})
+    return histogram
+
+
+def lives(histogram: Histogram) -> list[str]:
+    """Labels of all exemplars: of classic buckets, and of native ones."""
+    child = histogram.labels()
+    native: Any = child.read()[1]
+    every = [*(child.exemplars or ()), *native.exemplars]
+    return [each.labels[0][1] for each in every if each is not None]
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("moment", ["_keep", "spread"])
+def test_exemplars_of_what_counts_no_more_do_not_come_back(moment: str) -> None:
+    """If a histogram starts over between an observation and its exemplar, that goes with the observation."""
+    histogram = resetting()
+    interruption = OnceIn(moment, lambda: histogram.observe({}, 64, exemplar={"life": "new"}))
+    with at_every_call(interruption):
+        histogram.observe({}, 2, exemplar={"life": "late"})
+
+    assert interruption.done
+    assert histogram.get({})["count"] == 1
+    assert lives(histogram) == ["new", "new"]
+
+
+def test_who_starts_over_brings_his_exemplar() -> None:
+    """It is the first one of the new life."""
+    histogram = resetting()
+    histogram.observe({}, 64, exemplar={"life": "new"})
+
+    assert lives(histogram) == ["new", "new"]
+
+
+@pytest.mark.no_cover
+def test_exemplars_that_come_at_once_are_both_kept() -> None:
+    """Whoever finds that another one has come meanwhile begins again."""
+    histogram = Histogram("h", "H.", buckets=[1], **NATIVE)
+    child = histogram.labels()
+    interruption = OnceIn("spread", lambda: child.observe(0.5, {"v": "inner"}))
+    with at_every_call(interruption):
+        child.observe(2, {"v": "outer"})
+
+    assert interruption.done
+    assert sorted(lives(histogram)) == ["inner", "inner", "outer", "outer"]
+
+
+class Interrupted(list[Any]):
+    """Lets somebody act while it is copied, as another thread can."""
+
+    act: Callable[[], object] | None = None
+
+    def __iter__(self) -> Any:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return super().__iter__()
+
+
+def test_exemplars_of_two_buckets_that_come_at_once_are_both_kept() -> None:
+    """In a classic histogram too."""
+    store = Store(1)
+    store.exemplars = interrupted = Interrupted([None, None])
+    interrupted.act = lambda: store.observe(0.5, {"v": "inner"})
+    store.observe(2, {"v": "outer"})
+
+    assert interrupted.act is None
+    assert [each and each.labels for each in store.exemplars] == [
+        (("v", "inner"),),
+        (("v", "outer"),),
+    ]
+
+
+@pytest.mark.no_cover
+def test_a_value_that_is_set_meanwhile_has_no_exemplar_of_another_one() -> None:
+    """The observation that the exemplar tells of is gone."""
+    histogram = Histogram("h", "H.", buckets=[1])
+    child = histogram.labels()
+    interruption = OnceIn("_keep", lambda: histogram.set_value({}, Store(1)))
+    with at_every_call(interruption):
+        child.observe(2, E)
+
+    assert interruption.done
+    assert (child.observations, child.exemplars) == (0, None)
 
 
 def test_not_a_number_is_an_example_too() -> None:
@@ -242,14 +336,24 @@ def test_a_counter_that_asks_counts_by_one_too() -> None:
     assert exposed(counter)["c_total"].labels == E
 
 
-@pytest.mark.parametrize("answer", ["abc", {"a.b": "1"}, LONG, KeyError("k")])
+class NamelessError(Exception):
+    """An error that cannot be told."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["abc", {"a.b": "1"}, LONG, KeyError("k"), NamelessError(), CancelledError(), GeneratorExit()],
+)
 def test_a_function_cannot_break_a_measurement(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It costs the exemplar; a line is logged once for each collector."""
 
     def ask() -> Any:
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -262,6 +366,25 @@ def test_a_function_cannot_break_a_measurement(
         [record] = caplog.records
         assert record.levelno == logging.WARNING
         assert "no exemplar" in record.getMessage()
+
+
+def exiting() -> Any:
+    """End the program."""
+    raise SystemExit(1)
+
+
+def test_an_exit_in_another_thread_costs_the_exemplar_alone() -> None:
+    """Only in the main thread it may come from a signal handler."""
+    for child in kinds(exiting):
+        together(lambda child=child: measure(child))
+        assert (child.get() if hasattr(child, "inc") else child.get()["count"]) == 1
+
+
+def test_an_exit_in_the_main_thread_goes_on() -> None:
+    """It ends the program."""
+    for child in kinds(exiting):
+        with pytest.raises(SystemExit):
+            measure(child)
 
 
 class Fleeting(dict[str, object]):
@@ -323,3 +446,57 @@ def test_what_is_no_function_is_refused() -> None:
     for kind in (Counter, Histogram):
         with pytest.raises(TypeError, match="exemplars must be a function"):
             kind("x_total", "X.", exemplars=E)  # type: ignore[arg-type]
+
+
+async def awaited() -> dict[str, str]:
+    """Labels, later."""
+    return E
+
+
+@pytest.mark.parametrize("function", [awaited, partial(awaited)])
+def test_a_coroutine_function_is_refused(function: Any) -> None:
+    """At once, for a measurement waits for nothing."""
+    for kind in (Counter, Histogram):
+        with pytest.raises(TypeError, match="plain function"):
+            kind("x_total", "X.", exemplars=function)
+
+
+# --- the first measurement of a label set --------------------------------------------------------
+
+
+class Counted:
+    """A number that is another one each time it is asked, and in the end none."""
+
+    def __init__(self, *answers: float) -> None:
+        self.answers = list(answers)
+
+    def __float__(self) -> float:
+        return self.answers.pop(0)
+
+
+RECORDERS: list[Callable[..., Any]] = [
+    Counter("c_total", "C.").add,
+    Histogram("h", "H.", buckets=[1.5]).observe,
+    Histogram("n", "N.", buckets=[1.5], **NATIVE).observe,
+]
+
+
+@pytest.mark.parametrize("record", RECORDERS)
+def test_value_and_labels_of_the_first_measurement_are_looked_at_once(
+    record: Callable[..., Any],
+) -> None:
+    """What is checked is what is recorded."""
+    labels = {"new": "1"}
+    record(labels, Counted(1.0), exemplar=Fleeting(E))
+    child = record.__self__.labels(labels)  # type: ignore[attr-defined]
+
+    assert latest(child) == E
+    assert (child.get() if hasattr(child, "inc") else child.sum) == 1.0
+
+
+def test_an_exemplar_of_the_first_increment_is_looked_at_once() -> None:
+    """As those that come with an amount."""
+    counter = Counter("c_total", "C.")
+    counter.inc({"new": "1"}, exemplar=Fleeting(E))
+
+    assert latest(counter.labels({"new": "1"})) == E
