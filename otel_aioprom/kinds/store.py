@@ -232,6 +232,12 @@ class SeriesStore(Generic[S]):
             return False
         return True
 
+    def drop(self, series: S) -> None:
+        """Forget a series, if it is exactly this one that its labels have."""
+        labels = dict(series.pairs)
+        if self.series.find(labels) is series:
+            self._removed(labels)
+
     def clear(self) -> None:
         """Forget all series."""
         self._let_go()
