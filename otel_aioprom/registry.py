@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -13,6 +11,7 @@ from typing import Any
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.flight import running_loop, until_ended, wait_for
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -24,6 +23,7 @@ from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.sources import (
     Collected,
     Feed,
+    Preparation,
     SupportsAsyncCollect,
     SupportsCollect,
     make_feed,
@@ -196,10 +196,14 @@ class CollectorRegistry:
                 a thread of its own, as in ``async_gather``; ``None`` asks them one by one in the calling thread.
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
+        feeds, began = self._asked(), monotonic()
+        before = self._prepare(feeds)
+        if running_loop() is None:  # else it would wait for this very thread
+            wait_for(before, _patience(before, timeout))
         if timeout is None:
-            return self._assemble({feed: feed.collect() for feed in self._asked()})
-        asked = {feed: feed.flight.join() for feed in self._asked()}
-        wait(asked.values(), None if timeout == inf else timeout)
+            return self._assemble({feed: feed.collect() for feed in feeds})
+        asked = {feed: feed.flight.join() for feed in feeds}
+        wait_for(asked.values(), max(0.0, timeout - (monotonic() - began)))
         return self._assemble(
             {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         )
@@ -214,28 +218,21 @@ class CollectorRegistry:
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         feeds, began = self._asked(), monotonic()
-        await self._prepare([feed for feed in feeds if feed.has_to_prepare], timeout / 2)
-        asked = {feed: feed.ask() for feed in feeds}
-        left = max(0.0, timeout - (monotonic() - began))
-        if asked:
-            await asyncio.wait(asked.values(), timeout=None if left == inf else left)
+        before = self._prepare(feeds)
+        await until_ended(before, _patience(before, timeout))
+        asked = {feed: feed.flight.join() for feed in feeds}
+        await until_ended(asked.values(), max(0.0, timeout - (monotonic() - began)))
         answers = {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         if self._is_much(answers):
             return await in_worker(self._assemble, answers)
         return self._assemble(answers)
 
-    async def _prepare(self, feeds: Sequence[Feed], seconds: float) -> None:
-        """Let sources prepare, all at once; who takes half as long again is not waited for."""
-        tasks = {asyncio.ensure_future(feed.prepare(seconds)): feed for feed in feeds}
-        if not tasks:
-            return
-        try:
-            await asyncio.wait(tasks, timeout=None if seconds == inf else 1.5 * seconds)
-        finally:
-            late = [feed for task, feed in tasks.items() if task.cancel()]
-        ended = [task.result() for task in tasks if task.done() and not task.cancelled()]
-        self.report([fault for fault in ended if fault is not None])
-        self.report([feed.unprepared("late", f"did not end within {seconds} s") for feed in late])
+    def _prepare(self, feeds: Sequence[Feed]) -> Preparation:
+        """Let sources begin what is to be done before they are collected, all at once."""
+        faults: list[Fault] = []
+        before = {run: limit for feed in feeds for run, limit in feed.prepare(faults).items()}
+        self.report(faults)
+        return before
 
     def _is_much(self, answers: Mapping[Feed, Collected]) -> bool:
         """Tell whether putting the parts together takes longer than an event loop may be held."""
@@ -316,6 +313,11 @@ class CollectorRegistry:
         admitted, clashes = without_clashes(merged, self._samples)
         self._mirror.update(admitted, keep_others=not all(part.complete for part in parts.values()))
         return admitted, [*conflicts, *clashes]
+
+
+def _patience(before: Preparation, timeout: float | None) -> float:
+    """Tell how long what comes before a collection is waited for: half of the time at most."""
+    return min(max(before.values(), default=0.0), inf if timeout is None else timeout / 2)
 
 
 def _families_of(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import AsyncFlight, SingleFlight, running_loop
+from otel_aioprom.flight import AsyncFlight, Run, SingleFlight, running_loop
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
@@ -26,6 +26,9 @@ _LOOK = (
 
 
 Answer = MetricFamily | Collector[Any] | Fault
+
+Preparation = Mapping[Run[Any], float]
+"""What has to end before a source is collected, each with the seconds that it may take."""
 
 
 class SupportsCollect(Protocol):
@@ -45,7 +48,7 @@ class SupportsCollect(Protocol):
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
         has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it. One
-        with a true attribute ``has_to_prepare`` has a coroutine method ``prepare(seconds)``, which is awaited before.
+        with a method ``before_collection`` begins there what has to be done before, and returns a ``Preparation``.
         """
 
 
@@ -79,9 +82,6 @@ class Collected(NamedTuple):
     complete: bool = True
 
 
-_Awaited = tuple[Future[Collected], asyncio.AbstractEventLoop, "asyncio.Future[Collected]"]
-
-
 class Feed:
     """A source in a registry: asked once at a time, whatever it does.
 
@@ -105,7 +105,6 @@ class Feed:
     def _take_off(self) -> None:
         self._turn = threading.RLock()
         self._asking = False
-        self._awaited: _Awaited | None = None
         self.flight: SingleFlight[Collected] = SingleFlight(self.collect, f"collect {self._name}")
 
     def after_fork(self) -> None:
@@ -172,50 +171,29 @@ class Feed:
         family: MetricFamily = item.family() if isinstance(item, Collector) else item
         return family if self._well_formed else distinct(well_formed(family), faults)
 
-    def ask(self) -> asyncio.Future[Collected]:
-        """Ask the source for a coroutine, which is to wait for the future, and not to cancel it.
-
-        One future stands for all that wait for an answer: each would leave something behind on one that never comes.
-        """
-        answer, loop = self.flight.join(), asyncio.get_running_loop()
-        if self._awaited is None or self._awaited[:2] != (answer, loop):
-            awaited = asyncio.wrap_future(answer)
-            awaited.add_done_callback(_see)
-            self._awaited = answer, loop, awaited
-        return self._awaited[2]
-
-    async def prepare(self, seconds: float) -> Fault | None:
-        """Let the source do on the event loop what it has to do before it is collected in a thread.
+    def prepare(self, faults: list[Fault]) -> Preparation:
+        """Let the source begin what is to be done before it is collected.
 
         Args:
-            seconds: How long that may take.
+            faults: Gets what went wrong; the source is collected all the same.
 
         Returns:
-            What went wrong; the source is collected all the same.
+            What is to be waited for.
         """
         try:
-            if self._source.has_to_prepare:  # which may raise
-                await self._source.prepare(seconds)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
-            return self.unprepared("raised", f"raised {described(error)}")
-        return None
-
-    def unprepared(self, cause: str, reason: str) -> Fault:
-        """Tell that the source could not do what it had to do before."""
-        message = f"preparing {reason}; values may be old"
-        return Fault(cause, self._name, message, lost=False, part="prepare")
-
-    @property
-    def has_to_prepare(self) -> bool:
-        """Whether it has something to do."""
-        try:
-            return bool(getattr(self._source, "has_to_prepare", False))
-        except Exception:  # noqa: BLE001 - ``prepare`` tells of it
-            return True
+            begin = getattr(self._source, "before_collection", None)
+            before = () if begin is None else begin().items()
+            return {run: float(limit) for run, limit in before if isinstance(run, Run)}
+        except BaseException as error:  # one bad source costs itself
+            if is_exit(error):
+                raise
+            message = f"preparing raised {described(error)}; values may be old"
+            faults.append(Fault("raised", self._name, message, lost=False, part="prepare"))
+        return {}
 
     def outcome(
         self,
-        future: Future[Collected] | asyncio.Future[Collected],
+        future: Future[Collected],
         timeout: float,
         *,
         hasty: bool = False,
@@ -223,7 +201,7 @@ class Feed:
         """Tell what came of asking in the flight's thread.
 
         Args:
-            future: What ``ask`` or ``flight.join`` has returned.
+            future: What ``flight.join`` has returned.
             timeout: Seconds that were waited.
             hasty: That is less than the endpoint would wait.
         """
@@ -289,12 +267,6 @@ class AsyncFeed(Feed):
             return self._sort(list(await answer))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
             return self._nothing("raised", f"collecting raised {described(error)}")
-
-
-def _see(future: asyncio.Future[Collected]) -> None:
-    """Look at an answer for which nobody may wait any more; else asyncio logs an error that nobody has looked at."""
-    if not future.cancelled():
-        future.exception()
 
 
 def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
