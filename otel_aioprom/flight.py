@@ -11,6 +11,8 @@ from functools import partial
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from otel_aioprom.strangers import FAILURES, is_exit
+
 T = TypeVar("T")
 
 
@@ -281,7 +283,9 @@ class AsyncFlight(SingleFlight[T]):
     async def _attempt(self, run: Run[T]) -> None:
         try:
             result = await self._coroutine()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - handed to the callers
+        except FAILURES as error:  # handed to the callers
+            if is_exit(error):
+                raise
             run.fail(error)
         else:
             run.end(result)

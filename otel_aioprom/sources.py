@@ -16,7 +16,7 @@ from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
-from otel_aioprom.strangers import described, is_awaited, is_exit, said_by, what_is_called
+from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, said_by, what_is_called
 from otel_aioprom.wellformed import well_formed
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
@@ -265,7 +265,9 @@ class AsyncFeed(Feed):
             if isinstance(answer, AsyncIterable):
                 return self._sort([item async for item in answer])
             return self._sort(list(await answer))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
+        except FAILURES as error:  # one bad source costs itself
+            if is_exit(error):
+                raise
             return self._nothing("raised", f"collecting raised {described(error)}")
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 _EXITS = (SystemExit, KeyboardInterrupt)
 
+FAILURES = (Exception, *_EXITS)
+"""What code that is awaited may fail by, unless ``is_exit`` says that it goes on; a cancellation and the end of a generator always do."""
+
 
 def described(thing: object) -> str:
     """Return the ``repr`` of an object, whatever that does."""

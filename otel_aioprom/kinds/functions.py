@@ -13,7 +13,7 @@ from otel_aioprom.kinds.bounds import OVERFLOW
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs
 from otel_aioprom.numbers import Number, check_seconds, coerce_number
-from otel_aioprom.strangers import described, is_awaited, is_exit
+from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -199,7 +199,9 @@ class Functions:
             if not asked.begin(call):
                 return asked.still_called(asking)
             self._take(asked, await asked.function())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad function costs its own value
+        except FAILURES as error:  # one bad function costs its own value
+            if is_exit(error):
+                raise
             return asked.raised(error)
         finally:
             call.returned = True

@@ -28,7 +28,7 @@ from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
 from otel_aioprom.sources import Preparation
-from otel_aioprom.strangers import described
+from otel_aioprom.strangers import FAILURES, described, is_exit
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -163,7 +163,9 @@ class AsyncObserver:
     async def _call(self) -> None:
         try:
             found = _observations(await self._callback())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a bad callback costs its own instrument
+        except FAILURES as error:  # a bad callback costs its own instrument
+            if is_exit(error):
+                raise
             self._watch.failed(described(error))
         else:
             self._last, self._known_at = found, monotonic()
