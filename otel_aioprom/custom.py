@@ -35,8 +35,6 @@ class CustomCollector:
         N13.
     """
 
-    well_formed = True
-
     def __init__(self, collector: Collector[Any]) -> None:
         self.name = collector.name
         self._collector = collector

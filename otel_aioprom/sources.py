@@ -10,14 +10,16 @@ from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
+from otel_aioprom.collectors import Collector
+from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.faults import Fault
 from otel_aioprom.flight import AsyncFlight, Run, SingleFlight, running_loop
-from otel_aioprom.kinds.base import Collector
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, said_by, what_is_called
-from otel_aioprom.wellformed import well_formed
+from otel_aioprom.wellformed import OURS, well_formed
+from otel_aioprom.workers import in_worker
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
 _LOOK = (
@@ -140,36 +142,36 @@ class Feed:
             raise TypeError("collect gave a coroutine: define it with async def")
         return list(answer)
 
-    def _sort(self, answer: Sequence[Answer]) -> Collected:
-        faults = [self._checked(item) for item in answer if isinstance(item, Fault)]
-        families = []
+    def _sort(self, answer: Sequence[Any]) -> Collected:
+        families: list[MetricFamily] = []
+        faults: list[Fault] = []
+        seen: set[int] = set()
         for item in answer:
-            if isinstance(item, Fault):
-                continue
             try:
-                families.append(self._family(item, faults))
-            except Exception as error:  # noqa: BLE001 - one bad family costs itself
+                families += self._families(item, faults, seen)
+            except FAILURES as error:  # one bad item costs itself
+                if is_exit(error):
+                    raise
                 faults.append(Fault("untranslatable", self._name, said_by(error)))
-            if isinstance(item, Collector) and item.chores():
-                message = "a source gives it, so its functions are not asked, and nothing expires: register it"
-                faults.append(Fault("untranslatable", item.name, message, lost=False))
         # One without series takes no name from another.
         shown = [family for family in families if family.series]
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
-    def _checked(self, fault: Any) -> Fault:
-        if all(
-            type(text) is str for text in (fault.cause, fault.subject, fault.message, fault.part)
-        ):
-            checked: Fault = fault
-            return checked
-        reason = f"it gave a fault that is not of texts: {described(fault)}"
-        return Fault("untranslatable", self._name, reason)
-
-    def _family(self, item: Any, faults: list[Fault]) -> MetricFamily:
-        family: MetricFamily = item.family() if isinstance(item, Collector) else item
-        return family if self._well_formed else distinct(well_formed(family), faults)
+    def _families(self, item: Any, faults: list[Fault], seen: set[int]) -> Sequence[MetricFamily]:
+        """Return what one item shows; what it tells of itself, and what is odd about it, is added to the faults."""
+        if isinstance(item, Fault):
+            faults.append(_checked(item))
+            return ()
+        if isinstance(item, Collector):
+            faults += _unkept(item)
+            if type(item) in OURS:
+                return [item.family()]
+            if is_custom(item):
+                given = list(CustomCollector(item).collect())
+                return [family for each in given for family in self._families(each, faults, seen)]
+            item = item.family()
+        return [item if self._well_formed else distinct(well_formed(item, seen), faults)]
 
     def prepare(self, faults: list[Fault]) -> Preparation:
         """Let the source begin what is to be done before it is collected.
@@ -263,12 +265,39 @@ class AsyncFeed(Feed):
         try:
             answer = self._source.collect()
             if isinstance(answer, AsyncIterable):
-                return self._sort([item async for item in answer])
-            return self._sort(list(await answer))
+                items = [item async for item in answer]
+            else:
+                items = list(await answer)
+            return await in_worker(self._sort, items)
         except FAILURES as error:  # one bad source costs itself
             if is_exit(error):
                 raise
             return self._nothing("raised", f"collecting raised {described(error)}")
+
+
+def _checked(fault: Any) -> Fault:
+    cause, subject, message, part = fault.cause, fault.subject, fault.message, fault.part
+    lost, quiet = fault.lost, fault.quiet
+    if not all(type(text) is str for text in (cause, subject, message, part)):
+        raise TypeError(f"it gave a fault that is not of texts: {described(fault)}")
+    if not (type(lost) is type(quiet) is bool):
+        raise TypeError(f"a fault is lost or quiet, or is not, unlike {described(fault)}")
+    return Fault(cause, subject, message, lost, quiet, part)
+
+
+def _unkept(collector: Collector[Any]) -> list[Fault]:
+    """Tell what is not done for a collector that a source gives."""
+    try:
+        if not collector.chores():
+            return []
+        reason = (
+            "a source gives it, so its functions are not asked, and nothing expires: register it"
+        )
+    except FAILURES as error:  # of a class of others
+        if is_exit(error):
+            raise
+        reason = f"asking for its chores raised {described(error)}"
+    return [Fault("untranslatable", collector.name, reason, lost=False)]
 
 
 def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
