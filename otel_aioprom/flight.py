@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from functools import partial
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -31,10 +32,12 @@ class Run(Future[T]):
 
     Attributes:
         askers: Event loops of those who have asked, ``None`` for a thread without one.
+        context: That of the first who has asked, in which it runs.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.context = copy_context()
         self.askers: dict[asyncio.AbstractEventLoop | None, None] = {}  # each once, in order
         self._waiting: _Waiting = {}
         self.set_running_or_notify_cancel()
@@ -155,7 +158,7 @@ class SingleFlight(Generic[T]):
         while (run := self._next.pop(None, None)) is not None:
             self._began = monotonic()
             try:
-                result = self._job()
+                result = run.context.run(self._job)
             except BaseException as error:  # noqa: BLE001 - handed to the callers
                 run.fail(error)
             else:
@@ -263,7 +266,7 @@ class AsyncFlight(SingleFlight[T]):
     async def _turns(self, stay: _Stay) -> None:
         while not stay.over.locked() and (run := self._next.pop(None, None)) is not None:
             stay.run, self._began = run, monotonic()
-            task = asyncio.create_task(self._attempt(run), name=self._name)
+            task = run.context.run(asyncio.create_task, self._attempt(run), name=self._name)
             try:
                 await asyncio.wait([task])
             except asyncio.CancelledError:  # of the loop: the task's own ends up below
@@ -301,6 +304,36 @@ async def until_ended(runs: Iterable[Run[Any]], seconds: float) -> None:
     waited = [run.ended() for run in runs]
     if waited:
         await asyncio.wait(waited, timeout=min(seconds, LONGEST))
+
+
+class _Answer:
+    """Something that is being asked, known to all that is called and started meanwhile."""
+
+    __slots__ = ("of", "over")
+
+    def __init__(self, of: object) -> None:
+        self.of = of
+        self.over = False
+
+
+_answers: ContextVar[tuple[_Answer, ...]] = ContextVar("answers", default=())
+
+
+@contextmanager
+def answering(asked: object) -> Iterator[None]:
+    """Note that something is being asked in this block, so that it is not asked by itself."""
+    answer = _Answer(asked)
+    token = _answers.set((*_answers.get(), answer))
+    try:
+        yield
+    finally:
+        answer.over = True  # for what it has started, and what lives on
+        _answers.reset(token)
+
+
+def is_answering(asked: object) -> bool:
+    """Tell whether it is this that has called, or started, what calls here."""
+    return any(each.of is asked and not each.over for each in _answers.get())
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -11,7 +11,7 @@ from typing import Any
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
-from otel_aioprom.flight import running_loop, until_ended, wait_for
+from otel_aioprom.flight import is_answering, running_loop, until_ended, wait_for
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -197,6 +197,8 @@ class CollectorRegistry:
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         feeds, began = self._asked(), monotonic()
+        if any(map(is_answering, feeds)):
+            return self._assemble({feed: feed.refused() for feed in feeds})
         before = self._prepare(feeds)
         if running_loop() is None:  # else it would wait for this very thread
             wait_for(before, _patience(before, timeout))
@@ -218,6 +220,8 @@ class CollectorRegistry:
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         feeds, began = self._asked(), monotonic()
+        if any(map(is_answering, feeds)):
+            return self._assemble({feed: feed.refused() for feed in feeds})
         before = self._prepare(feeds)
         await until_ended(before, _patience(before, timeout))
         asked = {feed: feed.flight.join() for feed in feeds}

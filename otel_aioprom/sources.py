@@ -13,7 +13,14 @@ from typing import Any, NamedTuple, Protocol
 from otel_aioprom.collectors import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import AsyncFlight, Run, SingleFlight, running_loop
+from otel_aioprom.flight import (
+    AsyncFlight,
+    Run,
+    SingleFlight,
+    answering,
+    is_answering,
+    running_loop,
+)
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
@@ -106,7 +113,6 @@ class Feed:
 
     def _take_off(self) -> None:
         self._turn = threading.RLock()
-        self._asking = False
         self.flight: SingleFlight[Collected] = SingleFlight(self.collect, f"collect {self._name}")
 
     def after_fork(self) -> None:
@@ -122,18 +128,19 @@ class Feed:
         Returns:
             One family a name, merged here so that the event loop need not do it.
         """
-        with self._turn:
-            if self._asking:  # by this thread: a callback renders its own registry
-                return self._nothing("raised", "it was asked while it was answering")
-            self._asking = True
+        if is_answering(self):
+            return self.refused()
+        with self._turn, answering(self):
             try:
                 return self._sort(self._items())
             except BaseException as error:  # one bad source costs itself
                 if is_exit(error):
                     raise
                 return self._nothing("raised", f"collecting raised {described(error)}")
-            finally:
-                self._asking = False
+
+    def refused(self) -> Collected:
+        """Answer nothing, in the place of the source: one of its registry asks, for whom others may wait."""
+        return self._nothing("raised", "a source of its registry asks for it while it is answering")
 
     def _items(self) -> list[Answer]:
         answer = self._source.collect()
@@ -263,11 +270,12 @@ class AsyncFeed(Feed):
 
     async def _await(self) -> Collected:
         try:
-            answer = self._source.collect()
-            if isinstance(answer, AsyncIterable):
-                items = [item async for item in answer]
-            else:
-                items = list(await answer)
+            with answering(self):
+                answer = self._source.collect()
+                if isinstance(answer, AsyncIterable):
+                    items = [item async for item in answer]
+                else:
+                    items = list(await answer)
             return await in_worker(self._sort, items)
         except FAILURES as error:  # one bad source costs itself
             if is_exit(error):

@@ -20,6 +20,8 @@ from otel_aioprom.flight import (
     AsyncFlight,
     LoopEndedError,
     Run,
+    answering,
+    is_answering,
     running_loop,
     until_ended,
     wait_for,
@@ -119,7 +121,9 @@ class AsyncObserver:
             What is to be waited for: nothing, if the callback hangs.
         """
         wanted = not self._is_closed and (reader in self._readers or not self._is_read)
-        return {self._join(): self._timeout} if wanted and not self._hangs() else {}
+        if not wanted or is_answering(self) or self._hangs():
+            return {}
+        return {self._join(): self._timeout}
 
     async def refresh(self) -> None:
         """Ask the callback now, on the running loop; whoever else asks meanwhile shares that."""
@@ -162,7 +166,8 @@ class AsyncObserver:
 
     async def _call(self) -> None:
         try:
-            found = _observations(await self._callback())
+            with answering(self):
+                found = _observations(await self._callback())
         except FAILURES as error:  # a bad callback costs its own instrument
             if is_exit(error):
                 raise
