@@ -56,7 +56,8 @@ class SupportsCollect(Protocol):
         functions (``set_function``) are not asked, and nothing expires. Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
-        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it. One
+        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it, unless a stranger
+        was in a hurry and its method ``hangs`` says that it does not. One
         with a method ``before_collection`` begins there what has to be done before, and returns a ``Preparation``.
         """
 
@@ -215,7 +216,7 @@ class Feed:
             hasty: That is less than the endpoint would wait.
         """
         if not future.done():
-            if self._is_upkeep:
+            if self._is_upkeep and (not hasty or self._source.hangs()):
                 self._take_off()
             return self._nothing("late", f"no answer within {timeout} s", quiet=hasty)
         error = future.exception()  # an exit or a cancellation, which are no exceptions

@@ -40,6 +40,7 @@ class _Call:
         asking: For whom.
         began: When, in seconds of a monotonic clock.
         process: In which process; in a child of it, nobody calls any more.
+        goes_on: Tells whether the event loop still runs on which it is awaited.
         returned: It is over.
         following: The call after it. Of several that are to begin at once, the one that ``setdefault`` puts there
             does, so that no lock is needed: a finalizer or a signal handler might find it taken.
@@ -48,12 +49,15 @@ class _Call:
     asking: object
     began: float
     process: int
+    goes_on: Callable[[], bool] | None = None
     returned: bool = False
     following: dict[None, _Call] = field(default_factory=dict)
 
     def is_over(self) -> bool:
         """Tell whether another call may follow."""
-        return self.returned or self.process != os.getpid()
+        if self.returned or self.process != os.getpid():
+            return True
+        return self.goes_on is not None and not self.goes_on()
 
 
 @dataclass(eq=False)
@@ -89,13 +93,16 @@ class Asked:
         return last
 
     def still_called(self, asking: object) -> Problem | None:
-        """Tell that a call hangs, unless another registry has begun it just now."""
+        """Tell that a call goes on for which a collection has waited in vain; not that another registry has begun one."""
         call = self._latest()
-        if call.is_over() or (
-            call.asking is not asking and monotonic() - call.began < self.timeout
-        ):
-            return None
-        return self.late("has not returned yet")
+        if self.hangs() or (call.asking is asking and not call.is_over()):
+            return self.late("has not returned yet")
+        return None
+
+    def hangs(self) -> bool:
+        """Tell whether a call takes longer than it may."""
+        call = self._latest()
+        return not call.is_over() and monotonic() - call.began >= self.timeout
 
     def late(self, reason: str) -> Problem:
         """Tell that there is no value yet."""
@@ -156,7 +163,7 @@ class Functions:
             return []
         every = list(self._asked.values())
         waiting = [asked for asked in every if asked.waits]
-        plain = [Chore("call", self.call)] if len(waiting) < len(every) else []
+        plain = [Chore("call", self.call, self)] if len(waiting) < len(every) else []
         return [*plain, *([Chore("await", None, self)] if waiting else [])]
 
     def call(self, asking: object) -> list[Problem]:
@@ -183,18 +190,25 @@ class Functions:
             call.returned = True
         return None
 
+    def hang(self) -> bool:
+        """Tell whether one of them takes longer than it may."""
+        return any(asked.hangs() for asked in list(self._asked.values()))
+
     def to_await(self) -> list[Asked]:
         """Return the coroutine functions."""
         return [asked for asked in list(self._asked.values()) if asked.waits]
 
-    async def await_one(self, asked: Asked, asking: object) -> Problem | None:
+    async def await_one(
+        self, asked: Asked, asking: object, goes_on: Callable[[], bool]
+    ) -> Problem | None:
         """Await a coroutine function, on the running event loop; who calls this cancels it when its time is over.
 
         Args:
             asked: One of ``to_await``.
             asking: For whom.
+            goes_on: Tells whether the event loop still runs; one that has ended may have left the call undone.
         """
-        call = _Call(asking, monotonic(), os.getpid())
+        call = _Call(asking, monotonic(), os.getpid(), goes_on)
         try:
             if not asked.begin(call):
                 return asked.still_called(asking)
