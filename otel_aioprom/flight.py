@@ -328,7 +328,8 @@ def answering(asked: object) -> Iterator[None]:
         yield
     finally:
         answer.over = True  # for what it has started, and what lives on
-        _answers.reset(token)
+        with suppress(ValueError):  # a coroutine that is thrown away ends in another context
+            _answers.reset(token)
 
 
 def is_answering(asked: object) -> bool:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from awaited_sources import Awaited
 from oracles import DEADLINE, family, names_of
 from otel_aioprom.collectors import Gauge
+from otel_aioprom.flight import answering, is_answering
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
@@ -214,3 +215,14 @@ def test_a_thread_of_a_source_that_takes_its_context_is_the_source(
 
     assert names_of(registry.gather()) == ["x"]
     assert faults == [["raised"]]
+
+
+def test_an_answer_that_is_thrown_away_ends_wherever_that_is() -> None:
+    """Such as a coroutine whose loop has stopped, in whoever collects garbage."""
+    context, asked = copy_context(), object()
+    block = answering(asked)
+    context.run(block.__enter__)
+    assert context.run(is_answering, asked)
+    block.__exit__(None, None, None)
+
+    assert not context.run(is_answering, asked)
