@@ -11,7 +11,7 @@ from typing import Any
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
-from otel_aioprom.flight import is_answering, running_loop, until_ended, wait_for
+from otel_aioprom.flight import Run, is_answering, running_loop, until_ended, wait_for
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -28,8 +28,9 @@ from otel_aioprom.sources import (
     SupportsCollect,
     make_feed,
 )
-from otel_aioprom.strangers import described
+from otel_aioprom.strangers import FAILURES, described, is_exit
 from otel_aioprom.upkeep import make_upkeep
+from otel_aioprom.wellformed import family_of
 from otel_aioprom.workers import MANY_FAMILIES, MANY_SERIES, in_worker
 
 
@@ -199,12 +200,12 @@ class CollectorRegistry:
         feeds, began = self._asked(), monotonic()
         if any(map(is_answering, feeds)):
             return self._assemble({feed: feed.refused() for feed in feeds})
-        before = self._prepare(feeds)
+        if timeout is None:
+            return self._assemble(self._collect_here(feeds))
+        asked, before = self._begin(feeds)
         if running_loop() is None:  # else it would wait for this very thread
             wait_for(before, _patience(before, timeout))
-        if timeout is None:
-            return self._assemble({feed: feed.collect() for feed in feeds})
-        asked = {feed: feed.flight.join() for feed in feeds}
+        asked |= {feed: feed.flight.join() for feed in feeds if feed not in asked}
         wait_for(asked.values(), max(0.0, timeout - (monotonic() - began)))
         return self._assemble(
             {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
@@ -222,21 +223,40 @@ class CollectorRegistry:
         feeds, began = self._asked(), monotonic()
         if any(map(is_answering, feeds)):
             return self._assemble({feed: feed.refused() for feed in feeds})
-        before = self._prepare(feeds)
+        asked, before = self._begin(feeds)
         await until_ended(before, _patience(before, timeout))
-        asked = {feed: feed.flight.join() for feed in feeds}
+        asked |= {feed: feed.flight.join() for feed in feeds if feed not in asked}
         await until_ended(asked.values(), max(0.0, timeout - (monotonic() - began)))
         answers = {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         if self._is_much(answers):
             return await in_worker(self._assemble, answers)
         return self._assemble(answers)
 
-    def _prepare(self, feeds: Sequence[Feed]) -> Preparation:
-        """Let sources begin what is to be done before they are collected, all at once."""
+    def _begin(self, feeds: Sequence[Feed]) -> tuple[dict[Feed, Run[Collected]], Preparation]:
+        """Ask the sources that need nothing before, and return what has to end before the others are asked."""
+        faults: list[Fault] = []
+        asked: dict[Feed, Run[Collected]] = {}
+        before: dict[Run[Any], float] = {}
+        for feed in feeds:  # what a collector needs comes first
+            mine = {
+                **feed.prepare(faults),
+                **{asked[each]: inf for each in feed.after if each in asked},
+            }
+            if mine:
+                before |= mine
+            else:
+                asked[feed] = feed.flight.join()
+        self.report(faults)
+        return asked, before
+
+    def _collect_here(self, feeds: Sequence[Feed]) -> dict[Feed, Collected]:
+        """Ask sources one by one, in the calling thread."""
         faults: list[Fault] = []
         before = {run: limit for feed in feeds for run, limit in feed.prepare(faults).items()}
         self.report(faults)
-        return before
+        if running_loop() is None:  # else it would wait for this very thread
+            wait_for(before, _patience(before, inf))
+        return {feed: feed.collect() for feed in feeds}
 
     def _is_much(self, answers: Mapping[Feed, Collected]) -> bool:
         """Tell whether putting the parts together takes longer than an event loop may be held."""
@@ -266,21 +286,28 @@ class CollectorRegistry:
     def _chore_feeds(self) -> list[Feed]:
         found = []
         for name, collector in self._collectors.copy().items():  # which finalizers may change
-            for chore in self._chores_of(collector):
-                key = (name, chore.name)
-                feed = self._chores.get(key)
-                if feed is None:
-                    self._chores[key] = feed = make_feed(make_upkeep(name, chore))
-                found.append(feed)
+            mine = self._chores_of(name, collector)
+            if (own := self._own.get(name)) is not None:
+                own.after = mine
+            found += mine
         return found
 
-    def _chores_of(self, collector: Collector[Any]) -> Sequence[Chore]:
+    def _chores_of(self, name: str, collector: Collector[Any]) -> list[Feed]:
         try:
-            return collector.chores()
-        except Exception as error:  # noqa: BLE001 - of a class of others
+            return [self._chore_feed(name, chore) for chore in collector.chores()]
+        except FAILURES as error:  # of a class of others
+            if is_exit(error):
+                raise
             reason = f"asking for its chores raised {described(error)}; values may be old"
-            self.report([Fault("raised", collector.name, reason, lost=False, part="chores")])
-            return ()
+            self.report([Fault("raised", name, reason, lost=False, part="chores")])
+            return []
+
+    def _chore_feed(self, name: str, chore: Chore) -> Feed:
+        key = (name, chore.name)
+        feed = self._chores.get(key)
+        if feed is None:
+            self._chores[key] = feed = make_feed(make_upkeep(name, chore))
+        return feed
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; of one source alone, series are not looked at."""
@@ -319,9 +346,9 @@ class CollectorRegistry:
         return admitted, [*conflicts, *clashes]
 
 
-def _patience(before: Preparation, timeout: float | None) -> float:
+def _patience(before: Preparation, timeout: float) -> float:
     """Tell how long what comes before a collection is waited for: half of the time at most."""
-    return min(max(before.values(), default=0.0), inf if timeout is None else timeout / 2)
+    return min(max(before.values(), default=0.0), timeout / 2)
 
 
 def _families_of(
@@ -331,8 +358,10 @@ def _families_of(
     families, faults = [], []
     for collector in collectors:
         try:
-            families.append(collector.family())
-        except Exception as error:  # noqa: BLE001 - of a class of others
+            families.append(family_of(collector))
+        except FAILURES as error:  # of a class of others
+            if is_exit(error):
+                raise
             reason = f"asking for its family raised {described(error)}"
             faults.append(Fault("raised", collector.name, reason))
     return families, faults

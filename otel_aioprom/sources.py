@@ -14,6 +14,7 @@ from otel_aioprom.collectors import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.faults import Fault
 from otel_aioprom.flight import (
+    LONGEST,
     AsyncFlight,
     Run,
     SingleFlight,
@@ -24,7 +25,15 @@ from otel_aioprom.flight import (
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
-from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, said_by, what_is_called
+from otel_aioprom.strangers import (
+    FAILURES,
+    described,
+    is_awaited,
+    is_exit,
+    refuse_coroutine,
+    said_by,
+    what_is_called,
+)
 from otel_aioprom.wellformed import OURS, well_formed
 from otel_aioprom.workers import in_worker
 
@@ -101,6 +110,7 @@ class Feed:
     Attributes:
         names: The names that its registry has granted it.
         flight: Asks the source in a thread of its own.
+        after: Those that must have been asked before it.
     """
 
     def __init__(self, source: Any) -> None:
@@ -110,6 +120,7 @@ class Feed:
         self._is_upkeep = getattr(source, "upkeep", False)
         self._owners: Owners = {}
         self.names: set[str] = set()
+        self.after: Sequence[Feed] = ()
         self._take_off()
 
     def _take_off(self) -> None:
@@ -145,9 +156,7 @@ class Feed:
 
     def _items(self) -> list[Answer]:
         answer = self._source.collect()
-        if inspect.iscoroutine(answer):
-            answer.close()  # else it warns that nobody has awaited it
-            raise TypeError("collect gave a coroutine: define it with async def")
+        refuse_coroutine(answer, "collect gave a coroutine: define it with async def")
         return list(answer)
 
     def _sort(self, answer: Sequence[Any]) -> Collected:
@@ -245,10 +254,16 @@ class AsyncFeed(Feed):
         super()._take_off()
         self.flight = AsyncFlight(self._answer, f"collect {self._name}")
 
-    @property
-    def _limit(self) -> float:
-        limit: float = getattr(self._source, "timeout", _LONGEST)
-        return limit
+    def _limit(self) -> float | Collected:
+        """Return the seconds that the source gets, or what is answered if it does not tell."""
+        try:
+            limit = getattr(self._source, "timeout", _LONGEST)
+            check_seconds("timeout", limit)
+        except FAILURES as error:
+            if is_exit(error):
+                raise
+            return self._nothing("raised", f"its timeout is none: {described(error)}")
+        return min(float(limit), LONGEST)
 
     def collect(self) -> Collected:
         """Ask the source, and wait for it in the calling thread, which must not be that of an event loop."""
@@ -256,7 +271,10 @@ class AsyncFeed(Feed):
             return self._nothing(
                 "raised", "it is awaited: use async_render where an event loop runs"
             )
-        future, limit = self.flight.join(), self._limit
+        limit = self._limit()
+        if isinstance(limit, Collected):
+            return limit
+        future = self.flight.join()
         end = monotonic() + limit + _LOOK
         # The loop may be waiting for this very thread.
         while wait([future], _LOOK).not_done and monotonic() < end:
@@ -264,10 +282,13 @@ class AsyncFeed(Feed):
         return self.outcome(future, limit)
 
     async def _answer(self) -> Collected:
+        limit = self._limit()
+        if isinstance(limit, Collected):
+            return limit
         try:
-            return await asyncio.wait_for(self._await(), self._limit)
+            return await asyncio.wait_for(self._await(), limit)
         except asyncio.TimeoutError:
-            return self._nothing("late", f"no answer within {self._limit} s")
+            return self._nothing("late", f"no answer within {limit} s")
 
     async def _await(self) -> Collected:
         try:

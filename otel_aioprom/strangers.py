@@ -45,6 +45,17 @@ def is_awaited(function: Any) -> bool:
     )
 
 
+def refuse_coroutine(value: object, reason: str) -> None:
+    """Raise if something is a coroutine, which nobody awaits.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if inspect.iscoroutine(value):
+        value.close()  # else it warns that nobody has awaited it
+        raise TypeError(reason)
+
+
 def is_exit(error: BaseException) -> bool:
     """Tell whether an error is to go on, for it may be a signal handler's that ends the program."""
     return isinstance(error, _EXITS) and current_thread() is main_thread()

@@ -72,6 +72,23 @@ def well_formed(family: Any, seen: set[int] | None = None) -> MetricFamily:
     return replace(made, utf8=True)
 
 
+def family_of(collector: Collector[Any]) -> MetricFamily:
+    """Return the family of a registered collector; one that code of others makes is looked at.
+
+    Raises:
+        TypeError: It is none, or as ``well_formed`` says.
+        ValueError: It has another name, or as ``well_formed`` says.
+    """
+    made = collector.family()
+    makers: list[Any] = [getattr(type(collector), name) for name in _MAKERS]
+    if all(maker.__module__.startswith(_OURS) for maker in makers):
+        return made
+    made = well_formed(made)
+    if made.name != collector.name:
+        raise ValueError(f"{collector.name}: its family is called {made.name!r}")
+    return made
+
+
 def _unshared(every: Sequence[Series], seen: set[int]) -> Sequence[Series]:
     """Put copies in the place of series that another family has, too: what a format keeps with them is for one type."""
     mine = {id(series) for series in every}
@@ -236,6 +253,7 @@ def _is_count(value: object) -> bool:
 
 _MOST = 2**64 - 1  # what the protobuf format can carry
 _OURS = "otel_aioprom."
+_MAKERS = ("family", "family_of", "_make")  # methods of collectors that make what is shown
 _FARTHEST = 2**19  # beyond the bucket of infinity in the finest schema
 _TAKEN = {"histogram": "le", "summary": "quantile"}
 _KINDS: dict[str, tuple[type[Series], Check]] = {

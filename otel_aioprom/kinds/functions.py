@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from otel_aioprom.kinds.bounds import OVERFLOW
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.labels import Pairs
 from otel_aioprom.numbers import Number, check_seconds, coerce_number
-from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit
+from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, refuse_coroutine
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
@@ -223,8 +222,7 @@ class Functions:
 
     def _take(self, asked: Asked, value: Any) -> None:
         """Replace the value of a series by what its function gave."""
-        if inspect.iscoroutine(value):
-            value.close()  # else it warns that nobody has awaited it
+        refuse_coroutine(value, "a coroutine: the function must be a coroutine function")
         number = coerce_number(value)
         labels = dict(asked.key)
         # Functions are removed before their series. So what a function that is still asked now has found is its own
