@@ -14,6 +14,7 @@ from otel_aioprom.labels import Pairs, canonical_pairs, check_labels, labels_tex
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import NumberSeries
+from otel_aioprom.strangers import refuse_coroutine
 from otel_aioprom.summary import SummaryPoint
 
 _RESERVED = {"histogram": "le", "summary": "quantile"}
@@ -35,8 +36,6 @@ class CustomCollector:
         N13.
     """
 
-    well_formed = True
-
     def __init__(self, collector: Collector[Any]) -> None:
         self.name = collector.name
         self._collector = collector
@@ -45,7 +44,11 @@ class CustomCollector:
         """Ask for all values; one that makes no sense is left out alone."""
         kind = self._collector.kind.name
         found: dict[Pairs, Series] = {}
-        for item in self._collector.get_all():
+        items: Any = self._collector.get_all()
+        refuse_coroutine(
+            items, "get_all gave a coroutine: a source may be awaited, a collector not"
+        )
+        for item in items:
             try:
                 key, series = self._series(kind, *item)
             except Exception as error:  # noqa: BLE001 - one bad item costs itself

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from functools import partial
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from otel_aioprom.strangers import FAILURES, is_exit
+
 T = TypeVar("T")
+
+
+_Waiting = dict[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+LONGEST = threading.TIMEOUT_MAX
+"""Seconds that can be waited."""
 
 
 class LoopEndedError(RuntimeError):
@@ -21,12 +32,42 @@ class Run(Future[T]):
 
     Attributes:
         askers: Event loops of those who have asked, ``None`` for a thread without one.
+        context: That of the first who has asked, in which it runs.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.context = copy_context()
         self.askers: dict[asyncio.AbstractEventLoop | None, None] = {}  # each once, in order
+        self._waiting: _Waiting = {}
         self.set_running_or_notify_cancel()
+        self.add_done_callback(partial(_tell, self._waiting))
+
+    def ended(self) -> asyncio.Future[None]:
+        """Return what coroutines wait for that must not wait in their thread: done when there is a result or an error.
+
+        All on one event loop wait for the same one, and nothing is kept for loops that are closed: each would leave
+        something behind on a run that never ends.
+        """
+        self._forget_closed()
+        loop = asyncio.get_running_loop()
+        waited = self._waiting.get(loop)
+        if waited is None or waited.cancelled():
+            self._waiting[loop] = waited = loop.create_future()
+        if self.done():
+            _wake(waited)
+        return waited
+
+    def asked_by(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Note who has asked."""
+        self._forget_closed()
+        self.askers[loop] = None
+
+    def _forget_closed(self) -> None:
+        for loop in [*self.askers, *self._waiting]:
+            if loop is not None and loop.is_closed():
+                self.askers.pop(loop, None)
+                self._waiting.pop(loop, None)
 
     def end(self, result: T) -> None:
         """Hand a result to whoever waits, unless there is one: a loop that was thought to have ended may have gone on."""
@@ -45,6 +86,17 @@ class Run(Future[T]):
             self.fail(error)
         else:
             self.end(other.result())
+
+
+def _tell(waiting: _Waiting, _run: Future[Any]) -> None:
+    for loop, waited in waiting.copy().items():
+        with suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(_wake, waited)
+
+
+def _wake(waited: asyncio.Future[None]) -> None:
+    if not waited.done():
+        waited.set_result(None)
 
 
 class SingleFlight(Generic[T]):
@@ -67,6 +119,7 @@ class SingleFlight(Generic[T]):
         self._name = name
         self._next: dict[None, Run[T]] = {}
         self._turn = threading.Lock()  # held while there is a run; only tried, never waited for
+        self._began: float | None = None
 
     def join(self) -> Run[T]:
         """Ask for a run.
@@ -78,6 +131,11 @@ class SingleFlight(Generic[T]):
         if self._turn.acquire(blocking=False):
             self._go_on()
         return waiting
+
+    def busy_for(self) -> float:
+        """Return for how many seconds the run under way has lasted; 0 if there is none."""
+        began = self._began
+        return 0.0 if began is None else monotonic() - began
 
     def _go_on(self) -> None:
         """Start what waits, or let others have the turn."""
@@ -98,12 +156,14 @@ class SingleFlight(Generic[T]):
 
     def _run(self) -> None:
         while (run := self._next.pop(None, None)) is not None:
+            self._began = monotonic()
             try:
-                result = self._job()
+                result = run.context.run(self._job)
             except BaseException as error:  # noqa: BLE001 - handed to the callers
                 run.fail(error)
             else:
                 run.end(result)
+        self._began = None
         self._go_on()
 
 
@@ -146,8 +206,13 @@ class AsyncFlight(SingleFlight[T]):
         """Ask for a run; see ``SingleFlight.join``."""
         self.revive()
         run = super().join()
-        run.askers[running_loop()] = None
+        run.asked_by(running_loop())
         return run
+
+    def busy_for(self) -> float:
+        """Return for how many seconds the run under way has lasted; see ``SingleFlight.busy_for``."""
+        self.revive()
+        return super().busy_for()
 
     def revive(self) -> None:
         """Start over if the loop has ended, which takes with it what was to run or ran there."""
@@ -157,7 +222,7 @@ class AsyncFlight(SingleFlight[T]):
 
     def _leave(self, stay: _Stay) -> None:
         """Go on elsewhere. The turn is ours."""
-        self._stay, self._left = None, stay.loop
+        self._stay, self._left, self._began = None, stay.loop, None
         run = stay.run
         if run is not None and not run.done():
             run.askers.pop(stay.loop, None)
@@ -200,8 +265,8 @@ class AsyncFlight(SingleFlight[T]):
 
     async def _turns(self, stay: _Stay) -> None:
         while not stay.over.locked() and (run := self._next.pop(None, None)) is not None:
-            stay.run = run
-            task = asyncio.create_task(self._attempt(run), name=self._name)
+            stay.run, self._began = run, monotonic()
+            task = run.context.run(asyncio.create_task, self._attempt(run), name=self._name)
             try:
                 await asyncio.wait([task])
             except asyncio.CancelledError:  # of the loop: the task's own ends up below
@@ -215,16 +280,61 @@ class AsyncFlight(SingleFlight[T]):
                 run.fail(error)
             stay.run = None
         if stay.over.acquire(blocking=False):  # else somebody has gone on elsewhere
-            self._stay = None
+            self._stay = self._began = None
             self._go_on()
 
     async def _attempt(self, run: Run[T]) -> None:
         try:
             result = await self._coroutine()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - handed to the callers
+        except FAILURES as error:  # handed to the callers
+            if is_exit(error):
+                raise
             run.fail(error)
         else:
             run.end(result)
+
+
+def wait_for(runs: Collection[Future[Any]], seconds: float) -> None:
+    """Wait in the calling thread until all runs have ended, or for so many seconds."""
+    wait(runs, min(seconds, LONGEST))
+
+
+async def until_ended(runs: Iterable[Run[Any]], seconds: float) -> None:
+    """Wait as ``wait_for`` does, without holding the event loop."""
+    waited = [run.ended() for run in runs]
+    if waited:
+        await asyncio.wait(waited, timeout=min(seconds, LONGEST))
+
+
+class _Answer:
+    """Something that is being asked, known to all that is called and started meanwhile."""
+
+    __slots__ = ("of", "over")
+
+    def __init__(self, of: object) -> None:
+        self.of = of
+        self.over = False
+
+
+_answers: ContextVar[tuple[_Answer, ...]] = ContextVar("answers", default=())
+
+
+@contextmanager
+def answering(asked: object) -> Iterator[None]:
+    """Note that something is being asked in this block, so that it is not asked by itself."""
+    answer = _Answer(asked)
+    token = _answers.set((*_answers.get(), answer))
+    try:
+        yield
+    finally:
+        answer.over = True  # for what it has started, and what lives on
+        with suppress(ValueError):  # a coroutine that is thrown away ends in another context
+            _answers.reset(token)
+
+
+def is_answering(asked: object) -> bool:
+    """Tell whether it is this that has called, or started, what calls here."""
+    return any(each.of is asked and not each.over for each in _answers.get())
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -13,6 +11,7 @@ from typing import Any
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.flight import Run, is_answering, running_loop, until_ended, wait_for
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -24,12 +23,14 @@ from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.sources import (
     Collected,
     Feed,
+    Preparation,
     SupportsAsyncCollect,
     SupportsCollect,
     make_feed,
 )
-from otel_aioprom.strangers import described
+from otel_aioprom.strangers import FAILURES, described, is_exit
 from otel_aioprom.upkeep import make_upkeep
+from otel_aioprom.wellformed import family_of
 from otel_aioprom.workers import MANY_FAMILIES, MANY_SERIES, in_worker
 
 
@@ -198,10 +199,16 @@ class CollectorRegistry:
                 a thread of its own, as in ``async_gather``; ``None`` asks them one by one in the calling thread.
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
+        feeds, began = self._asked(), monotonic()
+        if any(map(is_answering, feeds)):
+            return self._assemble({feed: feed.refused() for feed in feeds})
         if timeout is None:
-            return self._assemble({feed: feed.collect() for feed in self._asked()})
-        asked = {feed: feed.flight.join() for feed in self._asked()}
-        wait(asked.values(), None if timeout == inf else timeout)
+            return self._assemble(self._collect_here(feeds))
+        asked, before = self._begin(feeds)
+        if running_loop() is None:  # else it would wait for this very thread
+            wait_for(before, _patience(before, timeout))
+        asked |= {feed: feed.flight.join() for feed in feeds if feed not in asked}
+        wait_for(asked.values(), max(0.0, timeout - (monotonic() - began)))
         return self._assemble(
             {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         )
@@ -216,28 +223,42 @@ class CollectorRegistry:
             hasty: A stranger has set the time, so that it is no news if a source takes longer.
         """
         feeds, began = self._asked(), monotonic()
-        await self._prepare([feed for feed in feeds if feed.has_to_prepare], timeout / 2)
-        asked = {feed: feed.ask() for feed in feeds}
-        left = max(0.0, timeout - (monotonic() - began))
-        if asked:
-            await asyncio.wait(asked.values(), timeout=None if left == inf else left)
+        if any(map(is_answering, feeds)):
+            return self._assemble({feed: feed.refused() for feed in feeds})
+        asked, before = self._begin(feeds)
+        await until_ended(before, _patience(before, timeout))
+        asked |= {feed: feed.flight.join() for feed in feeds if feed not in asked}
+        await until_ended(asked.values(), max(0.0, timeout - (monotonic() - began)))
         answers = {feed: feed.outcome(asked[feed], timeout, hasty=hasty) for feed in asked}
         if self._is_much(answers):
             return await in_worker(self._assemble, answers)
         return self._assemble(answers)
 
-    async def _prepare(self, feeds: Sequence[Feed], seconds: float) -> None:
-        """Let sources prepare, all at once; who takes half as long again is not waited for."""
-        tasks = {asyncio.ensure_future(feed.prepare(seconds)): feed for feed in feeds}
-        if not tasks:
-            return
-        try:
-            await asyncio.wait(tasks, timeout=None if seconds == inf else 1.5 * seconds)
-        finally:
-            late = [feed for task, feed in tasks.items() if task.cancel()]
-        ended = [task.result() for task in tasks if task.done() and not task.cancelled()]
-        self.report([fault for fault in ended if fault is not None])
-        self.report([feed.unprepared("late", f"did not end within {seconds} s") for feed in late])
+    def _begin(self, feeds: Sequence[Feed]) -> tuple[dict[Feed, Run[Collected]], Preparation]:
+        """Ask the sources that need nothing before, and return what has to end before the others are asked."""
+        faults: list[Fault] = []
+        asked: dict[Feed, Run[Collected]] = {}
+        before: dict[Run[Any], float] = {}
+        for feed in feeds:  # what a collector needs comes first
+            mine = {
+                **feed.prepare(faults),
+                **{asked[each]: inf for each in feed.after if each in asked},
+            }
+            if mine:
+                before |= mine
+            else:
+                asked[feed] = feed.flight.join()
+        self.report(faults)
+        return asked, before
+
+    def _collect_here(self, feeds: Sequence[Feed]) -> dict[Feed, Collected]:
+        """Ask sources one by one, in the calling thread."""
+        faults: list[Fault] = []
+        before = {run: limit for feed in feeds for run, limit in feed.prepare(faults).items()}
+        self.report(faults)
+        if running_loop() is None:  # else it would wait for this very thread
+            wait_for(before, _patience(before, inf))
+        return {feed: feed.collect() for feed in feeds}
 
     def _is_much(self, answers: Mapping[Feed, Collected]) -> bool:
         """Tell whether putting the parts together takes longer than an event loop may be held."""
@@ -267,21 +288,28 @@ class CollectorRegistry:
     def _chore_feeds(self) -> list[Feed]:
         found = []
         for name, collector in self._collectors.copy().items():  # which finalizers may change
-            for chore in self._chores_of(collector):
-                key = (name, chore.name)
-                feed = self._chores.get(key)
-                if feed is None:
-                    self._chores[key] = feed = make_feed(make_upkeep(name, chore))
-                found.append(feed)
+            mine = self._chores_of(name, collector)
+            if (own := self._own.get(name)) is not None:
+                own.after = mine
+            found += mine
         return found
 
-    def _chores_of(self, collector: Collector[Any]) -> Sequence[Chore]:
+    def _chores_of(self, name: str, collector: Collector[Any]) -> list[Feed]:
         try:
-            return collector.chores()
-        except Exception as error:  # noqa: BLE001 - of a class of others
+            return [self._chore_feed(name, chore) for chore in collector.chores()]
+        except FAILURES as error:  # of a class of others
+            if is_exit(error):
+                raise
             reason = f"asking for its chores raised {described(error)}; values may be old"
-            self.report([Fault("raised", collector.name, reason, lost=False, part="chores")])
-            return ()
+            self.report([Fault("raised", name, reason, lost=False, part="chores")])
+            return []
+
+    def _chore_feed(self, name: str, chore: Chore) -> Feed:
+        key = (name, chore.name)
+        feed = self._chores.get(key)
+        if feed is None:
+            self._chores[key] = feed = make_feed(make_upkeep(name, chore))
+        return feed
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:
         """Put the parts together; of one source alone, series are not looked at."""
@@ -322,6 +350,11 @@ class CollectorRegistry:
         return admitted, [*conflicts, *clashes]
 
 
+def _patience(before: Preparation, timeout: float) -> float:
+    """Tell how long what comes before a collection is waited for: half of the time at most."""
+    return min(max(before.values(), default=0.0), timeout / 2)
+
+
 def _families_of(
     collectors: Iterable[Collector[Any]],
 ) -> tuple[list[MetricFamily], list[Fault]]:
@@ -329,8 +362,10 @@ def _families_of(
     families, faults = [], []
     for collector in collectors:
         try:
-            families.append(collector.family())
-        except Exception as error:  # noqa: BLE001 - of a class of others
+            families.append(family_of(collector))
+        except FAILURES as error:  # of a class of others
+            if is_exit(error):
+                raise
             reason = f"asking for its family raised {described(error)}"
             faults.append(Fault("raised", collector.name, reason))
     return families, faults

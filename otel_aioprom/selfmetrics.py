@@ -8,6 +8,7 @@ from typing import Any
 from otel_aioprom.collectors import Counter, Gauge, Histogram
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.strangers import FAILURES, is_exit
 
 PREFIX = "otel_aioprom"
 
@@ -46,8 +47,12 @@ class ScrapeMetrics:
     def count_overflows(self, collectors: Iterable[Collector[Any]]) -> None:
         """Take over what collectors have counted."""
         for collector in collectors:
-            if count := collector.count_overflows():
-                self.overflows.set({"metric": collector.name}, count)
+            try:
+                if count := collector.count_overflows():
+                    self.overflows.set({"metric": collector.name}, count)
+            except FAILURES as error:  # of a class of others, whose number is not told then
+                if is_exit(error):
+                    raise
 
     def families(self) -> list[MetricFamily]:
         """All of them, those without series too."""

@@ -5,19 +5,37 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
+from otel_aioprom.collectors import Collector
+from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import AsyncFlight, SingleFlight, running_loop
-from otel_aioprom.kinds.base import Collector
+from otel_aioprom.flight import (
+    LONGEST,
+    AsyncFlight,
+    Run,
+    SingleFlight,
+    answering,
+    is_answering,
+    running_loop,
+)
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
-from otel_aioprom.strangers import described, is_awaited, is_exit, said_by, what_is_called
-from otel_aioprom.wellformed import well_formed
+from otel_aioprom.strangers import (
+    FAILURES,
+    described,
+    is_awaited,
+    is_exit,
+    refuse_coroutine,
+    said_by,
+    what_is_called,
+)
+from otel_aioprom.wellformed import OURS, well_formed
+from otel_aioprom.workers import in_worker
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
 _LOOK = (
@@ -26,6 +44,9 @@ _LOOK = (
 
 
 Answer = MetricFamily | Collector[Any] | Fault
+
+Preparation = Mapping[Run[Any], float]
+"""What has to end before a source is collected, each with the seconds that it may take."""
 
 
 class SupportsCollect(Protocol):
@@ -44,8 +65,9 @@ class SupportsCollect(Protocol):
         functions (``set_function``) are not asked, and nothing expires. Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
-        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it. One
-        with a true attribute ``has_to_prepare`` has a coroutine method ``prepare(seconds)``, which is awaited before.
+        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it, unless a stranger
+        was in a hurry and its method ``hangs`` says that it does not. One
+        with a method ``before_collection`` begins there what has to be done before, and returns a ``Preparation``.
         """
 
 
@@ -79,9 +101,6 @@ class Collected(NamedTuple):
     complete: bool = True
 
 
-_Awaited = tuple[Future[Collected], asyncio.AbstractEventLoop, "asyncio.Future[Collected]"]
-
-
 class Feed:
     """A source in a registry: asked once at a time, whatever it does.
 
@@ -91,6 +110,7 @@ class Feed:
     Attributes:
         names: The names that its registry has granted it.
         flight: Asks the source in a thread of its own.
+        after: Those that must have been asked before it.
     """
 
     def __init__(self, source: Any) -> None:
@@ -100,12 +120,11 @@ class Feed:
         self._is_upkeep = getattr(source, "upkeep", False)
         self._owners: Owners = {}
         self.names: set[str] = set()
+        self.after: Sequence[Feed] = ()
         self._take_off()
 
     def _take_off(self) -> None:
         self._turn = threading.RLock()
-        self._asking = False
-        self._awaited: _Awaited | None = None
         self.flight: SingleFlight[Collected] = SingleFlight(self.collect, f"collect {self._name}")
 
     def after_fork(self) -> None:
@@ -121,101 +140,79 @@ class Feed:
         Returns:
             One family a name, merged here so that the event loop need not do it.
         """
-        with self._turn:
-            if self._asking:  # by this thread: a callback renders its own registry
-                return self._nothing("raised", "it was asked while it was answering")
-            self._asking = True
+        if is_answering(self):
+            return self.refused()
+        with self._turn, answering(self):
             try:
                 return self._sort(self._items())
             except BaseException as error:  # one bad source costs itself
                 if is_exit(error):
                     raise
                 return self._nothing("raised", f"collecting raised {described(error)}")
-            finally:
-                self._asking = False
+
+    def refused(self) -> Collected:
+        """Answer nothing, in the place of the source: one of its registry asks, for whom others may wait."""
+        return self._nothing("raised", "a source of its registry asks for it while it is answering")
 
     def _items(self) -> list[Answer]:
         answer = self._source.collect()
-        if inspect.iscoroutine(answer):
-            answer.close()  # else it warns that nobody has awaited it
-            raise TypeError("collect gave a coroutine: define it with async def")
+        refuse_coroutine(answer, "collect gave a coroutine: define it with async def")
         return list(answer)
 
-    def _sort(self, answer: Sequence[Answer]) -> Collected:
-        faults = [self._checked(item) for item in answer if isinstance(item, Fault)]
-        families = []
+    def _sort(self, answer: Sequence[Any]) -> Collected:
+        families: list[MetricFamily] = []
+        faults: list[Fault] = []
+        seen: set[int] = set()
         for item in answer:
-            if isinstance(item, Fault):
-                continue
             try:
-                families.append(self._family(item, faults))
-            except Exception as error:  # noqa: BLE001 - one bad family costs itself
+                families += self._families(item, faults, seen)
+            except FAILURES as error:  # one bad item costs itself
+                if is_exit(error):
+                    raise
                 faults.append(Fault("untranslatable", self._name, said_by(error)))
-            if isinstance(item, Collector) and item.chores():
-                message = "a source gives it, so its functions are not asked, and nothing expires: register it"
-                faults.append(Fault("untranslatable", item.name, message, lost=False))
         # One without series takes no name from another.
         shown = [family for family in families if family.series]
         merged, conflicts = merge_families(shown, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
-    def _checked(self, fault: Any) -> Fault:
-        if all(
-            type(text) is str for text in (fault.cause, fault.subject, fault.message, fault.part)
-        ):
-            checked: Fault = fault
-            return checked
-        reason = f"it gave a fault that is not of texts: {described(fault)}"
-        return Fault("untranslatable", self._name, reason)
+    def _families(self, item: Any, faults: list[Fault], seen: set[int]) -> Sequence[MetricFamily]:
+        """Return what one item shows; what it tells of itself, and what is odd about it, is added to the faults."""
+        if isinstance(item, Fault):
+            faults.append(_checked(item))
+            return ()
+        if isinstance(item, Collector):
+            faults += _unkept(item)
+            if type(item) in OURS:
+                return [item.family()]
+            if is_custom(item):
+                given = list(CustomCollector(item).collect())
+                return [family for each in given for family in self._families(each, faults, seen)]
+            item = item.family()
+        return [item if self._well_formed else distinct(well_formed(item, seen), faults)]
 
-    def _family(self, item: Any, faults: list[Fault]) -> MetricFamily:
-        family: MetricFamily = item.family() if isinstance(item, Collector) else item
-        return family if self._well_formed else distinct(well_formed(family), faults)
-
-    def ask(self) -> asyncio.Future[Collected]:
-        """Ask the source for a coroutine, which is to wait for the future, and not to cancel it.
-
-        One future stands for all that wait for an answer: each would leave something behind on one that never comes.
-        """
-        answer, loop = self.flight.join(), asyncio.get_running_loop()
-        if self._awaited is None or self._awaited[:2] != (answer, loop):
-            awaited = asyncio.wrap_future(answer)
-            awaited.add_done_callback(_see)
-            self._awaited = answer, loop, awaited
-        return self._awaited[2]
-
-    async def prepare(self, seconds: float) -> Fault | None:
-        """Let the source do on the event loop what it has to do before it is collected in a thread.
+    def prepare(self, faults: list[Fault]) -> Preparation:
+        """Let the source begin what is to be done before it is collected.
 
         Args:
-            seconds: How long that may take.
+            faults: Gets what went wrong; the source is collected all the same.
 
         Returns:
-            What went wrong; the source is collected all the same.
+            What is to be waited for.
         """
         try:
-            if self._source.has_to_prepare:  # which may raise
-                await self._source.prepare(seconds)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
-            return self.unprepared("raised", f"raised {described(error)}")
-        return None
-
-    def unprepared(self, cause: str, reason: str) -> Fault:
-        """Tell that the source could not do what it had to do before."""
-        message = f"preparing {reason}; values may be old"
-        return Fault(cause, self._name, message, lost=False, part="prepare")
-
-    @property
-    def has_to_prepare(self) -> bool:
-        """Whether it has something to do."""
-        try:
-            return bool(getattr(self._source, "has_to_prepare", False))
-        except Exception:  # noqa: BLE001 - ``prepare`` tells of it
-            return True
+            begin = getattr(self._source, "before_collection", None)
+            before = () if begin is None else begin().items()
+            return {run: float(limit) for run, limit in before if isinstance(run, Run)}
+        except BaseException as error:  # one bad source costs itself
+            if is_exit(error):
+                raise
+            message = f"preparing raised {described(error)}; values may be old"
+            faults.append(Fault("raised", self._name, message, lost=False, part="prepare"))
+        return {}
 
     def outcome(
         self,
-        future: Future[Collected] | asyncio.Future[Collected],
+        future: Future[Collected],
         timeout: float,
         *,
         hasty: bool = False,
@@ -223,12 +220,12 @@ class Feed:
         """Tell what came of asking in the flight's thread.
 
         Args:
-            future: What ``ask`` or ``flight.join`` has returned.
+            future: What ``flight.join`` has returned.
             timeout: Seconds that were waited.
             hasty: That is less than the endpoint would wait.
         """
         if not future.done():
-            if self._is_upkeep:
+            if self._is_upkeep and (not hasty or self._source.hangs()):
                 self._take_off()
             return self._nothing("late", f"no answer within {timeout} s", quiet=hasty)
         error = future.exception()  # an exit or a cancellation, which are no exceptions
@@ -257,10 +254,16 @@ class AsyncFeed(Feed):
         super()._take_off()
         self.flight = AsyncFlight(self._answer, f"collect {self._name}")
 
-    @property
-    def _limit(self) -> float:
-        limit: float = getattr(self._source, "timeout", _LONGEST)
-        return limit
+    def _limit(self) -> float | Collected:
+        """Return the seconds that the source gets, or what is answered if it does not tell."""
+        try:
+            limit = getattr(self._source, "timeout", _LONGEST)
+            check_seconds("timeout", limit)
+        except FAILURES as error:
+            if is_exit(error):
+                raise
+            return self._nothing("raised", f"its timeout is none: {described(error)}")
+        return min(float(limit), LONGEST)
 
     def collect(self) -> Collected:
         """Ask the source, and wait for it in the calling thread, which must not be that of an event loop."""
@@ -268,7 +271,10 @@ class AsyncFeed(Feed):
             return self._nothing(
                 "raised", "it is awaited: use async_render where an event loop runs"
             )
-        future, limit = self.flight.join(), self._limit
+        limit = self._limit()
+        if isinstance(limit, Collected):
+            return limit
+        future = self.flight.join()
         end = monotonic() + limit + _LOOK
         # The loop may be waiting for this very thread.
         while wait([future], _LOOK).not_done and monotonic() < end:
@@ -276,25 +282,52 @@ class AsyncFeed(Feed):
         return self.outcome(future, limit)
 
     async def _answer(self) -> Collected:
+        limit = self._limit()
+        if isinstance(limit, Collected):
+            return limit
         try:
-            return await asyncio.wait_for(self._await(), self._limit)
+            return await asyncio.wait_for(self._await(), limit)
         except asyncio.TimeoutError:
-            return self._nothing("late", f"no answer within {self._limit} s")
+            return self._nothing("late", f"no answer within {limit} s")
 
     async def _await(self) -> Collected:
         try:
-            answer = self._source.collect()
-            if isinstance(answer, AsyncIterable):
-                return self._sort([item async for item in answer])
-            return self._sort(list(await answer))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad source costs itself
+            with answering(self):
+                answer = self._source.collect()
+                if isinstance(answer, AsyncIterable):
+                    items = [item async for item in answer]
+                else:
+                    items = list(await answer)
+            return await in_worker(self._sort, items)
+        except FAILURES as error:  # one bad source costs itself
+            if is_exit(error):
+                raise
             return self._nothing("raised", f"collecting raised {described(error)}")
 
 
-def _see(future: asyncio.Future[Collected]) -> None:
-    """Look at an answer for which nobody may wait any more; else asyncio logs an error that nobody has looked at."""
-    if not future.cancelled():
-        future.exception()
+def _checked(fault: Any) -> Fault:
+    cause, subject, message, part = fault.cause, fault.subject, fault.message, fault.part
+    lost, quiet = fault.lost, fault.quiet
+    if not all(type(text) is str for text in (cause, subject, message, part)):
+        raise TypeError(f"it gave a fault that is not of texts: {described(fault)}")
+    if not (type(lost) is type(quiet) is bool):
+        raise TypeError(f"a fault is lost or quiet, or is not, unlike {described(fault)}")
+    return Fault(cause, subject, message, lost, quiet, part)
+
+
+def _unkept(collector: Collector[Any]) -> list[Fault]:
+    """Tell what is not done for a collector that a source gives."""
+    try:
+        if not collector.chores():
+            return []
+        reason = (
+            "a source gives it, so its functions are not asked, and nothing expires: register it"
+        )
+    except FAILURES as error:  # of a class of others
+        if is_exit(error):
+            raise
+        reason = f"asking for its chores raised {described(error)}"
+    return [Fault("untranslatable", collector.name, reason, lost=False)]
 
 
 def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:

@@ -9,6 +9,9 @@ from typing import Any
 
 _EXITS = (SystemExit, KeyboardInterrupt)
 
+FAILURES = (Exception, *_EXITS)
+"""What code that is awaited may fail by, unless ``is_exit`` says that it goes on; a cancellation and the end of a generator always do."""
+
 
 def described(thing: object) -> str:
     """Return the ``repr`` of an object, whatever that does."""
@@ -40,6 +43,17 @@ def is_awaited(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         what_is_called(function)
     )
+
+
+def refuse_coroutine(value: object, reason: str) -> None:
+    """Raise if something is a coroutine, which nobody awaits.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if inspect.iscoroutine(value):
+        value.close()  # else it warns that nobody has awaited it
+        raise TypeError(reason)
 
 
 def is_exit(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from otel_aioprom.faults import Fault
+from otel_aioprom.flight import LONGEST
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.functions import Asked, Functions
 
@@ -24,6 +25,11 @@ class Upkeep:
     def __init__(self, name: str, chore: Chore) -> None:
         self.name = name
         self._run = chore.run
+        self._functions: Functions | None = chore.functions
+
+    def hangs(self) -> bool:
+        """Tell whether a call takes longer than it may, so that there is no use in waiting for it again."""
+        return self._functions is not None and self._functions.hang()
 
     def collect(self) -> list[Fault]:
         """Do it, and tell what went wrong; see ``SupportsCollect``."""
@@ -50,6 +56,10 @@ class AsyncUpkeep:
         """Seconds that all together get: those of the slowest, and one to be awaited in."""
         return max([asked.timeout for asked in self._functions.to_await()], default=0.0) + 1.0
 
+    def hangs(self) -> bool:
+        """Tell whether a call goes on though its time is over."""
+        return self._functions.hang()
+
     async def collect(self) -> list[Fault]:
         """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
         every = self._functions.to_await()
@@ -62,15 +72,17 @@ class AsyncUpkeep:
         return _faults(self.name, [problem for problem in problems if problem is not None])
 
     async def _wait_for(self, asked: Asked) -> Problem | None:
+        goes_on = asyncio.get_running_loop().is_running
+        waited = self._functions.await_one(asked, self, goes_on)
         try:
-            return await asyncio.wait_for(self._functions.await_one(asked, self), asked.timeout)
+            return await asyncio.wait_for(waited, min(asked.timeout, LONGEST))
         except asyncio.TimeoutError:
             return asked.late(f"took more than {asked.timeout} s")
 
 
 def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
     """Return a source that does a chore."""
-    return Upkeep(name, chore) if chore.functions is None else AsyncUpkeep(name, chore.functions)
+    return AsyncUpkeep(name, chore.functions) if chore.run is None else Upkeep(name, chore)
 
 
 def _faults(name: str, problems: Sequence[Problem]) -> list[Fault]:

@@ -230,7 +230,7 @@ class Collector(Generic[S]):
         return self._store.remove_matching(labels)
 
     def drop(self, child: S) -> None:
-        """Forget a series if it is still the one of its labels."""
+        """Forget a series, if it is exactly this one that its labels have."""
         self._store.drop(child)
 
     def clear(self) -> None:

@@ -25,8 +25,8 @@ class Chore(NamedTuple):
 
     Attributes:
         name: Tells the chores of one collector apart.
-        run: Does it, in a worker thread, for whoever it is given.
-        functions: Those of which the coroutine functions are to be awaited, instead.
+        run: Does it, in a worker thread, for whoever it is given; if there is none, the coroutine functions are awaited.
+        functions: Those that are asked.
     """
 
     name: str

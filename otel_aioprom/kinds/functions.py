@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from otel_aioprom.forks import ForkSafeLock
+from otel_aioprom.kinds.bounds import OVERFLOW
 from otel_aioprom.kinds.chores import Chore, Problem
-from otel_aioprom.labels import Pairs, label_value
-from otel_aioprom.numbers import check_seconds, coerce_number
-from otel_aioprom.strangers import described, is_awaited, is_exit
+from otel_aioprom.labels import Pairs
+from otel_aioprom.numbers import Number, check_seconds, coerce_number
+from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, refuse_coroutine
 
 Function = Callable[[], Any]
 Labels = Mapping[str, object]
 
 
-class SupportsSet(Protocol):
+class SupportsValues(Protocol):
     """What takes the values: a gauge or a counter."""
 
-    def set(self, labels: Labels | None, value: Any, /) -> None:
-        """Replace the value of a label set."""
+    def _find(self, labels: Labels | None, /) -> Any:
+        """Return the series of a label set, if there is one."""
+
+    def _create_for(self, labels: Labels | None, value: Any, /) -> Any:
+        """Return the series of a label set, made for a first value if there was none."""
+
+    def drop(self, child: Any, /) -> None:
+        """Forget a series, if it is exactly this one."""
 
 
-_TURN = ForkSafeLock()
-"""Held by who begins a call, sets a value, or removes functions. No code of others runs meanwhile."""
-
-
-class _Call(NamedTuple):
-    """A call that has not returned.
+@dataclass(eq=False)
+class _Call:
+    """A call of a function, from before it begins until it has returned.
 
     Attributes:
         asking: For whom.
         began: When, in seconds of a monotonic clock.
         process: In which process; in a child of it, nobody calls any more.
+        goes_on: Tells whether the event loop still runs on which it is awaited.
+        returned: It is over.
+        following: The call after it. Of several that are to begin at once, the one that ``setdefault`` puts there
+            does, so that no lock is needed: a finalizer or a signal handler might find it taken.
     """
 
     asking: object
     began: float
     process: int
+    goes_on: Callable[[], bool] | None = None
+    returned: bool = False
+    following: dict[None, _Call] = field(default_factory=dict)
+
+    def is_over(self) -> bool:
+        """Tell whether another call may follow."""
+        if self.returned or self.process != os.getpid():
+            return True
+        return self.goes_on is not None and not self.goes_on()
 
 
 @dataclass(eq=False)
@@ -49,18 +64,44 @@ class Asked:
     """A function with the label set whose value it gives.
 
     Attributes:
-        labels: The label set.
+        key: The label set.
         function: Returns the value, or is a coroutine function that does.
         timeout: Seconds that a coroutine function gets.
         waits: It is a coroutine function.
-        call: The call that has not returned, if there is one.
+        last: A call that was begun; those that follow it may have been, too.
     """
 
-    labels: Labels
+    key: Pairs
     function: Function
     timeout: float
     waits: bool
-    call: _Call | None = None
+    last: _Call = field(default_factory=lambda: _Call(None, 0.0, 0, returned=True))
+
+    def begin(self, call: _Call) -> bool:
+        """Tell whether a call may begin, for the one before may not have returned, or another one may be quicker."""
+        last = self._latest()
+        if not last.is_over() or last.following.setdefault(None, call) is not call:
+            return False
+        self.last = call
+        return True
+
+    def _latest(self) -> _Call:
+        last = self.last
+        while (following := last.following.get(None)) is not None:
+            last = following
+        return last
+
+    def still_called(self, asking: object) -> Problem | None:
+        """Tell that a call goes on for which a collection has waited in vain; not that another registry has begun one."""
+        call = self._latest()
+        if self.hangs() or (call.asking is asking and not call.is_over()):
+            return self.late("has not returned yet")
+        return None
+
+    def hangs(self) -> bool:
+        """Tell whether a call takes longer than it may."""
+        call = self._latest()
+        return not call.is_over() and monotonic() - call.began >= self.timeout
 
     def late(self, reason: str) -> Problem:
         """Tell that there is no value yet."""
@@ -71,7 +112,7 @@ class Asked:
         return self._problem("raised", f"gave none: {described(error)}")
 
     def _problem(self, cause: str, reason: str) -> Problem:
-        part = f"the function for {self.labels!r}"
+        part = f"the function for {dict(self.key)!r}"
         return Problem(cause, f"{part} {reason}", part)
 
 
@@ -85,11 +126,11 @@ class Functions:
         collector: Takes the values.
     """
 
-    def __init__(self, collector: SupportsSet) -> None:
+    def __init__(self, collector: SupportsValues) -> None:
         self._collector = collector
         self._asked: dict[Pairs, Asked] = {}
 
-    def add(self, key: Pairs, labels: Labels | None, function: Function, timeout: float) -> None:
+    def add(self, key: Pairs, function: Function, timeout: float) -> None:
         """Ask a function from now on, in place of the one that was asked for these labels.
 
         Raises:
@@ -99,8 +140,7 @@ class Functions:
         if not callable(function):
             raise TypeError(f"a function that gives the value is needed, not {function!r}")
         check_seconds("timeout", timeout)
-        texts = {name: label_value(value) for name, value in (labels or {}).items()}
-        self._asked[key] = Asked(texts, function, timeout, is_awaited(function))
+        self._asked[key] = Asked(key, function, timeout, is_awaited(function))
 
     def keep(self, wanted: Callable[[Pairs], bool]) -> bool:
         """Ask only those functions any more whose labels are wanted; tell whether others were asked.
@@ -108,15 +148,13 @@ class Functions:
         None of the others sets a value after that, so that series are removed after their functions.
         """
         gone = [key for key in list(self._asked) if not wanted(key)]
-        with _TURN.lock:
-            for key in gone:  # one by one: a signal handler may add others meanwhile
-                self._asked.pop(key, None)
+        for key in gone:  # one by one: a signal handler may add others meanwhile
+            self._asked.pop(key, None)
         return bool(gone)
 
     def take_over(self, other: Functions) -> None:
         """Ask the functions of another one in place of these, none of which sets a value after that."""
-        with _TURN.lock:
-            self._asked = other._asked
+        self._asked = other._asked
 
     def chores(self) -> list[Chore]:
         """Return what must be done before a collection."""
@@ -124,7 +162,7 @@ class Functions:
             return []
         every = list(self._asked.values())
         waiting = [asked for asked in every if asked.waits]
-        plain = [Chore("call", self.call)] if len(waiting) < len(every) else []
+        plain = [Chore("call", self.call, self)] if len(waiting) < len(every) else []
         return [*plain, *([Chore("await", None, self)] if waiting else [])]
 
     def call(self, asking: object) -> list[Problem]:
@@ -138,62 +176,68 @@ class Functions:
         return [problem for problem in found if problem is not None]
 
     def _call(self, asked: Asked, asking: object) -> Problem | None:
-        if not self._begin(asked, asking):
-            return self._still_called(asked, asking)
+        call = _Call(asking, monotonic(), os.getpid())
         try:
-            return self._take(asked, asked.function())
+            if not asked.begin(call):
+                return asked.still_called(asking)
+            self._take(asked, asked.function())
         except BaseException as error:  # one bad function costs its own value
             if is_exit(error):
                 raise
             return asked.raised(error)
         finally:
-            asked.call = None
+            call.returned = True
+        return None
+
+    def hang(self) -> bool:
+        """Tell whether one of them takes longer than it may."""
+        return any(asked.hangs() for asked in list(self._asked.values()))
 
     def to_await(self) -> list[Asked]:
         """Return the coroutine functions."""
         return [asked for asked in list(self._asked.values()) if asked.waits]
 
-    async def await_one(self, asked: Asked, asking: object) -> Problem | None:
+    async def await_one(
+        self, asked: Asked, asking: object, goes_on: Callable[[], bool]
+    ) -> Problem | None:
         """Await a coroutine function, on the running event loop; who calls this cancels it when its time is over.
 
         Args:
             asked: One of ``to_await``.
             asking: For whom.
+            goes_on: Tells whether the event loop still runs; one that has ended may have left the call undone.
         """
-        if not self._begin(asked, asking):
-            return self._still_called(asked, asking)
+        call = _Call(asking, monotonic(), os.getpid(), goes_on)
         try:
-            return self._take(asked, await asked.function())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad function costs its own value
+            if not asked.begin(call):
+                return asked.still_called(asking)
+            self._take(asked, await asked.function())
+        except FAILURES as error:  # one bad function costs its own value
+            if is_exit(error):
+                raise
             return asked.raised(error)
         finally:
-            asked.call = None
-
-    def _begin(self, asked: Asked, asking: object) -> bool:
-        """Note that a function is called; tell whether it may be, for a call before may not have returned."""
-        with _TURN.lock:
-            call = asked.call
-            if call is not None and call.process == os.getpid():
-                return False
-            asked.call = _Call(asking, monotonic(), os.getpid())
-            return True
-
-    def _still_called(self, asked: Asked, asking: object) -> Problem | None:
-        """Tell that a call hangs, unless another registry has begun it just now."""
-        call = asked.call
-        if call is None or (call.asking is not asking and monotonic() - call.began < asked.timeout):
-            return None
-        return asked.late("has not returned yet")
-
-    def _take(self, asked: Asked, value: Any) -> Problem | None:
-        """Replace the value of a series by what its function gave."""
-        if inspect.iscoroutine(value):
-            value.close()  # else it warns that nobody has awaited it
-        number = coerce_number(value)
-        with _TURN.lock:
-            if self._is_asked_still(asked):
-                self._collector.set(asked.labels, number)
+            call.returned = True
         return None
 
+    def _take(self, asked: Asked, value: Any) -> None:
+        """Replace the value of a series by what its function gave."""
+        refuse_coroutine(value, "a coroutine: the function must be a coroutine function")
+        number = coerce_number(value)
+        labels = dict(asked.key)
+        # Functions are removed before their series. So what a function that is still asked now has found is its own
+        # series, and if that is removed from here on, nobody shows it.
+        child = self._collector._find(labels or None)  # noqa: SLF001 - the same package
+        if self._is_asked_still(asked):
+            child = self._made(asked, labels, number) if child is None else child
+            child.set(number)
+
+    def _made(self, asked: Asked, labels: Labels, number: Number) -> Any:
+        """Return a series for a first value; one that is made after its function was removed goes again."""
+        child = self._collector._create_for(labels, number)  # noqa: SLF001 - the same package
+        if not self._is_asked_still(asked) and OVERFLOW.keys().isdisjoint(child.names):
+            self._collector.drop(child)
+        return child
+
     def _is_asked_still(self, asked: Asked) -> bool:
-        return any(asked is other for other in list(self._asked.values()))
+        return self._asked.get(asked.key) is asked

@@ -81,7 +81,7 @@ class NumberCollector(Collector[N]):
         """
         check_labels({} if labels is None else labels, self._reserved)
         key = canonical_pairs(labels or {}, self.const_labels)
-        self._functions.add(key, labels, function, timeout)
+        self._functions.add(key, function, timeout)
 
     def remove(self, labels: Labels | None) -> None:
         """Forget a series, and the function that gives its value.

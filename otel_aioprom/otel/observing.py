@@ -6,20 +6,34 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from math import inf
 from time import monotonic
-from typing import Any, Literal
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from otel_aioprom.flight import AsyncFlight, LoopEndedError, Run, running_loop
+from otel_aioprom.flight import (
+    LONGEST,
+    AsyncFlight,
+    LoopEndedError,
+    Run,
+    answering,
+    is_answering,
+    running_loop,
+    until_ended,
+    wait_for,
+)
 from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
-from otel_aioprom.strangers import described
+from otel_aioprom.sources import Preparation
+from otel_aioprom.strangers import FAILURES, described, is_exit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +41,9 @@ Kind = Literal["counter", "up_down_counter", "gauge"]
 Values = float | Observation | Iterable[Observation]
 AsyncCallback = Callable[[], Awaitable[Values]]
 
-_every: WeakSet[AsyncObserver] = WeakSet()
+_GRACE = 0.1  # seconds that a callback has to end in when it is cancelled
+
+_every: WeakValueDictionary[int, AsyncObserver] = WeakValueDictionary()
 _reading = threading.local()
 
 
@@ -55,15 +71,18 @@ class AsyncObserver:
         self._asked_at = self._known_at = -inf
         self._readers: WeakSet[object] = WeakSet()
         self._is_read = False
+        self._is_read_by_others = False
+        self._is_closed = False
         self._refreshing: asyncio.Task[None] | None = None
-        self._joined: Run[None] | None = None
+        self._joined: ref[Run[None]] | None = None
         self.after_fork()
 
     def begin(self) -> None:
         """Let services ask it; where a loop runs, a task of its own does too."""
         if running_loop() is not None:
-            self._refreshing = asyncio.create_task(self._refresh(), name=f"refresh {self._name}")
-        _every.add(self)
+            again = _refresh(ref(self), self._max_age / 4)
+            self._refreshing = asyncio.create_task(again, name=f"refresh {self._name}")
+        _every[id(self)] = self
         tell_of_forks(self)
 
     def after_fork(self) -> None:
@@ -71,20 +90,64 @@ class AsyncObserver:
         self._flight: AsyncFlight[None] = AsyncFlight(self._ask, f"observe {self._name}")
         self._refreshing = None
 
-    def concerns(self, reader: object) -> bool:
-        """Tell whether a reader shows it, as far as is known: whether it has asked before, or nobody has."""
-        return reader in self._readers or not self._is_read
+    def close(self) -> None:
+        """Ask the callback no more; the instrument has no values from then on. A second call does nothing."""
+        self._is_closed = True
+        self._stop_refreshing()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def forget(self, reader: object) -> None:
+        """Let one reader have no part in it any more; the last one takes the task along."""
+        if reader in self._readers:
+            self._readers.discard(reader)
+            if not self._readers and not self._is_read_by_others:
+                self._stop_refreshing()
+
+    def _stop_refreshing(self) -> None:
+        task, self._refreshing = self._refreshing, None
+        if task is not None:
+            with suppress(RuntimeError):  # its loop is closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def prepare(self, reader: object) -> Preparation:
+        """Ask the callback for one reader, if it is known to show it, or nobody is.
+
+        Returns:
+            What is to be waited for: nothing, if the callback hangs.
+        """
+        wanted = not self._is_closed and (reader in self._readers or not self._is_read)
+        if not wanted or is_answering(self) or self._hangs():
+            return {}
+        return {self._join(): self._timeout}
 
     async def refresh(self) -> None:
         """Ask the callback now, on the running loop; whoever else asks meanwhile shares that."""
-        asked = asyncio.wrap_future(self._join())
-        asked.add_done_callback(_seen)
-        await asyncio.wait([asked])  # which raises nothing of the callback's
+        await until_ended([self._join()], inf)
+
+    def refresh_if_due(self) -> None:
+        """Ask the callback now, unless that was done not long ago; who serves asks more often."""
+        if self._is_due() and not self._hangs():
+            self._join()
+
+    def _is_due(self) -> bool:
+        return monotonic() - self._asked_at >= self._max_age / 2
+
+    def _hangs(self) -> bool:
+        """Tell whether a call goes on though its time is over, so that one after it would wait for ever."""
+        hangs = self._flight.busy_for() > self._timeout + _GRACE
+        if hangs:
+            self._watch.failed(f"no answer within {self._timeout} s, and it does not end")
+        return hangs
 
     def _join(self) -> Run[None]:
         run = self._flight.join()
-        if run is not self._joined:  # others who ask meanwhile share it
-            self._joined = run
+        if self._joined is None or run is not self._joined():  # others who ask meanwhile share it
+            self._joined = ref(run)
             run.add_done_callback(self._ended)
         return run
 
@@ -97,36 +160,50 @@ class AsyncObserver:
     async def _ask(self) -> None:
         self._asked_at = monotonic()
         try:
-            await asyncio.wait_for(self._call(), self._timeout)
+            await asyncio.wait_for(self._call(), min(self._timeout, LONGEST))
         except asyncio.TimeoutError:
             self._watch.failed(f"no answer within {self._timeout} s")
 
     async def _call(self) -> None:
         try:
-            found = _observations(await self._callback())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a bad callback costs its own instrument
+            with answering(self):
+                found = _observations(await self._callback())
+        except FAILURES as error:  # a bad callback costs its own instrument
+            if is_exit(error):
+                raise
             self._watch.failed(described(error))
         else:
             self._last, self._known_at = found, monotonic()
             self._watch.worked()
 
-    async def _refresh(self) -> None:
-        """Ask again and again, for readers that await nothing; who serves asks more often."""
-        while True:
-            if monotonic() - self._asked_at >= self._max_age / 2:
-                await self.refresh()
-            await asyncio.sleep(self._max_age / 4)
-
     def observe(self, _options: CallbackOptions) -> Sequence[Observation]:
-        """Tell the SDK what is known; called by it at each collection, in any thread."""
-        self._is_read = True
+        """Tell the SDK what is known; called by it at each collection, in any thread.
+
+        It waits only for readers of others, for which nobody has prepared anything.
+        """
         reader = getattr(_reading, "reader", None)
+        self._is_read = True
         if reader is not None:
             self._readers.add(reader)
-        if running_loop() is None and monotonic() - self._asked_at >= self._max_age / 2:
+        else:
+            self._is_read_by_others = True
+            self._wait_if_due()
+        if self._is_closed or monotonic() - self._known_at > self._max_age:
+            return ()
+        return self._last
+
+    def _wait_if_due(self) -> None:
+        if running_loop() is None and not self._is_closed and self._is_due() and not self._hangs():
             # The loop may be waiting for this very thread.
-            wait([self._join()], self._timeout)
-        return self._last if monotonic() - self._known_at <= self._max_age else ()
+            wait_for([self._join()], self._timeout)
+
+
+async def _refresh(observer: ref[AsyncObserver], pause: float) -> None:
+    """Ask again and again, for readers that await nothing, as long as there is something to ask."""
+    while (living := observer()) is not None:
+        living.refresh_if_due()
+        del living  # whoever waits keeps nothing alive
+        await asyncio.sleep(min(pause, LONGEST))
 
 
 def observe_async(
@@ -158,7 +235,8 @@ def observe_async(
         max_age: Seconds for which a value may be shown.
 
     Returns:
-        What awaits the callback; the instrument keeps it.
+        What awaits the callback; the instrument keeps it. Its method ``close``, or the end of a ``with`` block, ends that; so does the
+        shutdown of our readers, if no other reader shows the instrument.
 
     Raises:
         ValueError: There is no such kind, or a time is not above 0.
@@ -193,22 +271,20 @@ def reading(reader: object) -> Iterator[None]:
         _reading.reader = before
 
 
-async def refresh_all(reader: object, timeout: float) -> None:
-    """Ask all callbacks of a reader at once, and wait for them as long as there is time; what is late goes on."""
-    mine = [observer for observer in list(_every) if observer.concerns(reader)]
-    waiting = [asyncio.ensure_future(observer.refresh()) for observer in mine]
-    if waiting:
-        await asyncio.wait(waiting, timeout=None if timeout == inf else timeout)
+def refresh_all(reader: object) -> Preparation:
+    """Ask all callbacks of a reader at once, and return what is to be waited for."""
+    return {run: limit for each in _living() for run, limit in each.prepare(reader).items()}
 
 
-def any_observers(reader: object) -> bool:
-    """Tell whether a reader has callbacks to be awaited."""
-    return any(observer.concerns(reader) for observer in list(_every))
+def forget(reader: object) -> None:
+    """Let observers know that a reader has ended."""
+    for each in _living():
+        each.forget(reader)
 
 
-def _seen(asked: asyncio.Future[None]) -> None:
-    if not asked.cancelled():
-        asked.exception()
+def _living() -> list[AsyncObserver]:
+    found = [each() for each in _every.valuerefs()]  # unlike values, safe while others begin
+    return [each for each in found if each is not None]
 
 
 def _observations(found: Any) -> Sequence[Observation]:

@@ -13,10 +13,11 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.observing import any_observers, reading, refresh_all
+from otel_aioprom.otel.observing import forget, reading, refresh_all
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.sources import Preparation
 
 
 class PrometheusMetricReader(sdk.MetricReader):
@@ -177,14 +178,9 @@ class _ReaderSource:
         with self._translating:
             return list(self._translator.translate(data))
 
-    @property
-    def has_to_prepare(self) -> bool:
-        """Whether there are coroutine functions to be awaited before a collection."""
-        return any_observers(self)
-
-    async def prepare(self, seconds: float) -> None:
-        """Await them."""
-        await refresh_all(self, seconds)
+    def before_collection(self) -> Preparation:
+        """Let the coroutine functions of observable instruments be awaited; see ``SupportsCollect``."""
+        return refresh_all(self)
 
     def after_fork(self) -> None:
         """Start over in a child process: whoever was translating is gone."""
@@ -204,3 +200,4 @@ class _ReaderSource:
     def close(self) -> None:
         """Deliver nothing any more."""
         self._closed = True
+        forget(self)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from awaited_sources import BOTH, Awaited
+from awaited_sources import BOTH, Awaited, Generated
 from oracles import DEADLINE, FakeSource, dropped, family, names_of
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.faults import Fault
+from otel_aioprom.model import MetricFamily
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
@@ -170,3 +172,38 @@ async def test_requests_at_once_share_an_answer(registry: CollectorRegistry) -> 
 
     assert [names_of(each) for each in await asyncio.gather(*later)] == [["g", "other", "x"]] * 9
     assert len(source.loops) == 2
+
+
+async def test_an_answer_is_looked_at_in_another_thread(registry: CollectorRegistry) -> None:
+    """However many series there are, the loop is not held."""
+    threads: list[threading.Thread] = []
+
+    class Noting(Gauge):
+        def family(self) -> MetricFamily:
+            threads.append(threading.current_thread())
+            return super().family()
+
+    async def answer() -> list[Gauge]:
+        return [Noting("x", "What.")]
+
+    for kind in (Awaited, Generated):
+        registry.add_source(kind(answer))
+    await registry.async_gather(DEADLINE)
+
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+
+
+async def test_an_exit_of_what_is_looked_at_stops_nobody(registry: CollectorRegistry) -> None:
+    """It costs itself, and no signal handler has raised it."""
+
+    class Exiting(Gauge):
+        def family(self) -> MetricFamily:
+            raise SystemExit(3)
+
+    async def answer() -> list[Any]:
+        return [Exiting("x", "What."), family("fine")]
+
+    registry.add_source(Awaited(answer))
+
+    assert "fine" in names_of(await registry.async_gather(DEADLINE))

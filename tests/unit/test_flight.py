@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
-from otel_aioprom.flight import SingleFlight
+from otel_aioprom.flight import SingleFlight, until_ended
 
 DEADLINE = 10
 
@@ -181,3 +184,50 @@ def test_a_run_that_cannot_start_is_an_error_of_its_own(monkeypatch: pytest.Monk
 
     assert isinstance(refused.exception(0), RuntimeError)
     assert flight.join().result(DEADLINE) == 1
+
+
+async def test_coroutines_of_a_loop_wait_for_one_future(job: Job) -> None:
+    """However many ask while a run hangs; it ends with the run."""
+    run = SingleFlight(job, "x").join()
+    waited = [run.ended() for _ in range(5)]
+    assert len(set(map(id, waited))) == 1
+    assert not waited[0].done()
+    job.go.release()
+    await asyncio.wait_for(asyncio.wait(waited), DEADLINE)
+
+    assert run.result(0) == 1
+    assert run.ended().done()
+
+
+def test_a_run_that_hangs_keeps_no_loop_that_is_closed(job: Job) -> None:
+    """Each may have asked for it."""
+    flight = SingleFlight(job, "x")
+    flight.join()
+    loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+    async def ask() -> None:
+        loops.add(asyncio.get_running_loop())
+        await until_ended([flight.join()], 0.001)
+
+    for _ in range(5):
+        asyncio.run(ask())
+    gc.collect()
+
+    assert len(loops) == 1
+    job.go.release(2)
+    assert results(flight.join()) == [2]
+
+
+def test_a_flight_tells_how_long_it_has_been_busy(job: Job) -> None:
+    """Not at all when nothing runs."""
+    flight = SingleFlight(job, "x")
+    assert flight.busy_for() == 0
+    run = flight.join()
+    job.wait_begun()
+    assert flight.busy_for() > 0
+    job.go.release()
+    assert results(run) == [1]
+    for thread in job.threads:
+        thread.join(DEADLINE)
+
+    assert flight.busy_for() == 0

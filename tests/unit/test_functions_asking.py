@@ -209,3 +209,27 @@ async def test_requests_at_once_share_the_answers(
 
     assert len(calls) == 2
     assert not any(each.faults for each in gatherings)
+
+
+def test_a_loop_that_stops_leaves_no_call_behind(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """It has cancelled nothing, and is not even closed."""
+    calls: list[int] = []
+
+    async def ask() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            await asyncio.sleep(2 * DEADLINE)
+        return len(calls)
+
+    gauge.set_function({}, ask, timeout=2 * DEADLINE)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(registry.async_gather(0.05))
+    faults = [asyncio.run(registry.async_gather(DEADLINE)).faults for _ in range(2)]
+    faults.append(registry.gather().faults)
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert faults == [[], [], []]
+    assert gauge.get() == 4

@@ -206,3 +206,55 @@ def test_what_is_unknown_cannot_be_removed(gauge: Gauge) -> None:
         gauge.remove({"f": 2})
 
     assert len(gauge.chores()) == 1
+
+
+# --- strangers in a hurry --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_hasty_request_spoils_none_after_it(
+    registry: CollectorRegistry, gauge: Gauge, held: Held, plain: bool
+) -> None:
+    """The next one waits for the function, as if there had been none."""
+
+    async def ask() -> int:
+        return await asyncio.to_thread(held)
+
+    gauge.set_function({}, held if plain else ask, timeout=DEADLINE)
+    for _ in range(3):
+        hasty = await registry.async_gather(0.02, hasty=True)
+        assert causes(hasty.faults) == [("late", False)]
+    patient = asyncio.create_task(registry.async_gather(DEADLINE))
+    assert await asyncio.to_thread(held.begun.acquire, timeout=DEADLINE)
+    held.go.set()
+
+    assert not (await patient).faults
+    assert gauge.get() == held.calls == 2
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_function_that_hangs_is_passed_over_by_requests_in_a_hurry(
+    registry: CollectorRegistry, gauge: Gauge, held: Held, plain: bool
+) -> None:
+    """Once its time is over, the others have their values."""
+
+    async def stubborn() -> int:
+        try:
+            return await asyncio.to_thread(held)
+        except asyncio.CancelledError:
+            return await asyncio.to_thread(held)
+
+    gauge.set_function({"f": "held"}, held if plain else stubborn, timeout=0.1)
+    gauge.set_function({"f": "one"}, lambda: 1)
+    gauge.set_function({"f": "two"}, two)
+    chores = registry._chores.values
+    await registry.async_gather(0.02, hasty=True)
+    await until(lambda: any(feed._source.hangs() for feed in chores()))
+    await registry.async_gather(0.02, hasty=True)
+    faults = (await registry.async_gather(DEADLINE, hasty=True)).faults
+
+    held.go.set()
+
+    assert causes(faults) == [("late", False)]
+    assert "has not returned yet" in faults[0].message
+    assert (gauge.get({"f": "one"}), gauge.get({"f": "two"})) == (1, 2)

@@ -8,9 +8,11 @@ from concurrent.futures import Future, wait
 
 import pytest
 
-from oracles import FakeSource, family, number
+from oracles import FakeSource, family, names_of, number
 from otel_aioprom.faults import Fault
+from otel_aioprom.flight import Run
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.sources import Collected, Feed
 
 DEADLINE = 10
@@ -138,3 +140,35 @@ def test_the_flight_carries_the_name_of_the_source() -> None:
     Feed(Naming()).flight.join().result(DEADLINE)
 
     assert names == ["collect shop"]
+
+
+def test_what_a_source_does_before_is_waited_for() -> None:
+    """It begins, and tells how long it may take."""
+    run: Run[None] = Run()
+    source = FakeSource(family("x"))
+    source.before_collection = lambda: {run: 3}  # type: ignore[attr-defined]
+
+    assert Feed(source).prepare([]) == {run: 3.0}
+    assert Feed(FakeSource()).prepare([]) == {}
+
+
+@pytest.mark.parametrize("bad", [None, {None: 1}, ValueError("no"), SystemExit(1)], ids=repr)
+def test_a_source_that_cannot_prepare_is_collected_all_the_same(
+    registry: CollectorRegistry, bad: object
+) -> None:
+    """What it raises, or gives that is no run, costs it the preparation alone."""
+    source = FakeSource(family("x"))
+
+    def begin() -> object:
+        if isinstance(bad, BaseException):
+            raise bad
+        return bad
+
+    source.before_collection = begin  # type: ignore[attr-defined]
+    registry.add_source(source)
+    gatherings = []
+    thread = threading.Thread(target=lambda: gatherings.append(registry.gather()))
+    thread.start()
+    thread.join(DEADLINE)
+
+    assert names_of(gatherings[0]) == ["x"]

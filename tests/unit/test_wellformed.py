@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import inf
 from typing import Any
@@ -22,6 +23,24 @@ PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 )
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+class Text(str):
+    """A text that is another one when it is looked at again."""
+
+    __slots__ = ()
+
+
+class Own(NumberSeries):
+    """A series of a class of others."""
+
+    __slots__ = ()
+
+
+class OwnExemplar(Exemplar):
+    """An exemplar of a class of others."""
+
+    __slots__ = ()
 
 
 class Strange(Series):
@@ -57,7 +76,7 @@ def test_what_is_right_stays_as_it_is() -> None:
     for collector in (Gauge("x", "X."), Histogram("h", "H."), Summary("s", "S.")):
         collector.labels({"a": 1})
         made = collector.family()
-        assert well_formed(made) is made
+        assert well_formed(made) == replace(made, series=tuple(made.series))
 
 
 def test_names_that_are_not_classic_are_quoted() -> None:
@@ -148,6 +167,18 @@ UNFIT = [
     (counter_with(Exemplar((("trace", 5),), 1.0)), TypeError, "must be text"),  # type: ignore[arg-type]
     (counter_with(Exemplar((), None)), TypeError, "int or a float"),  # type: ignore[arg-type]
     (begun("now"), TypeError, "int or a float"),
+    (histogram_of([1, 1], 1, (10**400, inf)), ValueError, "too large|double"),
+    (histogram_of([1, 1], 1, (Fraction(1), inf)), TypeError, "int or a float"),
+    (histogram_of([2**64 - 1, 1], 1), ValueError, "observations at most"),
+    (summary_of(1, 1, [(0.5, 1.0), (0.5, 2.0)]), ValueError, "once each"),
+    (summary_of(1, 1, [(0, 1.0), (0.0, 2.0)]), ValueError, "once each"),
+    (summary_of(1, 1, [(Fraction(1, 2), 1.0)]), TypeError, "int or a float"),
+    (MetricFamily(Text("x"), "gauge", "", "", ()), TypeError, "name of a metric must be text"),
+    (MetricFamily("x", Text("gauge"), "", "", ()), TypeError, "type of a metric must be text"),
+    (gauge_of(1, a=Text("1")), TypeError, "must be text"),
+    (counter_with(Exemplar((("trace", Text("5")),), 1.0)), TypeError, "must be text"),
+    (counter_with(OwnExemplar((), 1.0)), TypeError, "must be an Exemplar"),
+    (family("x", Own()), TypeError, "series of a gauge are NumberSeries, not Own"),
 ]
 
 
@@ -217,7 +248,7 @@ def test_all_collectors_are_well_formed(collector: Any) -> None:
         collector.observe({}, float("nan"))
     made = collector.family()
 
-    assert well_formed(made) is made
+    assert well_formed(made) == replace(made, series=tuple(made.series))
 
 
 @pytest.mark.parametrize("options", [{}, {"expire_after": 60}])

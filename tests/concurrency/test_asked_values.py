@@ -1,0 +1,229 @@
+"""Values that are asked, with whoever comes in between: at every single call, one test run after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from interruptions import OnceIn, at_every_call
+from otel_aioprom.atomic import has_global_lock
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.kinds import functions
+from otel_aioprom.registry import CollectorRegistry
+
+pytestmark = pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+
+DEADLINE = 10.0
+L = {"f": "1"}
+
+
+class AtCall:
+    """Does something once, at a call or a return of a number, as long as the functions are at work.
+
+    Args:
+        number: Which one, counted from 0.
+        act: What to do.
+    """
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        self._left = number
+        self._act = act
+
+    def __call__(self, frame: FrameType, _event: str) -> None:
+        """Look at a call, or at a return."""
+        if self.done or not is_within(frame, functions.__file__):
+            return
+        self._left -= 1
+        if self.done:
+            self._act()
+
+    @property
+    def done(self) -> bool:
+        """Whether it was."""
+        return self._left < 0
+
+
+def is_within(frame: FrameType | None, file: str) -> bool:
+    """Tell whether a function of a file is being called."""
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def registry_with() -> tuple[CollectorRegistry, Gauge]:
+    """A registry with a gauge."""
+    registry = CollectorRegistry()
+    return registry, Gauge("x", "What.", registry=registry)
+
+
+def replace(gauge: Gauge) -> None:
+    """Show a new set, in which there is nothing."""
+    with gauge.replace():
+        pass
+
+
+async def three() -> int:
+    """Return three."""
+    return 3
+
+
+def at_each_call(
+    function: Callable[[], Any], act: Callable[[Gauge], object]
+) -> Iterator[tuple[CollectorRegistry, Gauge]]:
+    """Do something at one call after the other of those that a first value costs, each time with a new registry."""
+    number = 0
+    done = True
+    while done:
+        registry, gauge = registry_with()
+        gauge.set_function(L, function)
+        at_call = AtCall(number, lambda gauge=gauge: act(gauge))
+        with at_every_call(at_call):
+            registry.gather()
+        done = at_call.done
+        if done:
+            yield registry, gauge
+        number += 1
+    assert number > 20
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("function", [lambda: 3, three], ids=["plain", "async"])
+@pytest.mark.parametrize(
+    "remove",
+    [lambda gauge: gauge.remove(L), Gauge.clear, lambda gauge: gauge.remove_matching(L), replace],
+    ids=["remove", "clear", "remove_matching", "replace"],
+)
+def test_a_function_that_was_removed_shows_nothing(remove: Any, function: Any) -> None:
+    """Whenever that happens."""
+    for _, gauge in at_each_call(function, remove):
+        assert gauge.get_all() == []
+
+
+@pytest.mark.no_cover
+def test_a_function_that_was_replaced_does_not_hide_the_new_one() -> None:
+    """Its series is that of both, and the new one has the last word."""
+    for registry, gauge in at_each_call(lambda: 3, lambda gauge: gauge.set_function(L, three)):
+        gauge.set_function(L, lambda: 4)
+        registry.gather()
+
+        assert gauge.get_all() == [(L, 4)]
+
+
+@pytest.mark.no_cover
+def test_what_is_recorded_after_a_removal_stays() -> None:
+    """A new set has a series of these labels, whatever the old function does."""
+
+    def replace_by_five(gauge: Gauge) -> None:
+        with gauge.replace() as fresh:
+            fresh.set(L, 5)
+
+    registry, gauge = registry_with()
+    gauge.set(L, 1)
+    gauge.set_function(L, lambda: 3)
+    number, done = 0, True
+    while done:
+        at_call = AtCall(number, lambda: replace_by_five(gauge))
+        with at_every_call(at_call):
+            registry.gather()
+        done = at_call.done
+
+        assert gauge.get_all() == [(L, 5 if done else 3)]
+        gauge.set_function(L, lambda: 3)
+        number += 1
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("function", [lambda: 3, three], ids=["plain", "async"])
+def test_a_call_that_a_signal_handler_ends_is_over(function: Any) -> None:
+    """Wherever that happens; the function is asked again."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    number, done = 0, True
+    while done:
+        registry, gauge = registry_with()
+        gauge.set_function(L, function)
+        at_call = AtCall(number, interrupt)
+        try:
+            with at_every_call(at_call):
+                registry.gather()
+        except KeyboardInterrupt:
+            pass
+        done = at_call.done
+
+        assert registry.gather().faults == []
+        assert gauge.get_all() == [(L, 3)]
+        number += 1
+
+
+@pytest.mark.no_cover
+def test_nobody_waits_for_who_sets_a_value() -> None:
+    """A collection of garbage in the middle of it may run a finalizer that waits for another thread."""
+    registry, gauge = registry_with()
+    other = Gauge("y", "What.")
+    other.set_function({}, lambda: 1)
+    gauge.set_function(L, lambda: 3)
+    clearing = threading.Thread(target=other.clear, daemon=True)
+
+    def wait_for_another() -> None:
+        clearing.start()
+        clearing.join(DEADLINE)
+        assert not clearing.is_alive()
+
+    once = OnceIn("_create_for", wait_for_another)
+    with at_every_call(once):
+        faults = registry.gather().faults
+
+    assert once.done
+    assert faults == []
+    assert gauge.get_all() == [(L, 3)]
+
+
+@pytest.mark.no_cover
+def test_of_calls_that_begin_at_once_one_is_made() -> None:
+    """By two registries, whoever is quicker."""
+    calls: list[int] = []
+    inside: list[int] = []
+    at_once: list[int] = []
+
+    async def function() -> int:
+        calls.append(1)
+        inside.append(1)
+        at_once.append(len(inside))
+        await asyncio.sleep(0)
+        inside.pop()
+        return len(calls)
+
+    def ask() -> None:
+        asyncio.run(second.async_gather(DEADLINE))
+
+    number, done = 0, True
+    while done:
+        calls.clear()
+        registry, gauge = registry_with()
+        second = CollectorRegistry()
+        second.register(gauge)
+        gauge.set_function(L, function)
+        thread = threading.Thread(target=ask)
+
+        def meanwhile(thread: threading.Thread = thread) -> None:
+            thread.start()
+            thread.join(DEADLINE)
+
+        at_call = AtCall(number, meanwhile)
+        with at_every_call(at_call):
+            faults = registry.gather().faults
+        done = at_call.done
+
+        assert faults == []
+        assert gauge.get_all() == [(L, len(calls))]
+        assert set(at_once) == {1}
+        number += 1
