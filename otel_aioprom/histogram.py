@@ -188,11 +188,12 @@ class HistogramSeries(Histogram):
         """
         return [*self.counts, self.total], self.native
 
-    def showed(self, observed: int) -> None:
+    def showed(self, observed: int, created: float | None) -> None:
         """Be told that a response shows the native buckets that were read; one that is broken off later counts as well.
 
         Args:
             observed: How many observations were read.
+            created: When counting had begun, looked at before they were read.
 
         Spec:
             E77.
@@ -227,7 +228,7 @@ class HistogramSeries(Histogram):
         """Return this series as it stands now, under other labels; see ``Series.renamed``."""
         created, exemplars = self.created, self.exemplars  # before the counts, which may start over
         (*counts, total), native = self.read()
-        parts = [(self, sum(counts))]
+        parts = [(self, sum(counts), created)]
         other = AssembledHistogram(names, values, text, self.bounds, created, parts)
         # Not checked again: what it stands for may be a stranger's, which costs no response.
         other.counts, other.total, other.native = counts, total, native
@@ -257,7 +258,7 @@ class AssembledHistogram(HistogramSeries):
         text: Likewise.
         bounds: Likewise.
         created: Likewise.
-        parts: Those others, each with the number of its observations.
+        parts: Those others, each with the number of its observations and their start time.
     """
 
     __slots__ = ("_parts",)
@@ -269,15 +270,15 @@ class AssembledHistogram(HistogramSeries):
         text: str,
         bounds: tuple[float, ...],
         created: float | None,
-        parts: Sequence[tuple[HistogramSeries, int]],
+        parts: Sequence[tuple[HistogramSeries, int, float | None]],
     ) -> None:
         super().__init__(names, values, text, bounds, created)
         self._parts = parts
 
-    def showed(self, observed: int) -> None:
+    def showed(self, observed: int, created: float | None) -> None:
         """Tell those whose native buckets a response shows; see ``HistogramSeries.showed``."""
-        for series, count in self._parts:
-            series.showed(count)
+        for series, count, begun in self._parts:
+            series.showed(count, begun)
 
 
 class SampledObservations(HistogramSeries):

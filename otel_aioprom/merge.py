@@ -144,12 +144,11 @@ def _merge_sums(first: NumberSeries, second: NumberSeries) -> NumberSeries:
 def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
     if first.bounds != second.bounds:
         return first
-    created = _earlier(
-        first.created, second.created
-    )  # before counts that may be set back meanwhile
+    begun, other_begun = first.created, second.created  # before counts that may be set back
     (*counts, total), native = first.read()
     (*more, other), others = second.read()
-    parts = [(first, sum(counts)), (second, sum(more))]
+    created = _earlier(begun, other_begun)
+    parts = [(first, sum(counts), begun), (second, sum(more), other_begun)]
     merged = AssembledHistogram(first.names, first.values, first.text, first.bounds, created, parts)
     sums = [a + b for a, b in zip(counts, more)]
     both = None if native is None or others is None else native.plus(others)

@@ -189,10 +189,10 @@ class NativeHistogramSeries(HistogramSeries):
             in_order(kept),
         )
 
-    def showed(self, observed: int) -> None:
+    def showed(self, observed: int, created: float | None) -> None:
         """Start over with the next observation if the resolution was lowered and it is time; see ``HistogramSeries.showed``."""
-        state = self._state
-        if state.limited and self._may_reset(state):
+        state, begun = self._state, self.created
+        if state.limited and begun == created and self._may_reset(state):
             state.shown = observed
 
     def load(self, *_: object) -> None:

@@ -212,7 +212,7 @@ class _Content:
         parts += [] if native is None else [wire.native_fields(native)]
         parts.append(wire.moment_field(b"\x7a", created))
         if native is not None:
-            one.showed(sum(counts))
+            one.showed(sum(counts), created)
             # A server drops those that have no timestamp.
             timed = [each for each in native.exemplars if each.timestamp is not None]
             parts += [self._exemplar(b"\x82\x01", each) for each in timed]

@@ -136,7 +136,7 @@ class FamilyEncoder:
                 if own is None:
                     continue
                 if reading.native is not None:
-                    one.showed(reading.native[0])
+                    one.showed(reading.native[0], created)
                     is_new = known.entries[place] is not before
                     natives.append((own[-1], is_new, created, *reading.native))
                 if reading.exemplars:

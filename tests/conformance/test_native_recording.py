@@ -332,7 +332,7 @@ def test_e77_what_no_response_has_shown_is_not_forgotten(clock: ManualTime) -> N
     clock.now += 3600
     series.observe(1)
     assert series.observations == 4
-    series.showed(3)  # somebody has observed since it was read
+    series.showed(3, series.created)  # somebody has observed since it was read
     series.observe(1)
     assert series.observations == 5
     shown(histogram)

@@ -133,6 +133,14 @@ def test_e77_a_series_that_is_not_sent_is_not_shown(coarse: Histogram) -> None:
     assert count(coarse) == 4
 
 
+def test_e77_what_was_read_of_another_life_shows_nothing(coarse: Histogram) -> None:
+    """As many observations of this one are others, which no server has seen."""
+    coarse.labels({}).showed(3, 1.0)
+    coarse.observe({}, 1)
+
+    assert count(coarse) == 4
+
+
 def test_e77_nan_counts_with_what_was_shown(coarse: Histogram) -> None:
     """It has no bucket with which to begin; the others wait for another response."""
     respond(coarse.family())
