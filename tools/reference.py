@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from otel_aioprom import autoconfigure
-from otel_aioprom.collectors import Collector, Counter, Histogram, Summary
+from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, StateSet, Summary
 from otel_aioprom.delivery import Delivery
 from otel_aioprom.faults import FaultLog
+from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.otel.units import PER_WORDS, UNIT_WORDS
 from otel_aioprom.pusher import Pusher
+from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.remote_write.writer import RemoteWriter
 from otel_aioprom.retrying import Retry
 from otel_aioprom.scrape import Scraper
@@ -38,13 +40,17 @@ def self_metrics() -> str:
     return "\n".join([*head, *rows, ""])
 
 
-OPTIONS: dict[str, type[Any]] = {
+OPTIONS: dict[str, Callable[..., Any]] = {
     "Endpoints: `Service`, `ThreadedService`, `asgi.MetricsApp`, `wsgi.MetricsApp`": Scraper,
     "`PrometheusMetricReader`": PrometheusMetricReader,
+    "`observe_async`": observe_async,
+    "`CollectorRegistry`": CollectorRegistry,
     "All collectors": Collector,
     "`Counter`": Counter,
     "`Histogram`": Histogram,
     "`Summary`": Summary,
+    "`StateSet`, `Enum`": StateSet,
+    "`set_function` of `Counter` and `Gauge`": Gauge.set_function,
     "`Pusher`, `BlockingPusher`, `job_metrics`, `PushMetricExporter`": Pusher,
     "Connections of pushers and of the remote writer": Delivery,
     "`Retry`": Retry,
@@ -54,7 +60,7 @@ OPTIONS: dict[str, type[Any]] = {
 
 def options() -> str:
     """Options, as signatures and docstrings have them."""
-    lines = ["# Options", "", "What can be told to each class, with its default.", ""]
+    lines = ["# Options", "", "What can be told to each class and function, with its default.", ""]
     for title, owner in OPTIONS.items():
         lines += [f"## {title}", "", "| option | default | |", "|---|---|---|"]
         lines += _option_rows(owner)
@@ -62,7 +68,7 @@ def options() -> str:
     return "\n".join(lines)
 
 
-def _option_rows(owner: type[Any]) -> list[str]:
+def _option_rows(owner: Callable[..., Any]) -> list[str]:
     told = _told(inspect.getdoc(owner) or "")
     rows = []
     for name, parameter in inspect.signature(owner).parameters.items():
