@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from otel_aioprom.faults import Fault
 from otel_aioprom.flight import (
     LONGEST,
     AsyncFlight,
@@ -60,14 +62,14 @@ class AsyncObserver:
     def __init__(self, name: str, callback: AsyncCallback, timeout: float, max_age: float) -> None:
         check_seconds("timeout", timeout)
         check_seconds("max_age", max_age)
-        if not callable(callback):
-            raise TypeError(f"a coroutine function is needed, not {callback!r}")
+        _check_callback(callback)
         self._callback = callback
         self._timeout = timeout
         self._max_age = max_age
         self._watch = Watch(f"callbacks of {name}")
         self._name = name
         self._last: Sequence[Observation] = ()
+        self._failure: Fault | None = None
         self._asked_at = self._known_at = -inf
         self._readers: WeakSet[object] = WeakSet()
         self._is_read = False
@@ -141,7 +143,7 @@ class AsyncObserver:
         """Tell whether a call goes on though its time is over, so that one after it would wait for ever."""
         hangs = self._flight.busy_for() > self._timeout + _GRACE
         if hangs:
-            self._watch.failed(f"no answer within {self._timeout} s, and it does not end")
+            self._failed("late", f"no answer within {self._timeout} s, and it does not end")
         return hangs
 
     def _join(self) -> Run[None]:
@@ -155,14 +157,14 @@ class AsyncObserver:
         """Note what the callback has ended the run itself by, such as a cancellation of its own making."""
         error = run.exception()
         if error is not None and not isinstance(error, LoopEndedError):
-            self._watch.failed(described(error))
+            self._failed("raised", described(error))
 
     async def _ask(self) -> None:
         self._asked_at = monotonic()
         try:
             await asyncio.wait_for(self._call(), min(self._timeout, LONGEST))
         except asyncio.TimeoutError:
-            self._watch.failed(f"no answer within {self._timeout} s")
+            self._failed("late", f"no answer within {self._timeout} s")
 
     async def _call(self) -> None:
         try:
@@ -171,10 +173,20 @@ class AsyncObserver:
         except FAILURES as error:  # a bad callback costs its own instrument
             if is_exit(error):
                 raise
-            self._watch.failed(described(error))
+            self._failed("raised", described(error))
         else:
             self._last, self._known_at = found, monotonic()
+            self._failure = None
             self._watch.worked()
+
+    def _failed(self, cause: str, reason: str) -> None:
+        # The watch has the say in the log: when it begins, and when it is over.
+        self._failure = Fault(cause, self._name, reason, lost=False, quiet=True)
+        self._watch.failed(reason)
+
+    def failure_for(self, reader: object) -> Fault | None:
+        """Return why there is no new value, if that is so and a reader shows the instrument."""
+        return self._failure if reader in self._readers and not self._is_closed else None
 
     def observe(self, _options: CallbackOptions) -> Sequence[Observation]:
         """Tell the SDK what is known; called by it at each collection, in any thread.
@@ -222,7 +234,8 @@ def observe_async(
     Where a service of this library serves, the callback is awaited on its loop before each collection. For other readers a
     task of its own asks it every half of ``max_age`` seconds, if this is called while a loop runs; else the reader's thread waits for it.
     If it raises or is late, what it gave last is shown, as long as that is not older than ``max_age``; a line is
-    logged when that begins, and when it works again.
+    logged when that begins, and when it works again, and ``otel_aioprom_source_failures_total`` counts the collections of our readers
+    meanwhile, by the instrument's name.
 
     Args:
         meter: Creates the instrument.
@@ -240,7 +253,7 @@ def observe_async(
 
     Raises:
         ValueError: There is no such kind, or a time is not above 0.
-        TypeError: ``callback`` cannot be called.
+        TypeError: ``callback`` cannot be called, or not without arguments.
 
     Examples:
         >>> from opentelemetry.sdk.metrics import MeterProvider
@@ -276,6 +289,12 @@ def refresh_all(reader: object) -> Preparation:
     return {run: limit for each in _living() for run, limit in each.prepare(reader).items()}
 
 
+def failures(reader: object) -> list[Fault]:
+    """Return why callbacks of a reader have no new values."""
+    found = [each.failure_for(reader) for each in _living()]
+    return [each for each in found if each is not None]
+
+
 def forget(reader: object) -> None:
     """Let observers know that a reader has ended."""
     for each in _living():
@@ -285,6 +304,19 @@ def forget(reader: object) -> None:
 def _living() -> list[AsyncObserver]:
     found = [each() for each in _every.valuerefs()]  # unlike values, safe while others begin
     return [each for each in found if each is not None]
+
+
+def _check_callback(callback: AsyncCallback) -> None:
+    if not callable(callback):
+        raise TypeError(f"a coroutine function is needed, not {callback!r}")
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # it has none that is known
+        return
+    try:
+        signature.bind()
+    except TypeError:
+        raise TypeError(f"a callback is called without arguments, unlike {callback!r}") from None
 
 
 def _observations(found: Any) -> Sequence[Observation]:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.observing import forget, reading, refresh_all
+from otel_aioprom.otel.observing import failures, forget, reading, refresh_all
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry
@@ -176,7 +176,7 @@ class _ReaderSource:
             self._slot.open = False
         data, self._slot.data = self._slot.data, None
         with self._translating:
-            return list(self._translator.translate(data))
+            return [*self._translator.translate(data), *failures(self)]
 
     def before_collection(self) -> Preparation:
         """Let the coroutine functions of observable instruments be awaited; see ``SupportsCollect``."""

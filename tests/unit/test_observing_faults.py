@@ -13,6 +13,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from oracles import DEADLINE, until
 from otel_aioprom.otel import observing
 from otel_aioprom.otel.observing import observe_async
+from otel_aioprom.otel.reader import PrometheusMetricReader
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import async_render
 
 
 def a_meter() -> Any:
@@ -91,3 +94,40 @@ async def test_an_instrument_that_is_refused_leaves_nothing_that_asks() -> None:
 
     assert asyncio.all_tasks() == before
     assert len(observing._every) <= known
+
+
+async def test_collections_without_a_new_value_are_counted() -> None:
+    """By the instrument, as those of functions are by their collector; the value before stands."""
+    registry = CollectorRegistry()
+    meter = MeterProvider([PrometheusMetricReader(registry=registry)]).get_meter("m")
+    values: list[Any] = [5, KeyError("no"), KeyError("no"), 7]
+
+    async def callback() -> int:
+        value = values.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return int(value)
+
+    observe_async(meter, "gauge", "x", callback)
+    texts = [(await async_render(registry))[0].decode() for _ in range(4)]
+    shown = [line for text in texts for line in text.splitlines() if line.startswith("x{")]
+    counted = [
+        line.rpartition(" ")[2]
+        for line in texts[-1].splitlines()
+        if line.startswith('otel_aioprom_source_failures_total{cause="raised",source="x"}')
+    ]
+
+    assert [line.rpartition(" ")[2] for line in shown] == ["5", "5", "5", "7"]
+    assert counted == ["2"]
+    assert "otel_aioprom_dropped_total" not in texts[-1]
+
+
+def test_a_callback_that_wants_arguments_is_refused() -> None:
+    """As the SDK's own callbacks do."""
+
+    async def callback(_options: object) -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="without arguments"):
+        observe_async(a_meter(), "gauge", "x", callback)  # type: ignore[arg-type]
+    observe_async(a_meter(), "gauge", "x", lambda given=1: asyncio.sleep(0, given))
