@@ -282,21 +282,21 @@ class CollectorRegistry:
         return [self._faults.family(), *self.endpoint.families(), *self.pushes.families()]
 
     def _asked(self) -> list[Feed]:
-        with self._lock.lock:
-            return [*self._chore_feeds(), *self._own.values(), *self._feeds.values()]
+        # Without the lock: a finalizer meanwhile may wait for an event loop that waits for the lock.
+        return [*self._chore_feeds(), *self._own.copy().values(), *self._feeds.copy().values()]
 
     def _chore_feeds(self) -> list[Feed]:
         found = []
         for name, collector in self._collectors.copy().items():  # which finalizers may change
-            mine = self._chores_of(name, collector)
+            mine = self._chores_of(collector, name)
             if (own := self._own.get(name)) is not None:
                 own.after = mine
             found += mine
         return found
 
-    def _chores_of(self, name: str, collector: Collector[Any]) -> list[Feed]:
+    def _chores_of(self, collector: Collector[Any], name: str) -> list[Feed]:
         try:
-            return [self._chore_feed(name, chore) for chore in collector.chores()]
+            return [self._chore_feed(collector, name, chore) for chore in collector.chores()]
         except FAILURES as error:  # of a class of others
             if is_exit(error):
                 raise
@@ -304,11 +304,13 @@ class CollectorRegistry:
             self.report([Fault("raised", name, reason, lost=False, part="chores")])
             return []
 
-    def _chore_feed(self, name: str, chore: Chore) -> Feed:
+    def _chore_feed(self, collector: Collector[Any], name: str, chore: Chore) -> Feed:
         key = (name, chore.name)
         feed = self._chores.get(key)
         if feed is None:
-            self._chores[key] = feed = make_feed(make_upkeep(name, chore))
+            feed = self._chores.setdefault(key, make_feed(make_upkeep(name, chore)))
+            if self._collectors.get(name) is not collector:  # deregistered meanwhile
+                self._chores.pop(key, None)
         return feed
 
     def _assemble(self, answers: Mapping[Feed, Collected]) -> Gathering:

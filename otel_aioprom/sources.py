@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -298,7 +299,8 @@ class AsyncFeed(Feed):
                     items = [item async for item in answer]
                 else:
                     items = list(await answer)
-            return await in_worker(self._sort, items)
+                # With the context: a finalizer there may ask for this very answer, and would wait for itself.
+                return await in_worker(copy_context().run, self._sort, items)
         except FAILURES as error:  # one bad source costs itself
             if is_exit(error):
                 raise

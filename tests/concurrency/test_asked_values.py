@@ -227,3 +227,47 @@ def test_of_calls_that_begin_at_once_one_is_made() -> None:
         assert gauge.get_all() == [(L, len(calls))]
         assert set(at_once) == {1}
         number += 1
+
+
+def test_no_lock_is_held_while_a_collector_tells_what_it_needs() -> None:
+    """A finalizer in the middle of that may collect, on a loop of another thread too."""
+    registry = CollectorRegistry()
+    found: list[list[str]] = []
+
+    def collect() -> None:
+        gathering = asyncio.run(registry.async_gather(DEADLINE))
+        found.append([each.name for each in gathering.families])
+
+    class Interrupted(Gauge):
+        def chores(self) -> list[Any]:
+            if not found and threading.current_thread() is threading.main_thread():
+                thread = threading.Thread(target=collect, daemon=True)
+                thread.start()
+                thread.join(DEADLINE)
+                assert not thread.is_alive()
+            return super().chores()
+
+    Interrupted("x", "What.", registry=registry).set({}, 1)
+
+    assert registry.gather().faults == []
+    assert found == [["x"]]
+
+
+def test_a_collector_that_goes_while_it_is_asked_leaves_nothing_to_the_next() -> None:
+    """Of the same name."""
+    registry, gauge = registry_with()
+    gauge.set_function(L, lambda: 3)
+    other = Gauge("x", "What.")
+    other.set_function(L, lambda: 4)
+
+    def exchange() -> None:
+        registry.deregister("x")
+        registry.register(other)
+
+    once = OnceIn("_chore_feed", exchange)
+    with at_every_call(once):
+        registry.gather()
+    registry.gather()
+
+    assert once.done
+    assert other.get_all() == [(L, 4)]
