@@ -83,19 +83,29 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def alarms(handler: Callable[[], object]) -> Iterator[list[int]]:
-    """Interrupt the main thread again and again by a signal; the list tells how often."""
+def alarms(handler: Callable[[], object], pause: float = 0.0005) -> Iterator[list[int]]:
+    """Interrupt the main thread again and again by a signal; the list tells how often.
+
+    Each alarm is set when the handler has ended: one that is slower than the pause is not interrupted by the next,
+    which would go on until there is no room for calls left.
+    """
     seen: list[int] = []
+    over = False
 
     def handle(number: int, _frame: Any) -> None:
         seen.append(number)
-        handler()
+        try:
+            handler()
+        finally:
+            if not over:
+                signal.setitimer(signal.ITIMER_REAL, pause)
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, pause)
     try:
         yield seen
     finally:
+        over = True  # first: an alarm may come before the timer has stopped
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from clocks import ManualClock
 from oracles import DEADLINE
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.kinds import measuring
 from otel_aioprom.kinds.bounds import OVERFLOW
 
 L = {"of": "x"}
@@ -52,24 +54,30 @@ def test_a_block_is_timed(kind: type[Any]) -> None:
     assert 0.02 <= metric.get(L)["sum"] < DEADLINE
 
 
-async def test_a_block_is_timed_in_a_coroutine() -> None:
+async def test_a_block_is_timed_in_a_coroutine(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``async with``, also if it is cancelled."""
+    clock = ManualClock()
+    monkeypatch.setattr(measuring, "perf_counter", clock)
     metric = histogram()
     async with metric.time(L):
         await asyncio.sleep(0)
+        clock.now += 2
+    assert (count(metric), metric.get(L)["sum"]) == (1, 2)
+    inside = asyncio.Event()
 
     async def work() -> None:
         async with metric.time(L):
+            inside.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(inside.wait(), DEADLINE)
+    clock.now += 0.5
     task.cancel()
     await asyncio.wait([task], timeout=DEADLINE)
 
     assert task.cancelled()
-    assert count(metric) == 2
-    assert metric.get(L)["sum"] >= 0.01
+    assert (count(metric), metric.get(L)["sum"]) == (2, 2.5)
 
 
 def test_a_gauge_keeps_the_last_time() -> None:
