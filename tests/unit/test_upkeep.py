@@ -71,7 +71,7 @@ async def test_a_function_that_is_late_is_told_of_by_itself() -> None:
     gauge.set_function({"of": "fine"}, ask, timeout=0.05)
     feed = make_feed(awaiting(gauge))
     assert isinstance(feed, AsyncFeed)
-    collected = await feed.ask()
+    collected = await asyncio.wrap_future(feed.flight.join())
 
     assert collected.complete
     assert [fault.cause for fault in collected.faults] == ["late"]
