@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge
-from otel_aioprom.sources import AsyncFeed, make_feed
+from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.upkeep import AsyncUpkeep, make_upkeep
 
 
@@ -64,16 +65,13 @@ def test_the_time_is_that_of_the_functions_there_are() -> None:
     assert upkeep.timeout == 1
 
 
-async def test_a_function_that_is_late_is_told_of_by_itself() -> None:
+async def test_a_function_that_is_late_is_told_of_by_itself(registry: CollectorRegistry) -> None:
     """Not all of the collector's: the others have their values."""
-    gauge = Gauge("x", "What.")
+    gauge = Gauge("x", "What.", registry=registry)
     gauge.set_function({"of": "late"}, never, timeout=0.05)
     gauge.set_function({"of": "fine"}, ask, timeout=0.05)
-    feed = make_feed(awaiting(gauge))
-    assert isinstance(feed, AsyncFeed)
-    collected = await asyncio.wrap_future(feed.flight.join())
+    gathering = await registry.async_gather(DEADLINE)
 
-    assert collected.complete
-    assert [fault.cause for fault in collected.faults] == ["late"]
-    assert "the function for {'of': 'late'} took more than 0.05 s" in collected.faults[0].message
+    assert [fault.cause for fault in gathering.faults] == ["late"]
+    assert "the function for {'of': 'late'} took more than 0.05 s" in gathering.faults[0].message
     assert gauge.get_all() == [({"of": "fine"}, 1)]
