@@ -100,7 +100,7 @@ class Histogram(Collector[HistogramSeries]):
     ) -> None:
         if buckets is None and native_bucket_factor is None:
             raise ValueError("a histogram needs buckets, or native_bucket_factor")
-        self.upper_bounds = check_bounds([POS_INF] if buckets is None else buckets)
+        self._upper_bounds = check_bounds([POS_INF] if buckets is None else buckets)
         resolution = Resolution(
             0 if native_bucket_factor is None else schema_of(native_bucket_factor),
             native_zero_threshold,
@@ -120,6 +120,11 @@ class Histogram(Collector[HistogramSeries]):
             max_series=max_series,
             expire_after=expire_after,
         )
+
+    @property
+    def upper_bounds(self) -> tuple[float, ...]:
+        """Upper bounds of the classic buckets, ``inf`` the last; they do not change (E110)."""
+        return self._upper_bounds
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
         common = (names, values, text, self.upper_bounds, time())

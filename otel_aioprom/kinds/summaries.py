@@ -76,7 +76,7 @@ class Summary(Collector[SummarySeries]):
         max_series: int | None = None,
         expire_after: float | None = None,
     ) -> None:
-        self.invariants = check_invariants(invariants)
+        self._invariants = check_invariants(invariants)
         self._window = check_window(max_age, age_buckets, clock)
         super().__init__(
             name,
@@ -86,6 +86,11 @@ class Summary(Collector[SummarySeries]):
             max_series=max_series,
             expire_after=expire_after,
         )
+
+    @property
+    def invariants(self) -> tuple[tuple[float, float], ...]:
+        """Pairs of quantile and allowed rank error, ascending; they do not change."""
+        return self._invariants
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
         made: SummarySeries = self._class_for(SummarySeries)(

@@ -592,3 +592,13 @@ def test_e116_names_of_samples_that_openmetrics_adds(
     assert samples(registry, OPENMETRICS) == ["x_total 1"]
     shown = sample_lines(render(registry)[0].decode())
     assert 'otel_aioprom_dropped_total{cause="name_conflict"} 1' in shown
+
+
+@pytest.mark.parametrize(
+    ("collector", "name"),
+    [(Histogram("h", "H."), "upper_bounds"), (Summary("s", "S."), "invariants")],
+)
+def test_e110_buckets_and_quantiles_cannot_be_set_later(collector: Any, name: str) -> None:
+    """Series of one collector all have the same."""
+    with pytest.raises(AttributeError):
+        setattr(collector, name, (1.0,))
