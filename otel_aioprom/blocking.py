@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from otel_aioprom.flight import run_apart, running_loop
 from otel_aioprom.pusher import Pusher
+from otel_aioprom.runs import run_apart, running_loop
 
 if TYPE_CHECKING:
     import aiohttp

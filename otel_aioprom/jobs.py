@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.delivery import is_success, refused
 from otel_aioprom.errors import DuplicateCollectorError
-from otel_aioprom.flight import run_apart, running_loop
 from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.retrying import ONCE, Retry
+from otel_aioprom.runs import run_apart, running_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -15,13 +15,13 @@ from opentelemetry.sdk.metrics import export as sdk
 from otel_aioprom.blocking import BlockingPusher
 from otel_aioprom.errors import MetricsError, PushError
 from otel_aioprom.faults import SOURCE_FAILURES
-from otel_aioprom.flight import running_loop
 from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.periodic import Watch
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.retrying import Retry
+from otel_aioprom.runs import running_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -8,10 +8,10 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from otel_aioprom.answers import is_answering
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
-from otel_aioprom.flight import Run, is_answering, running_loop, until_ended, wait_for
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -19,6 +19,7 @@ from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.merge import Owners, merge_families, without_clashes
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
+from otel_aioprom.runs import Run, running_loop, until_ended, wait_for
 from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.sources import (
     Collected,

@@ -11,21 +11,15 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
+from otel_aioprom.answers import answering, is_answering
 from otel_aioprom.collectors import Collector
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import (
-    LONGEST,
-    AsyncFlight,
-    Run,
-    SingleFlight,
-    answering,
-    is_answering,
-    running_loop,
-)
+from otel_aioprom.flight import AsyncFlight, SingleFlight
 from otel_aioprom.merge import Owners, distinct, merge_families
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.numbers import check_seconds
+from otel_aioprom.runs import LONGEST, Run, running_loop
 from otel_aioprom.strangers import (
     FAILURES,
     described,

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import LONGEST
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.functions import Asked, Functions
+from otel_aioprom.runs import LONGEST
 
 
 class Upkeep:

@@ -15,9 +15,9 @@ from otel_aioprom.summary import (
     SummarySeries,
     check_invariants,
     check_observation,
-    check_window,
     contents_of,
 )
+from otel_aioprom.window import check_window
 
 DEFAULT_INVARIANTS: tuple[tuple[float, float], ...] = ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001))
 

@@ -16,21 +16,13 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from otel_aioprom.answers import answering, is_answering
 from otel_aioprom.faults import Fault
-from otel_aioprom.flight import (
-    LONGEST,
-    AsyncFlight,
-    LoopEndedError,
-    Run,
-    answering,
-    is_answering,
-    running_loop,
-    until_ended,
-    wait_for,
-)
+from otel_aioprom.flight import AsyncFlight
 from otel_aioprom.forks import tell_of_forks
 from otel_aioprom.numbers import check_seconds
 from otel_aioprom.periodic import Watch
+from otel_aioprom.runs import LONGEST, LoopEndedError, Run, running_loop, until_ended, wait_for
 from otel_aioprom.sources import Preparation
 from otel_aioprom.strangers import FAILURES, described, is_exit
 

@@ -12,7 +12,8 @@ from weakref import WeakSet
 
 import pytest
 
-from otel_aioprom.flight import SingleFlight, until_ended
+from otel_aioprom.flight import SingleFlight
+from otel_aioprom.runs import until_ended
 
 DEADLINE = 10
 

@@ -14,8 +14,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from awaited_sources import Awaited
 from oracles import DEADLINE, family, names_of
+from otel_aioprom.answers import answering, is_answering
 from otel_aioprom.collectors import Gauge
-from otel_aioprom.flight import answering, is_answering
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader

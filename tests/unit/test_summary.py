@@ -16,12 +16,11 @@ from otel_aioprom.estimator import BATCH
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from otel_aioprom.summary import (
-    WHOLE_LIFE,
     SummaryPoint,
     SummarySeries,
     check_invariants,
-    check_window,
 )
+from otel_aioprom.window import WHOLE_LIFE, check_window
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 INVARIANTS = ((0.5, 0.05), (0.9, 0.01))
@@ -402,7 +401,7 @@ def test_a_clock_that_fails_stands_still(caplog: pytest.LogCaptureFixture) -> No
     summary = Summary("s", "S.", max_age=60, age_buckets=3, clock=clock, registry=registry)
     summary.observe({}, 1)
     clock.now = None  # type: ignore[assignment]
-    with caplog.at_level("WARNING", "otel_aioprom.summary"):
+    with caplog.at_level("WARNING", "otel_aioprom.window"):
         summary.observe({}, 3)
         texts = [render(registry, [accept])[0] for accept in ("text/plain", OPEN_METRICS)]
     assert all(b's{quantile="0.99"} 3' in text for text in texts)
