@@ -51,8 +51,9 @@ EMPTY = Stream(0, array("d"), array("q"), array("q"))
 
 
 def patience(streams: Iterable[Stream]) -> int:
-    """Return how many values should wait for a merge: enough to pay for it, however large the streams are."""
-    return max(BATCH, 2 * sum([len(stream.values) for stream in streams]))
+    """Return how many values should wait for a merge: enough to pay for it, however large and many the streams are."""
+    several = {id(stream): len(stream.values) for stream in streams}
+    return max(BATCH * min(len(several), 2), 2 * sum(several.values()))
 
 
 class Line(NamedTuple):

@@ -189,7 +189,12 @@ class MetricDict(MutableMapping[Labels, T]):
     def discard(self, labels: Labels | None, value: T) -> bool:
         """Forget an entry if it has this very value; tell whether it had."""
         children, key = self._place(labels)
-        return children.get(key) is value and children.pop(key, None) is value
+        if children.get(key) is not value:
+            return False
+        found = children.pop(key, None)
+        if found is not value and found is not None:  # somebody has put it there just now
+            children.setdefault(key, found)
+        return found is value
 
     def _place(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
         pairs = canonical_pairs(labels or {}, self._const_labels)

@@ -47,6 +47,7 @@ class Ageing:
             every: Series of classes that ``watched`` has made. Those that were recorded on begin a new age.
         """
         self._due = monotonic() + self._pause()
+        self._rest = []  # which would keep alive what goes now
         return self._old(every)
 
     def some_old(self, every: Callable[[], list[Any]]) -> list[tuple[Any, float]]:

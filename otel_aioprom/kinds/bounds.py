@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import length_hint
 
 from otel_aioprom.model import Series
 
@@ -48,6 +49,10 @@ class Bound:
             return next(self._unused, None) is not None
         return True
 
+    def is_full(self) -> bool:
+        """Tell whether there is no place just now."""
+        return not self._returned and not length_hint(self._unused)
+
     def insist(self) -> None:
         """Take a place for a series that is there already; if there is none, the next one that is given back."""
         if not self.take():
@@ -72,7 +77,11 @@ class Share:
     def __init__(self, bound: Bound, lent: int = 0) -> None:
         self._bound = bound
         self._places: dict[Series, bool] = {}  # whether they are taken from the bound already
-        self._lent = iter(range(lent))
+        self._lent: Iterator[int] = iter(range(lent))
+
+    def is_full(self) -> bool:
+        """Tell whether there is no place for one more just now."""
+        return not length_hint(self._lent) and self._bound.is_full()
 
     def successor(self) -> Share:
         """Return a share for a set of series that is to replace this one's."""
@@ -104,6 +113,7 @@ class Share:
 
     def succeed(self, before: Share) -> None:
         """Take over from the share of a set that this one's replaces."""
+        self._lent = iter(())
         for series in [each for each, taken in self._places.copy().items() if not taken]:
             self._places[series] = True
             if not before._hand_over():
@@ -135,6 +145,10 @@ class Shares:
 
     def __bool__(self) -> bool:
         return bool(self._shares)
+
+    def are_full(self) -> bool:
+        """Tell whether there is no place for one more just now, so that a series need not be made to be refused."""
+        return any(share.is_full() for share in self._shares.values())
 
     def admit(self, series: Series) -> bool:
         """Take a place for a new series in each bound, or in none; tell whether there was one in each."""

@@ -76,17 +76,18 @@ class Timing(Measuring):
 
     def __init__(self, observe: Callable[[float], object]) -> None:
         self._observe = observe
-        self._starts: list[float] = []
+        self._starts: Any = None  # the latest one, and those before it
 
     def _again(self) -> Timing:
         return Timing(self._observe)
 
     def __enter__(self) -> Self:
-        self._starts.append(perf_counter())
+        self._starts = (perf_counter(), self._starts)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._observe(perf_counter() - self._starts.pop())
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        start, self._starts = self._starts
+        self._observe(perf_counter() - start)
 
 
 class SupportsProgress(Protocol):

@@ -118,6 +118,8 @@ class SeriesStore(Generic[S]):
         Raises:
             _FullError: There is no place for it.
         """
+        if labels != OVERFLOW and self._shares.are_full():
+            raise _FullError
         made: list[S] = []
 
         def make(names: tuple[str, ...], values: tuple[str, ...]) -> S:

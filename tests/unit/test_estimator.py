@@ -263,9 +263,13 @@ def test_values_wait_for_company() -> None:
 def test_large_streams_wait_longer() -> None:
     """A merge costs as much as there is to walk over."""
     large = Stream(5000, array("d", range(3000)), array("q"), array("q"))
+    other = large._replace(size=6000)
 
     assert patience([EMPTY]) == BATCH
-    assert patience([EMPTY, large, large]) == 12_000
+    assert patience([EMPTY, EMPTY]) == BATCH  # which are merged as one
+    assert patience([EMPTY, large._replace(values=array("d"))]) == 2 * BATCH
+    assert patience([EMPTY, large, large]) == 6_000
+    assert patience([large, other]) == 12_000
 
 
 def test_any_quantile_can_be_asked() -> None:

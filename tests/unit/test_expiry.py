@@ -209,3 +209,21 @@ def test_a_copy_of_a_series_is_no_part_of_its_collector(collector: Any) -> None:
 
     assert child.get() == before != other.get()
     assert collector.get_all() == []
+
+
+def test_looks_that_were_begun_keep_nothing_alive(
+    registry: CollectorRegistry, clock: ManualClock
+) -> None:
+    """Who makes a series looks at some; what the next collection takes is gone for good."""
+    gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
+    for number in range(300):
+        gauge.set({"a": number}, 1)
+    clock.now += AFTER
+    gauge.set({"late": 1}, 1)  # looks at a hundred
+    grow_old(registry, clock)
+    assert gauge.get_all() == []
+    gc.collect()
+    for number in range(300):
+        gauge.inc({"a": number})
+
+    assert {value for _, value in gauge.get_all()} == {1}

@@ -267,3 +267,26 @@ def test_a_filled_store_is_sorted_by_the_quickest_thread(filled: FilledDict[Numb
     filled._sort(unsorted)
 
     assert sorted([series.value for series in filled.snapshot()]) == [7, 8, 9]
+
+
+def test_an_entry_that_was_made_anew_is_not_discarded() -> None:
+    """Not even if it is put there between the look and the step."""
+    store: MetricDict[object] = MetricDict()
+    old, new = object(), object()
+    store[{"a": "1"}] = old
+    assert not store.discard({"a": "1"}, new)
+    children, key = store._place({"a": "1"})
+
+    class Quick(dict[Any, Any]):
+        """Somebody is faster."""
+
+        def get(self, *args: Any) -> Any:
+            found = super().get(*args)
+            self[key] = new
+            return found
+
+    group = store._groups["a",]
+    store._groups["a",] = group._replace(children=Quick(children))
+
+    assert not store.discard({"a": "1"}, old)
+    assert store._groups["a",].children == {key: new}

@@ -210,3 +210,32 @@ def test_the_new_set_is_the_collector_s_after_the_block() -> None:
     counter.inc({"n": 3})
 
     assert [labels.get("n") for labels, _ in counter.get_all()] == ["1", "2", None]
+
+
+def test_places_that_a_new_set_has_not_used_are_there_once() -> None:
+    """They go back to the bound, for whoever comes first."""
+    registry = CollectorRegistry(max_series=10)
+    gauge = Gauge("x", "What.", registry=registry)
+    for _ in range(3):
+        for number in range(10):
+            gauge.set({"n": number}, 1)
+        with gauge.replace() as fresh:
+            fresh.set({"n": 0}, 1)
+    for number in range(100):
+        gauge.set({"n": number}, 1)
+
+    assert shown(gauge) == 10
+
+
+def test_what_is_refused_leaves_nothing_behind() -> None:
+    """Not even its label names, of which strangers may have any number."""
+    counter = Counter("x_total", "What.", max_series=3)
+    for number in range(3):
+        counter.inc({"n": number})
+    before = len(counter._store.series._groups), len(counter._store.series._layouts)
+    for number in range(100):
+        counter.inc({f"n{number}": 1})
+
+    assert shown(counter) == 3
+    after = len(counter._store.series._groups), len(counter._store.series._layouts)
+    assert [now - then for now, then in zip(after, before)] == [1, 1]  # those of the overflow
