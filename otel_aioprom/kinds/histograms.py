@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from time import time
 from typing import Any
 
@@ -208,4 +207,4 @@ class Histogram(Collector[HistogramSeries]):
             >>> seconds.get({"step": "load"})["count"]
             1
         """
-        return Timing(partial(self.observe, self._allowed(labels)))
+        return Timing(self.observe, self._allowed(labels))

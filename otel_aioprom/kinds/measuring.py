@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
@@ -69,17 +69,21 @@ class Timing(Measuring):
     Of blocks that overlap, neither inside the other, it is their sum that is right.
 
     Args:
-        observe: Takes the seconds.
+        observe: Takes labels and seconds.
+        labels: The labels.
     """
 
-    __slots__ = ("_observe", "_starts")
+    __slots__ = ("_labels", "_observe", "_starts")
 
-    def __init__(self, observe: Callable[[float], object]) -> None:
+    def __init__(
+        self, observe: Callable[[Mapping[str, object], float], object], labels: Mapping[str, object]
+    ) -> None:
         self._observe = observe
+        self._labels = labels
         self._starts: Any = None  # the latest one, and those before it
 
     def _again(self) -> Timing:
-        return Timing(self._observe)
+        return Timing(self._observe, self._labels)
 
     def __enter__(self) -> Self:
         self._starts = (perf_counter(), self._starts)
@@ -87,7 +91,7 @@ class Timing(Measuring):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         start, self._starts = self._starts
-        self._observe(perf_counter() - start)
+        self._observe(self._labels, perf_counter() - start)
 
 
 class SupportsProgress(Protocol):

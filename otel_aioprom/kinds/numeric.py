@@ -300,7 +300,7 @@ class Gauge(NumberCollector[GaugeSeries]):
 
     def time(self, labels: Labels | None = None) -> Timing:
         """Set it to the seconds that a block, or each call of a function, took last; see ``Histogram.time``."""
-        return Timing(partial(self.set, self._allowed(labels)))
+        return Timing(self.set, self._allowed(labels))
 
     def track_inprogress(self, labels: Labels | None = None) -> Progress:
         """Keep it at the number of blocks or calls in progress; it comes down however they end.

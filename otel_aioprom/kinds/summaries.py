@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -137,4 +136,4 @@ class Summary(Collector[SummarySeries]):
             TypeError: ``labels`` is no mapping.
             InvalidLabelsError: A label name is not allowed.
         """
-        return Timing(partial(self.observe, self._allowed(labels)))
+        return Timing(self.observe, self._allowed(labels))

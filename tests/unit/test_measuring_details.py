@@ -36,7 +36,7 @@ def durations() -> list[float]:
 @pytest.fixture
 def timing(durations: list[float]) -> Timing:
     """What observes them."""
-    return Timing(durations.append)
+    return Timing(lambda _labels, seconds: durations.append(seconds), {})
 
 
 def test_blocks_within_blocks_have_each_their_own_time(
