@@ -81,7 +81,7 @@ def samples_of(families: list[Metric]) -> set[str]:
     return {name for name in names if not name.startswith("otel_aioprom_")}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     metrics=METRICS,
     resource=ATTRIBUTES,
@@ -125,7 +125,7 @@ INSTRUMENTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instruments=INSTRUMENTS, scope=SCOPES)
 def test_every_point_of_real_instruments_is_found_again(
     instruments: list[Any], scope: dict[str, Any]
