@@ -238,7 +238,7 @@ async def test_other_pages_are_not_held_for_readers_that_do_not_read(
                 await writer.drain()
 
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(ask(), DEADLINE)
+            await asyncio.wait_for(ask(), 6 * DEADLINE)  # a busy machine takes long to fill it
         writer.close()
         del reader
 
