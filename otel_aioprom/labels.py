@@ -40,6 +40,11 @@ def label_value(value: object) -> str:
     return encodable(str.__str__(value) if isinstance(value, str) else str(value))
 
 
+def label_texts(labels: Mapping[str, object]) -> dict[str, str]:
+    """Return a label set with the texts that stand for its values, as they are now."""
+    return {name: label_value(value) for name, value in labels.items()}
+
+
 def encodable(text: str) -> str:
     """Replace what UTF-8 cannot carry; surrogates that make a pair become the character they mean."""
     if text.isascii():
@@ -73,7 +78,7 @@ def wire_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str]) ->
     Spec:
         N3, E12.
     """
-    merged = {**const_labels, **{name: label_value(value) for name, value in labels.items()}}
+    merged = {**const_labels, **label_texts(labels)}
     return tuple(sorted(merged.items()))
 
 

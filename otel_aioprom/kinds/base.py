@@ -12,7 +12,7 @@ from otel_aioprom.kinds.ageing import watched
 from otel_aioprom.kinds.bounds import Bound
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.store import SeriesStore
-from otel_aioprom.labels import check_labels, label_value, wire_pairs
+from otel_aioprom.labels import check_labels, label_texts, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
 from otel_aioprom.numbers import coerce_number
@@ -132,7 +132,7 @@ class Collector(Generic[S]):
         if self._find(labels) is not None:  # so its values are texts already
             return dict(labels)
         check_labels(labels, self._reserved)
-        return {name: label_value(value) for name, value in labels.items()}
+        return label_texts(labels)
 
     def _create(self, given: Labels | None) -> S:
         """Find a series under another spelling of its labels, or make it."""

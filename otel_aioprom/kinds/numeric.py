@@ -18,7 +18,7 @@ from otel_aioprom.kinds.chores import Chore
 from otel_aioprom.kinds.functions import Functions
 from otel_aioprom.kinds.measuring import Exceptions, Progress, Timing
 from otel_aioprom.kinds.store import check_mapping, has_labels
-from otel_aioprom.labels import canonical_pairs, check_labels, label_value
+from otel_aioprom.labels import canonical_pairs, check_labels, label_texts
 from otel_aioprom.numbers import coerce_number
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, SampledCounterSeries
 
@@ -101,7 +101,7 @@ class NumberCollector(Collector[N]):
     def remove_matching(self, labels: Labels) -> int:
         """Forget all series that have these labels, and the functions that give their values."""
         check_mapping(labels)
-        wanted = {name: label_value(value) for name, value in labels.items()}
+        wanted = label_texts(labels)
         self._functions.keep(lambda key: not has_labels((*self.const_labels.items(), *key), wanted))
         return super().remove_matching(labels)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.kinds.base import Collector, Labels, MetricsTypes, SupportsRegister
-from otel_aioprom.labels import check_labels, label_value, labels_text, wire_pairs
+from otel_aioprom.labels import check_labels, label_texts, label_value, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
 from otel_aioprom.series import NumberSeries
@@ -51,7 +51,7 @@ class FactsSeries(Series):
         for name in facts:
             if name in self.names:
                 raise InvalidLabelsError(facts, f"{name!r} is a label of the series already")
-        said = {name: label_value(value) for name, value in facts.items()}
+        said = label_texts(facts)
         self._said = said, [_number((*self.pairs, *said.items()), 1)]
 
 

@@ -18,7 +18,7 @@ from otel_aioprom.labels import (
     Pairs,
     canonical_pairs,
     check_labels,
-    label_value,
+    label_texts,
     labels_text,
     wire_pairs,
 )
@@ -88,7 +88,7 @@ class SeriesStore(Generic[S]):
         """
         labels = {} if given is None else given
         check_mapping(labels)
-        labels = {name: label_value(value) for name, value in labels.items()}
+        labels = label_texts(labels)
         found = self.series.find_quickly(labels)
         if found is not None:  # so it was checked before
             return found
@@ -186,7 +186,7 @@ class SeriesStore(Generic[S]):
             TypeError: ``labels`` is no mapping.
         """
         check_mapping(labels)
-        wanted = {name: label_value(value) for name, value in labels.items()}
+        wanted = label_texts(labels)
         count = 0
         for series in [one for one in self.series.snapshot() if has_labels(one.pairs, wanted)]:
             count += self.drop(series)
