@@ -65,8 +65,7 @@ class PushMetricExporter(sdk.MetricExporter):
     Examples:
         >>> from opentelemetry.sdk.metrics import MeterProvider
         >>> exporter = PushMetricExporter("worker", "http://localhost:9091")
-        >>> reader = sdk.PeriodicExportingMetricReader(exporter, export_interval_millis=15_000)
-        >>> provider = MeterProvider(metric_readers=[reader])  # doctest: +SKIP
+        >>> provider = MeterProvider([sdk.PeriodicExportingMetricReader(exporter)])  # doctest: +SKIP
     """
 
     def __init__(

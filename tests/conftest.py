@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from clocks import ManualClock
 from interruptions import switching
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.kinds import ageing
+from otel_aioprom.otel import observing
 from otel_aioprom.registry import CollectorRegistry
+
+# How fast the machine is, and which examples happen to be drawn, is no reason to fail.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.data_too_large,
+    ],
+)
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -18,6 +32,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("no_cov", default=True):
         for node in {node for item in items for node in item.listchain()}:
             node.own_markers[:] = [mark for mark in node.own_markers if mark.name != "no_cover"]
+
+
+@pytest.fixture(autouse=True)
+def observers_end() -> Iterator[None]:
+    """What a test has left asking is not heard in the log of another."""
+    yield
+    for observer in observing._living():
+        observer.close()
 
 
 @pytest.fixture

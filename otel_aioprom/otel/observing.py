@@ -172,6 +172,8 @@ class AsyncObserver:
             self._watch.worked()
 
     def _failed(self, cause: str, reason: str) -> None:
+        if self._is_closed:
+            return
         # The watch has the say in the log: when it begins, and when it is over.
         self._failure = Fault(cause, self._name, reason, lost=False, quiet=True)
         self._watch.failed(reason)

@@ -74,7 +74,7 @@ def test_whatever_comes_there_is_an_answer(fuzzer: Fuzzer) -> None:
 def test_what_hypothesis_thinks_of_is_answered_too(fuzzer: Fuzzer) -> None:
     """Choices by its bytes, so that what fails shrinks."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.binary(max_size=200))
     def run(data: bytes) -> None:
         for target in SHARES:

@@ -197,10 +197,10 @@ class BoundedCounter(RuleBasedStateMachine):
 
 
 TestBoundedCounter = BoundedCounter.TestCase
-TestBoundedCounter.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBoundedCounter.settings = settings(max_examples=60, stateful_step_count=30)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=40),
     st.integers(1, 12),
@@ -219,7 +219,7 @@ def test_collectors_of_a_registry_never_have_more_than_its_bound(
     assert sum(value for gauge in gauges for _, value in gauge.get_all()) == len(uses)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=30))
 def test_a_series_that_is_used_often_enough_never_goes(steps: list[tuple[int, int]]) -> None:
     """And what is used by nobody for an age and a collection is not shown."""

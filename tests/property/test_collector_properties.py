@@ -103,14 +103,14 @@ class BoundedCounter(RuleBasedStateMachine):
 
 
 TestBoundedCounter = BoundedCounter.TestCase
-TestBoundedCounter.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestBoundedCounter.settings = settings(max_examples=50, stateful_step_count=30)
 
 VALUES = st.lists(
     st.floats(allow_nan=True, allow_infinity=True) | st.integers(-1000, 1000), max_size=60
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=VALUES, factor=st.sampled_from([1.002, 1.1, 1.5, 2.0, 16.0]), most=st.integers(0, 20))
 @example([-2.743062034396845e303, -math.inf, *[0.0] * 11], 1.002, 1)
 def test_native_buckets_hold_what_was_observed(

@@ -21,7 +21,7 @@ from otel_aioprom.formats import (
 from otel_aioprom.model import MetricFamily
 from servers import parse_with_prometheus_client
 
-bounded = settings(max_examples=50, deadline=None)
+bounded = settings(max_examples=50)
 every_way = pytest.mark.parametrize(
     ("kind", "scheme"),
     [(kind, scheme) for kind in FORMATS for scheme in ESCAPING_SCHEMES],

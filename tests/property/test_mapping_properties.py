@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider, export
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
@@ -81,7 +81,7 @@ def samples_of(families: list[Metric]) -> set[str]:
     return {name for name in names if not name.startswith("otel_aioprom_")}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     metrics=METRICS,
     resource=ATTRIBUTES,
@@ -125,7 +125,7 @@ INSTRUMENTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(instruments=INSTRUMENTS, scope=SCOPES)
 def test_every_point_of_real_instruments_is_found_again(
     instruments: list[Any], scope: dict[str, Any]

@@ -18,7 +18,7 @@ from otel_aioprom.numbers import canonical_float, coerce_number, float_text
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
-bounded = settings(max_examples=100, deadline=None)
+bounded = settings(max_examples=100)
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=6)  # surrogates too
 names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,3}", fullmatch=True).filter(

@@ -19,7 +19,7 @@ from otel_aioprom.model import MetricFamily
 from otel_aioprom.pusher import Pusher, join_url
 from otel_aioprom.retrying import Retry
 
-bounded = settings(max_examples=60, deadline=None)
+bounded = settings(max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("./+%=&?#@ ~-_\\\n\0", max_size=5)  # fmt: skip
 jobs = texts.filter(bool)
 label_names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,5}", fullmatch=True).filter(

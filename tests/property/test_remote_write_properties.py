@@ -20,7 +20,7 @@ from write_model import Point, Receiver, native_buckets, read_points
 
 T = 1_700_000_000_000
 SCHEMES: dict[str, Escaping] = {"1.0": "underscores", "2.0": "allow-utf-8"}
-bounded = settings(max_examples=50, deadline=None)
+bounded = settings(max_examples=50)
 every_version = pytest.mark.parametrize("version", SCHEMES)
 limits = st.integers(1, 30)
 externals = st.dictionaries(

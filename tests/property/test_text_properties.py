@@ -20,7 +20,7 @@ from otel_aioprom.renderer import render
 from otel_aioprom.series import CounterSeries, NumberSeries
 from servers import parse_with_prometheus_client
 
-bounded = settings(max_examples=50, deadline=None)
+bounded = settings(max_examples=50)
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels of a sample, those with an empty value left out."""

@@ -125,7 +125,10 @@ def garbage_collections(callback: Callable[..., object], often: int = 5) -> Iter
 
 @contextmanager
 def at_every_call(act: Callable[[FrameType, str], object]) -> Iterator[None]:
-    """Do something at each call and each return of the block, in its thread."""
+    """Do something at each call and each return of the block, in its thread.
+
+    What is garbage by then is not collected meanwhile: it is not the block that its finalizers belong to.
+    """
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
         # A tool of tests that looks at each collection of garbage is not to be interrupted.
@@ -133,11 +136,15 @@ def at_every_call(act: Callable[[FrameType, str], object]) -> Iterator[None]:
             act(frame, event)
 
     before = sys.getprofile()
+    collected = gc.isenabled()
+    gc.disable()
     sys.setprofile(profile)
     try:
         yield
     finally:
         sys.setprofile(before)
+        if collected:
+            gc.enable()
 
 
 class OnceIn:

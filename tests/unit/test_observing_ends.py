@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import Any
 from weakref import ref
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
 
@@ -119,3 +121,23 @@ def test_an_observer_may_be_closed_when_its_loop_is() -> None:
         return observed(InMemoryMetricReader())[0]
 
     asyncio.run(begin()).close()
+
+
+async def test_what_fails_after_the_end_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever closes it may have closed what the callback asks, too."""
+    caplog.set_level(logging.WARNING, "otel_aioprom")
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def callback() -> int:
+        begun.set()
+        await go.wait()
+        raise ConnectionError
+
+    meter = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False).get_meter("m")
+    with observe_async(meter, "gauge", "x", callback) as observer:
+        asked = asyncio.create_task(observer.refresh())
+        await begun.wait()
+    go.set()
+    await asked
+
+    assert caplog.messages == []
