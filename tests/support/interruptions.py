@@ -87,8 +87,10 @@ def alarms(handler: Callable[[], object], pause: float = 0.0005) -> Iterator[lis
     """Interrupt the main thread again and again by a signal; the list tells how often.
 
     Each alarm is set when the handler has ended: one that is slower than the pause is not interrupted by the next,
-    which would go on until there is no room for calls left.
+    which would go on until there is no room for calls left. One that the interpreter overlooks, as it may while threads
+    change, is followed by another all the same.
     """
+    again = 1.0
     seen: list[int] = []
     over = False
 
@@ -98,10 +100,10 @@ def alarms(handler: Callable[[], object], pause: float = 0.0005) -> Iterator[lis
             handler()
         finally:
             if not over:
-                signal.setitimer(signal.ITIMER_REAL, pause)
+                signal.setitimer(signal.ITIMER_REAL, pause, again)
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, pause)
+    signal.setitimer(signal.ITIMER_REAL, pause, again)
     try:
         yield seen
     finally:
