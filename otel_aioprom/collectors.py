@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from otel_aioprom.histogram import POS_INF
 from otel_aioprom.kinds.base import Collector, MetricsTypes
+from otel_aioprom.kinds.facts import Info
 from otel_aioprom.kinds.histograms import DEFAULT_BUCKETS, Histogram
 from otel_aioprom.kinds.numeric import Counter, Gauge
-from otel_aioprom.kinds.states import Enum, Info, StateSet
+from otel_aioprom.kinds.states import Enum, StateSet
 from otel_aioprom.kinds.summaries import DEFAULT_INVARIANTS, Summary
 
 __all__ = [

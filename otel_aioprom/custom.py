@@ -9,13 +9,14 @@ from typing import Any
 from otel_aioprom.faults import Fault
 from otel_aioprom.histogram import HistogramSeries, check_bounds
 from otel_aioprom.kinds.base import Collector
-from otel_aioprom.kinds.states import Info, StateSet
+from otel_aioprom.kinds.facts import Info
+from otel_aioprom.kinds.states import StateSet
 from otel_aioprom.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.numbers import coerce_number
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.series import NumberSeries
 from otel_aioprom.strangers import refuse_coroutine
-from otel_aioprom.summary import SummaryPoint
 
 _RESERVED = {"histogram": "le", "summary": "quantile"}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import time
 
 from otel_aioprom.atomic import one_step
 from otel_aioprom.exemplar import ExemplarLabels, ExemplarSource, make_exemplar
+from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
 
@@ -202,3 +204,15 @@ class UpDownSeries(GaugeSeries):
     """A gauge that a sum feeds: where two of them have the same labels, they add up."""
 
     __slots__ = ()
+
+
+def number_of(pairs: Iterable[tuple[str, str]], value: Number) -> NumberSeries:
+    """Make a series of a label set.
+
+    Args:
+        pairs: Names and values, in any order; those that are empty are left out.
+        value: Where the series starts.
+    """
+    labels = tuple(sorted([pair for pair in pairs if pair[1]]))
+    names, values = tuple([name for name, _ in labels]), tuple([text for _, text in labels])
+    return NumberSeries(names, values, labels_text(labels), value)

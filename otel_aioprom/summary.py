@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from time import time
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ from otel_aioprom.estimator import (
     patience,
     stream_of,
 )
-from otel_aioprom.model import Series
 from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
+from otel_aioprom.quantiles import Quantiles
 from otel_aioprom.window import WHOLE_LIFE, Window
 
 if TYPE_CHECKING:
@@ -92,82 +92,6 @@ def contents_of(estimator: PackageEstimator) -> tuple[Stream, int, int | float]:
         return stream_of(estimator), operator.index(count), coerce_number(total)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"an estimator that cannot be read: {error!r}") from error
-
-
-class Quantiles(Series):
-    """What all series of summaries can tell."""
-
-    __slots__ = ()
-
-    def quantiles(self) -> Sequence[tuple[float, float]]:
-        """Return each quantile with its estimate, ascending."""
-        raise NotImplementedError
-
-    def snapshot(self) -> tuple[int, float]:
-        """Return count and sum, both of one moment."""
-        raise NotImplementedError
-
-    def get(self) -> dict[str | float, int | float]:
-        """Return quantile → estimate, then ``"count"`` and ``"sum"``."""
-        found: dict[str | float, int | float] = dict(self.quantiles())
-        found["count"], found["sum"] = self.snapshot()
-        return found
-
-
-@one_step("load", "snapshot")
-class SummaryPoint(Quantiles):
-    """A summary that was worked out elsewhere.
-
-    Args:
-        names: Label names as exposed, sorted.
-        values: Their values.
-        text: Both as exposition text.
-        count: How many values were observed.
-        total: Their sum.
-        estimates: Pairs of quantile and estimate, ascending.
-        created: When counting began, in seconds since the epoch, if that is known.
-    """
-
-    __slots__ = ("_estimates", "count", "created", "names", "text", "total", "values", "wire")
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        values: tuple[str, ...],
-        text: str,
-        count: int,
-        total: float,
-        estimates: Sequence[tuple[float, float]],
-        created: float | None = None,
-    ) -> None:
-        self.names = names
-        self.values = values
-        self.text = text
-        self.count = count
-        self.total = total
-        self._estimates = estimates
-        self.created = created
-        self.wire = None
-
-    def load(self, count: int, total: float, estimates: Sequence[tuple[float, float]]) -> None:
-        """Replace everything in one step, as a collection from elsewhere does.
-
-        Args:
-            count: How many values were observed.
-            total: Their sum.
-            estimates: Pairs of quantile and estimate, ascending.
-        """
-        self.count = count
-        self.total = total
-        self._estimates = estimates
-
-    def quantiles(self) -> Sequence[tuple[float, float]]:
-        """Return each quantile with its estimate, ascending."""
-        return self._estimates
-
-    def snapshot(self) -> tuple[int, float]:
-        """Return count and sum."""
-        return self.count, self.total
 
 
 @one_step("observe", "add", "snapshot", "_look", "_publish", "_restart")

@@ -24,9 +24,9 @@ from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom.native import NativeBuckets
 from otel_aioprom.numbers import coerce_number
+from otel_aioprom.quantiles import Quantiles
 from otel_aioprom.series import NumberSeries
 from otel_aioprom.strangers import described
-from otel_aioprom.summary import Quantiles
 
 OURS = frozenset({Collector, Counter, Enum, Gauge, Histogram, Info, StateSet, Summary})
 """Classes of collectors that make families as they must be; of those derived from them, nobody knows."""

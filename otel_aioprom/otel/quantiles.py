@@ -13,7 +13,7 @@ from typing import Any
 
 from otel_aioprom.otel.exponential import is_recorded, power
 from otel_aioprom.otel.streams import Labels, Stream, check_buckets, start_of, sum_of
-from otel_aioprom.summary import SummaryPoint
+from otel_aioprom.quantiles import SummaryPoint
 
 _ROUNDING = 2.0**-50
 

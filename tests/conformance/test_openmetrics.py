@@ -15,7 +15,7 @@ from otel_aioprom.formats import OpenMetrics001Formatter, OpenMetricsFormatter, 
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, MetricFamily
-from otel_aioprom.summary import SummaryPoint
+from otel_aioprom.quantiles import SummaryPoint
 from servers import parse_with_prometheus_client
 
 

@@ -19,7 +19,7 @@ from otel_aioprom.formats import (
 )
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.summary import SummaryPoint
+from otel_aioprom.quantiles import SummaryPoint
 
 
 def wide(name: str, *series: Any, **parts: Any) -> MetricFamily:

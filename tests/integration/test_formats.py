@@ -18,8 +18,8 @@ from otel_aioprom.escaping import Escaping, escape_label_name, escape_metric_nam
 from otel_aioprom.histogram import POS_INF, HistogramSeries
 from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.native import NativeBuckets
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.series import CounterSeries
-from otel_aioprom.summary import SummaryPoint
 from processes import wait_until
 from served import served
 from servers import PrometheusServer, ScrapeJob, free_port

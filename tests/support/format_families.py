@@ -21,7 +21,7 @@ from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, MetricFamily
 from otel_aioprom.native import NativeBuckets
-from otel_aioprom.summary import SummaryPoint
+from otel_aioprom.quantiles import SummaryPoint
 
 FORMATS: tuple[type[IFormatter], ...] = (
     TextFormatter,

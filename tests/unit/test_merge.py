@@ -15,8 +15,8 @@ from otel_aioprom.labels import labels_text
 from otel_aioprom.merge import Owners, merge_families, merge_pair, merge_series
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.native import NativeBuckets
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, UpDownSeries
-from otel_aioprom.summary import SummaryPoint
 
 INF = math.inf
 

@@ -11,8 +11,8 @@ from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summar
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily, Series
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.series import CounterSeries, NumberSeries
-from otel_aioprom.summary import SummaryPoint
 
 INF = math.inf
 

@@ -14,10 +14,10 @@ from oracles import family, number
 from otel_aioprom.labels import labels_text
 from otel_aioprom.model import Exemplar, MetricFamily, Series
 from otel_aioprom.native import NativeBuckets
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.remote_write.messages import Message
 from otel_aioprom.remote_write.symbols import Draft
 from otel_aioprom.remote_write.timeseries import SeriesTable
-from otel_aioprom.summary import SummaryPoint
 from write_model import Point, Receiver, Request, WriteRequest, read_points
 
 T = 1_700_000_000_000

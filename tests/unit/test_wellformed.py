@@ -13,10 +13,10 @@ from oracles import FakeSource, family, number
 from otel_aioprom.collectors import Counter, Enum, Gauge, Histogram, Info, StateSet, Summary
 from otel_aioprom.histogram import HistogramSeries
 from otel_aioprom.model import Exemplar, MetricFamily, Series
+from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries
-from otel_aioprom.summary import SummaryPoint
 from otel_aioprom.wellformed import well_formed
 
 PROTOBUF = (
