@@ -12,6 +12,7 @@ from otel_aioprom.answers import is_answering
 from otel_aioprom.custom import CustomCollector, is_custom
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.feeds import Collected, Feed, make_feed
 from otel_aioprom.forks import ForkSafeLock, start_over, tell_of_forks
 from otel_aioprom.kinds.base import Collector
 from otel_aioprom.kinds.bounds import Bound
@@ -21,14 +22,7 @@ from otel_aioprom.mirror import Mirror
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.runs import Run, running_loop, until_ended, wait_for
 from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
-from otel_aioprom.sources import (
-    Collected,
-    Feed,
-    Preparation,
-    SupportsAsyncCollect,
-    SupportsCollect,
-    make_feed,
-)
+from otel_aioprom.sources import Preparation, SupportsAsyncCollect, SupportsCollect
 from otel_aioprom.strangers import FAILURES, described, is_exit
 from otel_aioprom.upkeep import make_upkeep
 from otel_aioprom.wellformed import family_of

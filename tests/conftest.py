@@ -11,7 +11,7 @@ from clocks import ManualClock
 from interruptions import switching
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.kinds import ageing
-from otel_aioprom.otel import observing
+from otel_aioprom.otel import observers
 from otel_aioprom.registry import CollectorRegistry
 
 # How fast the machine is, and which examples happen to be drawn, is no reason to fail.
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def observers_end() -> Iterator[None]:
     """What a test has left asking is not heard in the log of another."""
     yield
-    for observer in observing._living():
+    for observer in observers.living():
         observer.close()
 
 

@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom.faults import Fault
 from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.observing import failures, forget, reading, refresh_all
+from otel_aioprom.otel.observers import reading
+from otel_aioprom.otel.observing import failures, forget, refresh_all
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry import REGISTRY, CollectorRegistry

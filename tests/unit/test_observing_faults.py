@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from oracles import DEADLINE, until
-from otel_aioprom.otel import observing
+from otel_aioprom.otel import observers
 from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
@@ -87,13 +87,13 @@ async def test_an_instrument_that_is_refused_leaves_nothing_that_asks() -> None:
     async def callback() -> int:
         return 1
 
-    known = len(observing._every)
+    known = len(observers._every)
     meter: Any = Refusing()
     with pytest.raises(ValueError, match="no instrument of this name"):
         observe_async(meter, "gauge", "x", callback)
 
     assert asyncio.all_tasks() == before
-    assert len(observing._every) <= known
+    assert len(observers._every) <= known
 
 
 async def test_collections_without_a_new_value_are_counted() -> None:

@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from interruptions import at_every_call
 from oracles import DEADLINE, names_of, until
-from otel_aioprom.otel.observing import AsyncObserver, observe_async
+from otel_aioprom.otel.observers import AsyncObserver
+from otel_aioprom.otel.observing import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
 

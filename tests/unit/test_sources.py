@@ -10,10 +10,10 @@ import pytest
 
 from oracles import FakeSource, family, names_of, number
 from otel_aioprom.faults import Fault
+from otel_aioprom.feeds import Collected, Feed
 from otel_aioprom.model import MetricFamily
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.runs import Run
-from otel_aioprom.sources import Collected, Feed
 
 DEADLINE = 10
 
