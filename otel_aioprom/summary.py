@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING
 from quantile import Estimator as PackageEstimator
 
 from otel_aioprom.atomic import one_step
-from otel_aioprom.estimator import (
+from otel_aioprom.estimator import Estimator, check_invariant, stream_of
+from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
+from otel_aioprom.quantiles import Quantiles
+from otel_aioprom.stream import (
     BATCH,
     EMPTY,
-    Estimator,
     Invariants,
     Stream,
-    check_invariant,
     estimate,
     limit_of,
     merged,
     patience,
-    stream_of,
 )
-from otel_aioprom.numbers import INT_LIMIT, Number, coerce_number
-from otel_aioprom.quantiles import Quantiles
 from otel_aioprom.window import WHOLE_LIFE, Window
 
 if TYPE_CHECKING:

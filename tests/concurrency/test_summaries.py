@@ -24,7 +24,7 @@ from interruptions import (
 from otel_aioprom import summary
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Summary
-from otel_aioprom.estimator import BATCH
+from otel_aioprom.stream import BATCH
 from otel_aioprom.summary import SummarySeries
 
 THREADS = 4
@@ -219,7 +219,7 @@ def test_garbage_collection_and_destructors_record() -> None:
 FORKING = """
 import os, signal, threading, warnings
 from otel_aioprom.collectors import Summary
-from otel_aioprom.estimator import BATCH
+from otel_aioprom.stream import BATCH
 
 warnings.simplefilter("ignore", DeprecationWarning)  # that other threads run is the point
 made = Summary("x", "What.", max_age=None).labels({})

@@ -14,17 +14,8 @@ import pytest
 from quantile import Estimator as PackageEstimator
 
 from otel_aioprom import estimator
-from otel_aioprom.estimator import (
-    BATCH,
-    EMPTY,
-    Estimator,
-    Stream,
-    estimate,
-    limit_of,
-    merged,
-    patience,
-    stream_of,
-)
+from otel_aioprom.estimator import Estimator, stream_of
+from otel_aioprom.stream import BATCH, EMPTY, Stream, estimate, limit_of, merged, patience
 
 USUAL = ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001))
 LIMIT = limit_of(USUAL)

@@ -12,10 +12,10 @@ from quantile import Estimator
 
 from clocks import ManualClock
 from otel_aioprom.collectors import Summary
-from otel_aioprom.estimator import BATCH
 from otel_aioprom.quantiles import SummaryPoint
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
+from otel_aioprom.stream import BATCH
 from otel_aioprom.summary import (
     SummarySeries,
     check_invariants,

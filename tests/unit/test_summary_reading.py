@@ -11,7 +11,8 @@ import pytest
 
 from clocks import ManualClock
 from otel_aioprom.collectors import Summary
-from otel_aioprom.estimator import BATCH, Estimator
+from otel_aioprom.estimator import Estimator
+from otel_aioprom.stream import BATCH
 from otel_aioprom.summary import SummarySeries
 
 STEP = 20.0
