@@ -187,7 +187,7 @@ class Feed:
 
     def _nothing(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
         rest = "values may be old" if self._is_upkeep else "nothing of this source is shown"
-        lost = not self._is_upkeep
+        lost = not self._is_upkeep or self._source.lacks_any()
         fault = Fault(cause, self._name, f"{reason}; {rest}", lost, quiet)
         return Collected((), [fault], complete=False)
 

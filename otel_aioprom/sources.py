@@ -32,8 +32,8 @@ class SupportsCollect(Protocol):
         functions (``set_function``) are not asked, and nothing expires. Whatever it raises costs this source alone. A source that holds locks may have a method
         ``after_fork``, which is called in child processes. One that promises that all names and series are well
         formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
-        has an attribute ``upkeep``: if a call is late, the values before it stand, and the next call does not wait for it, unless a stranger
-        was in a hurry and its method ``hangs`` says that it does not. One
+        has an attribute ``upkeep``: if a call is late, the values before it stand unless its method ``lacks_any`` says that one was never there,
+        and the next call does not wait for it, unless a stranger was in a hurry and its method ``hangs`` says that it does not. One
         with a method ``before_collection`` begins there what has to be done before, and returns a ``Preparation``.
         """
 

@@ -274,7 +274,7 @@ class SummarySeries(Quantiles, Estimator):
     def load(self, estimator: PackageEstimator) -> None:
         """Start over from an estimator that was filled elsewhere; its values count as observed now.
 
-        If they are fewer than before, that is a reset, from which counting begins anew.
+        If they are fewer than before, that is a reset, from which counting begins anew; if they are the first, nobody knows when it began.
 
         Args:
             estimator: This module's class, the package's, or another series.
@@ -285,6 +285,8 @@ class SummarySeries(Quantiles, Estimator):
         stream, count, total = contents_of(estimator)
         if count < self.count:
             self.created = time()
+        elif not self.count and count:
+            self.created = None  # when what was counted elsewhere began is not known
         streams = (stream,) * self.window.streams
         self._restart(streams, self._clock(), count, total)
 
@@ -299,8 +301,7 @@ class SummarySeries(Quantiles, Estimator):
 
     def __copy__(self) -> Self:
         """Return this series as it stands now; neither sees what is observed on the other."""
-        other = type(self)(
-            self.names, self.values, self.text, self.invariants, self.created, self.window
-        )
+        other = type(self)(self.names, self.values, self.text, self.invariants, None, self.window)
         other.load(self)
+        other.created = self.created
         return other

@@ -31,6 +31,10 @@ class Upkeep:
         """Tell whether a call takes longer than it may, so that there is no use in waiting for it again."""
         return self._functions is not None and self._functions.hang()
 
+    def lacks_any(self) -> bool:
+        """Tell whether a value has never been there, so that it is missing where nothing is asked."""
+        return self._functions is not None and self._functions.lacks_any()
+
     def collect(self) -> list[Fault]:
         """Do it, and tell what went wrong; see ``SupportsCollect``."""
         return _faults(self.name, () if self._run is None else self._run(self))
@@ -60,13 +64,17 @@ class AsyncUpkeep:
         """Tell whether a call goes on though its time is over."""
         return self._functions.hang()
 
+    def lacks_any(self) -> bool:
+        """Tell whether a value has never been there, so that it is missing where nothing is awaited."""
+        return self._functions.lacks_any()
+
     async def collect(self) -> list[Fault]:
         """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
         every = self._functions.to_await()
         found = await asyncio.gather(*map(self._wait_for, every), return_exceptions=True)
         # What is still raised is a cancellation that a function has brought about itself.
         problems = [
-            asked.raised(each) if isinstance(each, BaseException) else each
+            self._functions.raised(asked, each) if isinstance(each, BaseException) else each
             for asked, each in zip(every, found)
         ]
         return _faults(self.name, [problem for problem in problems if problem is not None])
@@ -77,7 +85,7 @@ class AsyncUpkeep:
         try:
             return await asyncio.wait_for(waited, min(asked.timeout, LONGEST))
         except asyncio.TimeoutError:
-            return asked.late(f"took more than {asked.timeout} s")
+            return self._functions.late(asked, f"took more than {asked.timeout} s")
 
 
 def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
@@ -87,6 +95,6 @@ def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
 
 def _faults(name: str, problems: Sequence[Problem]) -> list[Fault]:
     return [
-        Fault(problem.cause, name, problem.message, lost=False, part=problem.part)
+        Fault(problem.cause, name, problem.message, problem.lost, part=problem.part)
         for problem in problems
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,10 @@ settings.register_profile(
     ],
 )
 settings.load_profile("suite")
+
+
+# A shell that begins this in the background has it ignore interrupts, and then all programs that tests begin do.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

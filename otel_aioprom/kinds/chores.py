@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 
 
 class Problem(NamedTuple):
-    """What went wrong, and cost no series.
+    """What went wrong.
 
     Attributes:
         cause: ``raised`` or ``late``.
         message: A sentence for the log.
         part: What of the collector it is about: of each part, a first problem is worth a line in the log.
+        lost: There is no value from before that could be shown.
     """
 
     cause: str
     message: str
     part: str
+    lost: bool
 
 
 class Chore(NamedTuple):

@@ -91,29 +91,15 @@ class Asked:
             last = following
         return last
 
-    def still_called(self, asking: object) -> Problem | None:
-        """Tell that a call goes on for which a collection has waited in vain; not that another registry has begun one."""
+    def is_called_for(self, asking: object) -> bool:
+        """Tell whether a call goes on that somebody has begun."""
         call = self._latest()
-        if self.hangs() or (call.asking is asking and not call.is_over()):
-            return self.late("has not returned yet")
-        return None
+        return call.asking is asking and not call.is_over()
 
     def hangs(self) -> bool:
         """Tell whether a call takes longer than it may."""
         call = self._latest()
         return not call.is_over() and monotonic() - call.began >= self.timeout
-
-    def late(self, reason: str) -> Problem:
-        """Tell that there is no value yet."""
-        return self._problem("late", reason)
-
-    def raised(self, error: BaseException) -> Problem:
-        """Tell that there is no value because of an error."""
-        return self._problem("raised", f"gave none: {described(error)}")
-
-    def _problem(self, cause: str, reason: str) -> Problem:
-        part = f"the function for {dict(self.key)!r}"
-        return Problem(cause, f"{part} {reason}", part)
 
 
 class Functions:
@@ -179,12 +165,12 @@ class Functions:
         call = _Call(asking, monotonic(), os.getpid())
         try:
             if not asked.begin(call):
-                return asked.still_called(asking)
+                return self._still_called(asked, asking)
             self._take(asked, asked.function())
         except BaseException as error:  # one bad function costs its own value
             if is_exit(error):
                 raise
-            return asked.raised(error)
+            return self.raised(asked, error)
         finally:
             call.returned = True
         return None
@@ -196,6 +182,31 @@ class Functions:
     def to_await(self) -> list[Asked]:
         """Return the coroutine functions."""
         return [asked for asked in list(self._asked.values()) if asked.waits]
+
+    def lacks_any(self) -> bool:
+        """Tell whether one of them has no value to show."""
+        return any(self._lacks(asked) for asked in list(self._asked.values()))
+
+    def late(self, asked: Asked, reason: str) -> Problem:
+        """Tell that a function has given no value yet."""
+        return self._problem(asked, "late", reason)
+
+    def raised(self, asked: Asked, error: BaseException) -> Problem:
+        """Tell that a function has given no value because of an error."""
+        return self._problem(asked, "raised", f"gave none: {described(error)}")
+
+    def _problem(self, asked: Asked, cause: str, reason: str) -> Problem:
+        part = f"the function for {dict(asked.key)!r}"
+        return Problem(cause, f"{part} {reason}", part, self._lacks(asked))
+
+    def _still_called(self, asked: Asked, asking: object) -> Problem | None:
+        """Tell that a call goes on for which a collection has waited in vain; not that another registry has begun one."""
+        if asked.hangs() or asked.is_called_for(asking):
+            return self.late(asked, "has not returned yet")
+        return None
+
+    def _lacks(self, asked: Asked) -> bool:
+        return self._collector._find(dict(asked.key) or None) is None  # noqa: SLF001 - the same package
 
     async def await_one(
         self, asked: Asked, asking: object, goes_on: Callable[[], bool]
@@ -210,12 +221,12 @@ class Functions:
         call = _Call(asking, monotonic(), os.getpid(), goes_on)
         try:
             if not asked.begin(call):
-                return asked.still_called(asking)
+                return self._still_called(asked, asking)
             self._take(asked, await asked.function())
         except FAILURES as error:  # one bad function costs its own value
             if is_exit(error):
                 raise
-            return asked.raised(error)
+            return self.raised(asked, error)
         finally:
             call.returned = True
         return None

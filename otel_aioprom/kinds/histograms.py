@@ -179,6 +179,8 @@ class Histogram(Collector[HistogramSeries]):
         *counts, total = value.snapshot()
         if sum(counts) < child.observations:
             child.created = time()  # a reset, from which counting begins anew
+        elif not child.observations and sum(counts):
+            child.created = None  # when what was counted elsewhere began is not known
         child.load(counts, total)
         child.exemplars = value.exemplars
 

@@ -56,6 +56,10 @@ class NumberCollector(Collector[N]):
         child = self._find(labels)
         (self._create_for(labels, value) if child is None else child).set(value)
 
+    def set_value(self, labels: Labels | None, value: Any) -> None:
+        """Replace the value; see ``set``."""
+        self.set(labels, value)
+
     def set_function(
         self, labels: Labels | None, function: Callable[[], Any], *, timeout: float = 5.0
     ) -> None:

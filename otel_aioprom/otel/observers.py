@@ -171,12 +171,14 @@ class AsyncObserver:
         if self._is_closed:
             return
         # The watch has the say in the log: when it begins, and when it is over.
-        self._failure = Fault(cause, self._name, reason, lost=False, quiet=True)
+        self._failure = Fault(cause, self._name, reason, quiet=True)
         self._watch.failed(reason)
 
     def failure_for(self, reader: object) -> Fault | None:
         """Return why there is no new value, if that is so and a reader shows the instrument."""
-        return self._failure if reader in self._readers and not self._is_closed else None
+        if self._failure is None or reader not in self._readers or self._is_closed:
+            return None
+        return self._failure._replace(lost=self._is_old())
 
     def observe(self, _options: CallbackOptions) -> Sequence[Observation]:
         """Tell the SDK what is known; called by it at each collection, in any thread.
@@ -190,9 +192,10 @@ class AsyncObserver:
         else:
             self._is_read_by_others = True
             self._wait_if_due()
-        if self._is_closed or monotonic() - self._known_at > self._max_age:
-            return ()
-        return self._last
+        return () if self._is_closed or self._is_old() else self._last
+
+    def _is_old(self) -> bool:
+        return monotonic() - self._known_at > self._max_age
 
     def _wait_if_due(self) -> None:
         if running_loop() is None and not self._is_closed and self._is_due() and not self._hangs():

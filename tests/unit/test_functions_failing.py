@@ -11,8 +11,10 @@ import pytest
 
 from oracles import DEADLINE, until
 from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import GatherError
 from otel_aioprom.kinds import functions
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
 
 
 class Wrong:
@@ -63,7 +65,7 @@ async def test_an_exit_of_a_plain_function_stops_no_other(
     gauge.set_function({"f": "one"}, lambda: 1)
     faults = (await registry.async_gather(DEADLINE)).faults
 
-    assert [(fault.cause, fault.lost) for fault in faults] == [("raised", False)]
+    assert [(fault.cause, fault.lost) for fault in faults] == [("raised", True)]
     assert gauge.get_all() == [({"f": "one"}, 1)]
 
 
@@ -91,7 +93,7 @@ async def test_an_end_of_a_coroutine_function_stops_no_other(
     gauge.set_function({"f": "two"}, two)
     faults = (await registry.async_gather(DEADLINE)).faults
 
-    assert [(fault.cause, fault.lost) for fault in faults] == [("raised", False)] * 2
+    assert [(fault.cause, fault.lost) for fault in faults] == [("raised", True)] * 2
     assert type(error).__name__ in faults[0].message
     assert "no number after all" in faults[1].message
     assert gauge.get_all() == [({"f": "two"}, 2)]
@@ -164,3 +166,22 @@ async def test_a_child_process_calls_anew_what_hung_in_its_parent(
 
     assert not (await asked).faults
     await until(lambda: gauge.get_all() == [({}, 2)])
+
+
+@pytest.mark.parametrize(
+    "function", [fail(KeyError()), fail_later(KeyError())], ids=["plain", "awaited"]
+)
+async def test_what_a_function_has_never_given_is_lost(
+    registry: CollectorRegistry, gauge: Gauge, function: Callable[[], Any]
+) -> None:
+    """A response can be refused for it; once there is a value, that one stands."""
+    gauge.set_function({"f": "1"}, function)
+    before = await registry.async_gather(DEADLINE)
+    gauge.set({"f": "1"}, 3)
+    after = await registry.async_gather(DEADLINE)
+
+    with pytest.raises(GatherError, match="gave none: KeyError"):
+        before.insist()
+    after.insist()
+    assert [fault.lost for fault in after.faults] == [False]
+    assert b'otel_aioprom_dropped_total{cause="raised"} 1' in render(registry)[0]

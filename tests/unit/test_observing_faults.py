@@ -131,3 +131,19 @@ def test_a_callback_that_wants_arguments_is_refused() -> None:
     with pytest.raises(TypeError, match="without arguments"):
         observe_async(a_meter(), "gauge", "x", callback)  # type: ignore[arg-type]
     observe_async(a_meter(), "gauge", "x", lambda given=1: asyncio.sleep(0, given))
+
+
+async def test_what_a_callback_has_never_given_is_lost() -> None:
+    """A response can be refused for it; once there is a value, that one stands for its time."""
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
+    answers: list[Any] = [None, 3, None]
+
+    async def callback() -> Any:
+        return answers.pop(0)
+
+    with observe_async(meter, "gauge", "x", callback, max_age=DEADLINE):
+        gatherings = [await registry.async_gather(DEADLINE) for _ in range(3)]
+
+    assert [[fault.lost for fault in each.faults] for each in gatherings] == [[True], [], [False]]

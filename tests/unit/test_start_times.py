@@ -156,3 +156,21 @@ def test_a_store_in_place_of_native_buckets_is_refused() -> None:
         collector.set_value({}, histogram_of(0))
 
     assert (child.created, child.observations) == (LONG_AGO, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "store_of"),
+    [*STORES, (lambda: Counter("x", "What."), int)],
+    ids=["histogram", "summary", "counter"],
+)
+def test_when_counting_elsewhere_began_is_not_known(
+    make: Callable[[], Any], store_of: Callable[[int], Any]
+) -> None:
+    """A start at that moment would have servers add all of it once more."""
+    collector = make()
+    collector.set_value({"a": "counted"}, store_of(3))
+    collector.set_value({"a": "nothing yet"}, store_of(0))
+
+    counted, nothing = collector.family().series
+    assert counted.created is None
+    assert nothing.created is not None
