@@ -9,13 +9,14 @@ MetricsError
 ├── GatherError (RuntimeError)            .faults
 ├── SlowReaderError (ConnectionError)     .seconds
 ├── SecretError (OSError)                 .path .reason
+├── ConfigurationError (ValueError)       .key .reason
 ├── WebConfigError (ValueError)           .path .where .reason
 ├── MissingExtraError (ImportError)       .package .extra
 ├── PushError (ConnectionError)           .url .status .reason
 ├── SpoolError (OSError)                  .path .reason
 └── ServiceError (RuntimeError)
     ├── ServiceNotRunningError
-    └── ServiceStartError (OSError)       .address
+    └── ServiceStartError (OSError)       .address .reason
 ```
 
 Look-ups of what is not there raise ``KeyError``, arguments of the wrong kind ``TypeError``.
@@ -146,6 +147,7 @@ class ServiceStartError(ServiceError, OSError):
 
     Attributes:
         address: Host and port that were asked for, as ``host:port``.
+        reason: What the system said.
     """
 
     def __init__(self, address: str, reason: str) -> None:

@@ -75,6 +75,7 @@ def render(
     Raises:
         GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
         ValueError: An option has no such value.
+        TypeError: ``accepts_headers`` is one text.
 
     Spec:
         N16.
@@ -110,6 +111,7 @@ async def async_render(
     Raises:
         GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
         ValueError: An option has no such value.
+        TypeError: ``accepts_headers`` is one text.
     """
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
@@ -120,7 +122,9 @@ async def async_render(
 def make_formatter(
     accepts_headers: Sequence[str], created_samples: bool, protobuf_escaping: Escaping
 ) -> IFormatter:
-    """Make the formatter of a response; options as for ``render``."""
+    """Make the formatter of a response; options and errors as for ``render``."""
+    if isinstance(accepts_headers, str):
+        raise TypeError(f"Accept headers come in a list, as in [{accepts_headers!r}]")
     chosen = negotiate(accepts_headers, protobuf_escaping=check_escaping(protobuf_escaping))
     return chosen(False, created_samples=created_samples)
 

@@ -37,7 +37,7 @@ class ScrapeMetrics:
         )
         self.failures = Counter(
             f"{PREFIX}_source_failures_total",
-            "Collections in which a source raised or was late, by source and cause.",
+            "Failures of sources, functions and callbacks, each once a collection, by name and cause.",
         )
         self.overflows = Counter(
             f"{PREFIX}_series_overflows_total",

@@ -58,8 +58,8 @@ class Collector(Generic[S]):
         registry: Registers the collector there on creation.
         max_series: How many series there may be. What has no place is recorded on one more, labelled
             ``otel_metric_overflow="true"``.
-        expire_after: Seconds without a measurement after which a series is forgotten; it comes back with its value
-            when somebody who holds it records on it.
+        expire_after: Seconds without a measurement after which a series is forgotten, counted from the first collection
+            after the last one. It goes at a collection, and comes back with its value when somebody who holds it records on it.
 
     Raises:
         InvalidNameError: The name is malformed.
@@ -168,10 +168,12 @@ class Collector(Generic[S]):
 
         Args:
             labels: Names and values; ``None`` and ``{}`` stand for none.
-            value: A number; a ``histogram.Histogram`` on histograms, an estimator on summaries.
+            value: A number; a ``histogram.Histogram`` on histograms, an estimator on summaries; facts or states, as ``get``
+                returns them.
 
         Raises:
-            TypeError: ``value`` is of another kind.
+            TypeError: ``value`` is of another kind, or the histogram has native buckets.
+            ValueError: There is no such state, or the estimator makes no sense.
             InvalidLabelsError: A label name is not allowed; nothing is stored.
         """
         self._check_stored(value)
@@ -196,7 +198,11 @@ class Collector(Generic[S]):
         return child.get()
 
     def get(self, labels: Labels | None = None) -> Any:
-        """Return the value of a label set: a number, or a dict for histograms and summaries.
+        """Return the value of a label set, as people read it.
+
+        Returns:
+            A number; for histograms and summaries a dict from bound or quantile, ``"count"`` and ``"sum"``; for an ``Info`` the dict
+            of facts, for a ``StateSet`` one from state to whether it holds, for an ``Enum`` the state.
 
         Raises:
             KeyError: There is no such series; none is made.

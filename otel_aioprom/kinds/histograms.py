@@ -44,8 +44,8 @@ class Histogram(Collector[HistogramSeries]):
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``le`` is not allowed.
         buckets: Upper bounds, strictly ascending; ``inf`` is added when absent. ``None`` for native buckets alone.
-        native_bucket_factor: Count in native buckets too, each at most so many times as wide as the one before: 1.1 is
-            a good one. Formats without native histograms show the classic buckets alone.
+        native_bucket_factor: Count in native buckets too, each at most so many times as wide as the one before, from
+            1.0027 to 65,536: 1.1 is a good one. Formats without native histograms show the classic buckets alone.
         native_max_buckets: When more native buckets than that hold observations, the histogram starts over, or
             counts less finely; 0 for any number.
         native_zero_threshold: Values up to it, of either sign, count as zero.

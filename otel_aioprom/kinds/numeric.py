@@ -52,7 +52,12 @@ class NumberCollector(Collector[N]):
         )
 
     def set(self, labels: Labels | None, value: float) -> None:
-        """Replace the value; a smaller one than before is a reset of a counter."""
+        """Replace the value; a smaller one than before is a reset of a counter.
+
+        Raises:
+            TypeError: ``value`` is no number.
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         child = self._find(labels)
         (self._create_for(labels, value) if child is None else child).set(value)
 
@@ -65,14 +70,17 @@ class NumberCollector(Collector[N]):
     ) -> None:
         """Ask a function for the value of a label set before each response, until the series is removed.
 
-        A plain function is called in a worker thread, a coroutine function is awaited on the event loop that
-        serves. If it raises, is late, or gives no number, the last good value stays, and
-        ``otel_aioprom_source_failures_total`` counts that; before the first good one there is no series.
+        Services and ``async_render`` call plain functions in a worker thread, one after the other, and await coroutine functions on their
+        event loop. ``render`` calls plain ones in its own thread, and runs coroutine functions unless a loop runs in that thread.
+        If a function raises, is late, or gives no number, the last good value stays until it expires, and
+        ``otel_aioprom_source_failures_total`` counts that; before the first good one there is no series, and what is missing
+        counts as lost.
 
         Args:
             labels: Names and values.
             function: Returns a number. Of a counter, a smaller one than before is a reset.
-            timeout: Seconds that a coroutine function gets.
+            timeout: Seconds that a coroutine function gets. A plain one is not interrupted: later collections pass it over
+                while it takes longer.
 
         Raises:
             TypeError: ``function`` cannot be called.
@@ -279,27 +287,49 @@ class Gauge(NumberCollector[GaugeSeries]):
         return made
 
     def inc(self, labels: Labels | None = None) -> None:
-        """Add one; the first use of a label set starts from 0."""
+        """Add one; the first use of a label set starts from 0.
+
+        Raises:
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         child = self._find(labels)
         (self._create(labels) if child is None else child).inc()
 
     def dec(self, labels: Labels | None = None) -> None:
-        """Take one away; the first use of a label set starts from 0."""
+        """Take one away; the first use of a label set starts from 0.
+
+        Raises:
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         child = self._find(labels)
         (self._create(labels) if child is None else child).dec()
 
     def add(self, labels: Labels | None, value: float) -> None:
-        """Add an amount, which may be negative."""
+        """Add an amount, which may be negative.
+
+        Raises:
+            TypeError: ``value`` is no number.
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         child = self._find(labels)
         (self._create_for(labels, value) if child is None else child).add(value)
 
     def sub(self, labels: Labels | None, value: float) -> None:
-        """Take an amount away, which may be negative."""
+        """Take an amount away, which may be negative.
+
+        Raises:
+            TypeError: ``value`` is no number.
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         child = self._find(labels)
         (self._create_for(labels, value) if child is None else child).sub(value)
 
     def set_to_current_time(self, labels: Labels | None = None) -> None:
-        """Set it to now, in seconds since the epoch."""
+        """Set it to now, in seconds since the epoch.
+
+        Raises:
+            InvalidLabelsError: A label name is not allowed; nothing changes.
+        """
         self.set(labels, time())
 
     def time(self, labels: Labels | None = None) -> Timing:

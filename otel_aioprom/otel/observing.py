@@ -36,10 +36,11 @@ def observe_async(
         meter: Creates the instrument.
         kind: ``"counter"``, ``"up_down_counter"`` or ``"gauge"``.
         name: Name of the instrument.
-        callback: Returns a number, an ``Observation``, or several of these.
+        callback: A coroutine function without arguments; returns a number, an ``Observation``, or several of these.
         unit: Unit of the values.
         description: What is measured.
-        timeout: Seconds that the callback gets.
+        timeout: Seconds that the callback gets. A response waits for it half of its own time at most, and shows what is
+            known then.
         max_age: Seconds for which a value may be shown.
 
     Returns:

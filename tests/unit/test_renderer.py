@@ -214,3 +214,12 @@ async def test_pieces_come_while_later_chunks_are_not_made() -> None:
 
     assert len(first) == PIECE
     assert asked == [0]
+
+
+async def test_one_accept_header_comes_in_a_list_too() -> None:
+    """Else each of its letters would be one, and the answer text 0.0.4."""
+    wanted = "application/openmetrics-text; version=1.0.0"
+    with pytest.raises(TypeError, match=r"in a list, as in \['application/openmetrics-text"):
+        render(CollectorRegistry(), wanted)
+    with pytest.raises(TypeError, match="in a list"):
+        await async_render(CollectorRegistry(), wanted)
