@@ -85,10 +85,17 @@ def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: A
     return NumberSeries(names, values, text, coerce_number(value))
 
 
+def _count(value: Any) -> int:
+    count = coerce_number(value)
+    if count != int(count):
+        raise ValueError(f"a count is a whole number, and {value!r} is none")
+    return int(count)
+
+
 def _histogram(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
-    total, count = coerce_number(value["sum"]), int(value["count"])
+    total, count = coerce_number(value["sum"]), _count(value["count"])
     upto = sorted(
-        [(bound, int(upto)) for bound, upto in value.items() if not isinstance(bound, str)]
+        [(bound, _count(upto)) for bound, upto in value.items() if not isinstance(bound, str)]
     )
     series = HistogramSeries(names, values, text, check_bounds([bound for bound, _ in upto]))
     cumulative = [0, *[upto for _, upto in upto]]
@@ -105,7 +112,7 @@ def _summary(names: tuple[str, ...], values: tuple[str, ...], text: str, value: 
     quantiles = [
         (float(key), coerce_number(item)) for key, item in value.items() if not isinstance(key, str)
     ]
-    total, count = coerce_number(value["sum"]), int(value["count"])
+    total, count = coerce_number(value["sum"]), _count(value["count"])
     if count < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
         raise ValueError("quantiles must lie between 0 and 1, and the count must not be negative")
     return SummaryPoint(names, values, text, count, total, sorted(quantiles))

@@ -14,7 +14,7 @@ from typing import Any
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.labels import EXEMPLAR_LIMIT, Pairs, exemplar_length, label_value
 from otel_aioprom.model import Exemplar
-from otel_aioprom.names import is_valid_label_name
+from otel_aioprom.names import is_valid_label_name, plain
 from otel_aioprom.strangers import described, is_awaited, is_exit
 
 _logger = logging.getLogger(__name__)
@@ -76,12 +76,12 @@ def _check(labels: ExemplarLabels) -> Pairs:
     for name, value in given:
         if not _is_name(name):
             raise InvalidLabelsError(labels, f"{name!r} is no name for a label of an exemplar")
-        if type(value) is str and value.isascii():
+        if type(value) is type(name) is str and value.isascii():
             length += len(name) + len(value)
         else:
             usual = False
     if not usual:
-        pairs = tuple([(name, label_value(value)) for name, value in given])
+        pairs = tuple([(plain(name), label_value(value)) for name, value in given])
         length = exemplar_length(pairs)
     if length > EXEMPLAR_LIMIT:
         reason = f"an exemplar has {EXEMPLAR_LIMIT} code points at most, and these are {length}"

@@ -344,7 +344,7 @@ def exponential_buckets(start: float, factor: float, count: int) -> list[float]:
         count: How many, at least 1; ``inf`` is not among them.
 
     Raises:
-        ValueError: ``count`` is below 1, ``start`` not above 0, or ``factor`` not above 1.
+        ValueError: ``count`` is below 1 or too high, ``start`` not above 0, or ``factor`` not above 1.
 
     Spec:
         N11.
@@ -358,7 +358,10 @@ def exponential_buckets(start: float, factor: float, count: int) -> list[float]:
         raise ValueError(f"start must be above 0, not {start}")
     if not factor > 1:
         raise ValueError(f"factor must be above 1, not {factor}")
-    return [float(start * factor**k) for k in range(count)]
+    try:
+        return [float(start * factor**k) for k in range(count)]
+    except OverflowError:
+        raise ValueError(f"the last of {count} bounds is more than a float can hold") from None
 
 
 def _check_count(count: int) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.escaping import Escaping, escape_label_name
-from otel_aioprom.names import is_valid_label_name
+from otel_aioprom.names import is_valid_label_name, plain
 
 Pairs = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name, each name once."""
@@ -41,8 +41,8 @@ def label_value(value: object) -> str:
 
 
 def label_texts(labels: Mapping[str, object]) -> dict[str, str]:
-    """Return a label set with the texts that stand for its values, as they are now."""
-    return {name: label_value(value) for name, value in labels.items()}
+    """Return a label set with the texts that stand for its names and values, as they are now."""
+    return {plain(name): label_value(value) for name, value in labels.items()}
 
 
 def encodable(text: str) -> str:
@@ -65,10 +65,13 @@ def canonical_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str
     Returns:
         Pairs sorted by name.
 
+    Raises:
+        TypeError: Names cannot be put in order, for some are no texts.
+
     Spec:
         N3, E15.
     """
-    pairs = ((name, label_value(value)) for name, value in labels.items())
+    pairs = label_texts(labels).items()
     return tuple(sorted(pair for pair in pairs if pair[1] != const_labels.get(pair[0], "")))
 
 

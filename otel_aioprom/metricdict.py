@@ -19,6 +19,8 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Series)
 Labels = Mapping[str, object]
 
+_MISSING: Any = object()
+
 
 class _Group(NamedTuple):
     """All entries that have the same label names."""
@@ -169,8 +171,10 @@ class MetricDict(MutableMapping[Labels, T]):
     def __getitem__(self, labels: Labels | None) -> T:
         value = self.find(labels)
         if value is None:
-            raise KeyError(labels)
-        return value
+            children, key = self._place(labels)
+            if key not in children:
+                raise KeyError(labels)
+        return value  # type: ignore[return-value]  # a type of values may have None in it
 
     def __setitem__(self, labels: Labels | None, value: T) -> None:
         pairs = canonical_pairs(labels or {}, self._const_labels)
@@ -178,7 +182,8 @@ class MetricDict(MutableMapping[Labels, T]):
         group.children[group.key(dict(pairs))] = value
 
     def __delitem__(self, labels: Labels | None) -> None:
-        if self.take(labels) is None:
+        children, key = self._place(labels)
+        if children.pop(key, _MISSING) is _MISSING:
             raise KeyError(labels)
 
     def take(self, labels: Labels | None) -> T | None:
@@ -197,7 +202,10 @@ class MetricDict(MutableMapping[Labels, T]):
         return found is value
 
     def _place(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
-        pairs = canonical_pairs(labels or {}, self._const_labels)
+        try:
+            pairs = canonical_pairs(labels or {}, self._const_labels)
+        except TypeError:  # names that cannot be put in order are no names
+            return {}, None
         group = self._groups.get(tuple([name for name, _ in pairs]))
         return ({}, None) if group is None else (group.children, group.key(dict(pairs)))
 

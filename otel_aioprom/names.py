@@ -10,6 +10,14 @@ _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
+def plain(name: str) -> str:
+    """Return a name as a ``str`` and nothing derived from it; what is no text stays, for a check to refuse.
+
+    Members of ``str`` enumerations would write themselves in another way.
+    """
+    return name if type(name) is str or not isinstance(name, str) else str.__str__(name)
+
+
 def is_valid_metric_name(name: object) -> bool:
     """Tell whether a metric name needs no quotes in any format.
 
@@ -29,11 +37,11 @@ def is_valid_label_name(name: object) -> bool:
 
 
 def check_metric_name(name: str) -> str:
-    """Return the name, or say what is wrong with it.
+    """Return the name as a plain ``str``, or say what is wrong with it.
 
     Raises:
         InvalidNameError: The name is not ``[a-zA-Z_:][a-zA-Z0-9_:]*``.
     """
     if not is_valid_metric_name(name):
         raise InvalidNameError(name, "use letters, digits, '_' and ':', and no digit in front")
-    return name
+    return plain(name)

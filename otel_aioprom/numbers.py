@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from functools import lru_cache
 from typing import SupportsFloat, SupportsIndex
 
@@ -19,6 +20,8 @@ INT_LIMIT = 2**256
 
 _SCIENTIFIC_FROM = 6
 _SCIENTIFIC_BELOW = -4
+
+_LONGEST = sys.float_info.max  # seconds, beside forever
 
 
 def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
@@ -49,8 +52,7 @@ def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
         return value  # type: ignore[return-value]
     if isinstance(value, float):
         return float(value)
-    if isinstance(value, SupportsIndex):
-        number = int(operator.index(value))
+    if isinstance(value, SupportsIndex) and (number := _to_integer(value)) is not None:
         return number if -INT_LIMIT <= number <= INT_LIMIT else _to_double(number)
     if isinstance(value, SupportsFloat):
         return _to_double(value)
@@ -72,6 +74,17 @@ def check_seconds(name: str, seconds: object) -> None:
         raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
     if not seconds > 0:
         raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+    if seconds > _LONGEST and seconds < math.inf:
+        raise ValueError(f"{name} must be a number of seconds that a float can hold, or inf")
+
+
+def _to_integer(value: SupportsIndex) -> int | None:
+    try:
+        return int(operator.index(value))
+    except (
+        TypeError
+    ):  # an array's only value, of which the array does not know before whether it is whole
+        return None
 
 
 def _to_double(value: SupportsFloat) -> float:

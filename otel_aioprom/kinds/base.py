@@ -265,13 +265,22 @@ class Collector(Generic[S]):
         return other
 
     def _take(self, other: Self) -> None:
-        before = self._store
-        self._use(other._store)
-        self._store.succeed(before)
+        mine = other._store
+        before = self._store.followed_by(mine)
+        while self._store is not (latest := mine.latest()):  # of several that end at once
+            self._use(latest)
+        mine.succeed(before)
 
     def _use(self, store: SeriesStore[S]) -> None:
-        self._store = store
         self._find = store.series.find_quickly
+        self._store = store  # last, for whoever looks whether it is the latest one
+
+    def _latest(self) -> Iterator[SeriesStore[S]]:
+        """Give the latest store, and those that come to follow it while something is done with it."""
+        done = None
+        while done is not (latest := self._store.latest()):
+            yield latest
+            done = latest
 
     def count_overflows(self) -> int:
         """Return how often a label set was asked for that there was no place for."""
@@ -279,11 +288,13 @@ class Collector(Generic[S]):
 
     def bound_by(self, bound: Bound) -> None:
         """Count the series among those of others, too, which together have a bound."""
-        self._store.bound_by(bound)
+        for store in self._latest():
+            store.bound_by(bound)
 
     def unbound_by(self, bound: Bound) -> None:
         """Count the series for themselves again."""
-        self._store.unbound_by(bound)
+        for store in self._latest():
+            store.unbound_by(bound)
 
     def chores(self) -> list[Chore]:
         """Return what must be done before each collection."""

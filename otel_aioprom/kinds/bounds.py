@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from operator import length_hint
 
@@ -37,7 +38,7 @@ class Bound:
         if limit < 1:
             raise ValueError(f"max_series must be at least 1, not {limit}")
         self.limit = limit
-        self._unused = iter(range(limit))
+        self._unused = iter(range(min(limit, sys.maxsize)))
         self._returned: list[None] = []
         self._owed: list[None] = []
 
@@ -76,8 +77,11 @@ class Share:
 
     def __init__(self, bound: Bound, lent: int = 0) -> None:
         self._bound = bound
-        self._places: dict[Series, bool] = {}  # whether they are taken from the bound already
+        self._places: dict[
+            Series, object
+        ] = {}  # something true, if they are taken from the bound already
         self._lent: Iterator[int] = iter(range(lent))
+        self._is_closed = False
 
     def is_full(self) -> bool:
         """Tell whether there is no place for one more just now."""
@@ -93,13 +97,17 @@ class Share:
         if taken and not self._bound.take():
             return False
         self._places[series] = taken
+        if self._is_closed:  # meanwhile
+            self.release(series)
         return True
 
     def adopt(self, series: Series) -> None:
         """Take a place for a series that is there, unless it has one."""
-        if series not in self._places:
-            self._places[series] = True
+        mine = [True]
+        if self._places.setdefault(series, mine) is mine:
             self._bound.insist()
+            if self._is_closed:  # meanwhile
+                self.release(series)
 
     def release(self, series: Series) -> None:
         """Give the place of a series back, if it has one."""
@@ -107,7 +115,8 @@ class Share:
             self._bound.give_back()
 
     def close(self) -> None:
-        """Give all places back."""
+        """Give all places back, and take no more."""
+        self._is_closed = True  # first, for others may be taking places
         for series in list(self._places):
             self.release(series)
 
@@ -119,6 +128,8 @@ class Share:
             if not before._hand_over():
                 self._bound.insist()
         before.close()
+        if self._is_closed:  # meanwhile
+            self.close()
 
     def _hand_over(self) -> bool:
         """Part with a place without giving it back."""
@@ -142,6 +153,7 @@ class Shares:
     def __init__(self, own: Bound | None) -> None:
         self._own = own
         self._shares: dict[Bound, Share] = {} if own is None else {own: Share(own)}
+        self._is_closed = False
 
     def __bool__(self) -> bool:
         return bool(self._shares)
@@ -173,7 +185,9 @@ class Shares:
 
     def join(self, bound: Bound) -> None:
         """Take places in a bound, too, from now on."""
-        self._shares = {**self._shares, bound: Share(bound)}
+        self._shares = {bound: Share(bound), **self._shares}
+        if self._is_closed:
+            self.close()
 
     def leave(self, bound: Bound) -> None:
         """Give all places in a bound back."""
@@ -192,20 +206,30 @@ class Shares:
                 other._shares[bound] = share.successor()
         return other
 
-    def succeed(self, before: Shares) -> None:
-        """Take over from the shares of the set that is replaced, and be in the bounds in which those are now."""
+    def succeed(self, before: Shares) -> bool:
+        """Take over from the shares of the set that is replaced, and be in the bounds in which those are now.
+
+        Returns:
+            There are bounds among them in which no series has a place yet.
+        """
         for bound, share in self._shares.items():
             if bound in before._shares:
                 share.succeed(before._shares[bound])
             elif bound is not self._own:
                 self.leave(bound)
-        for bound in before._shares:
-            if bound not in self._shares and bound is not before._own:
-                self.join(bound)
+        more = [
+            each for each in before._shares if each not in self._shares and each is not before._own
+        ]
+        for bound in more:
+            self.join(bound)
+            if bound not in before._shares:  # it was left meanwhile
+                self.leave(bound)
         before.close()
+        return bool(more)
 
     def close(self) -> None:
         """Give all places back, and take no more."""
+        self._is_closed = True  # first, for others may be joining a bound
         shares, self._shares = self._shares, {}
         for share in shares.values():
             share.close()

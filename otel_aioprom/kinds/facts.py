@@ -85,8 +85,9 @@ class Info(Collector[FactsSeries]):
         max_series: int | None = None,
         expire_after: float | None = None,
     ) -> None:
+        name = check_metric_name(name)
         super().__init__(
-            name if check_metric_name(name).endswith("_info") else f"{name}_info",
+            name if name.endswith("_info") else f"{name}_info",
             doc,
             const_labels,
             registry=registry,

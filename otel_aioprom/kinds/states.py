@@ -156,13 +156,13 @@ class StateSet(Collector[StatesSeries]):
         max_series: int | None = None,
         expire_after: float | None = None,
     ) -> None:
-        if isinstance(states, (str, bytes)):
+        if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
             raise TypeError(f"states must be several texts, not {states!r}: give a list")
         self.states = tuple([label_value(state) for state in states])
         if not self.states or len({*self.states}) < len(self.states) or "" in self.states:
             raise ValueError(f"states must be different texts, at least one: {self.states}")
-        check_labels({check_metric_name(name): ""}, None)
-        self._label = name
+        self._label = check_metric_name(name)
+        check_labels({self._label: ""}, None)
         super().__init__(
             name,
             doc,
@@ -211,7 +211,7 @@ class StateSet(Collector[StatesSeries]):
 
     def count_made(self) -> int:
         """Return how many series must be looked at to make the family."""
-        return len(self._store.series)
+        return len(self._store.series) * len(self.states)
 
 
 def _states_in(value: Any) -> Iterable[tuple[object, bool]]:

@@ -73,6 +73,7 @@ class SeriesStore(Generic[S]):
         self._ageing = None if expire_after is None else Ageing(expire_after)
         self._gone: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
         self._shares = Shares(None if max_series is None else Bound(max_series))
+        self._heir: dict[None, SeriesStore[S]] = {}
 
     # --- series that are made ----------------------------------------------------------
 
@@ -159,7 +160,11 @@ class SeriesStore(Generic[S]):
         """
         check_mapping({} if labels is None else labels)
         series = self.series.take(labels)
-        gone = self._gone.pop(canonical_pairs(labels or {}, self._const_labels), None)
+        try:
+            key = canonical_pairs(labels or {}, self._const_labels)
+        except TypeError:  # names that cannot be put in order are no names
+            return False
+        gone = self._gone.pop(key, None)
         for each in (series, gone):
             if each is not None:
                 self._end(each)
@@ -202,7 +207,9 @@ class SeriesStore(Generic[S]):
             self.series.clear()
             return
         for series in self.series.drain():
-            self._end(series)
+            if self._ageing is not None:
+                series.removed = True  # type: ignore[attr-defined]
+            self._shares.release(series)
         for series in self._all_gone():
             self._end(series)
 
@@ -285,11 +292,24 @@ class SeriesStore(Generic[S]):
         other._warned = self._warned
         return other
 
+    def followed_by(self, other: SeriesStore[S]) -> SeriesStore[S]:
+        """Let another store be the next one, and return the one that it comes after: of several at once, each has its turn."""
+        before = self.latest()
+        while before._heir.setdefault(None, other) is not other:  # noqa: SLF001 - the same class
+            before = before.latest()
+        return before
+
+    def latest(self) -> SeriesStore[S]:
+        """Return the last one of those that come after this one."""
+        found = self
+        while (heir := found._heir.get(None)) is not None:
+            found = heir
+        return found
+
     def succeed(self, before: SeriesStore[S]) -> None:
         """Take the place of another store, whose series do not come back."""
         self.overflowed += before.overflowed
-        self._shares.succeed(before._shares)
-        if self._shares:
+        if self._shares.succeed(before._shares):
             self._adopt_all()
         before.abandon()
 

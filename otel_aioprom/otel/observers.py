@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 from weakref import WeakSet, WeakValueDictionary, ref
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -19,7 +19,7 @@ from otel_aioprom.answers import answering, is_answering
 from otel_aioprom.faults import Fault
 from otel_aioprom.flight import AsyncFlight
 from otel_aioprom.forks import tell_of_forks
-from otel_aioprom.numbers import check_seconds
+from otel_aioprom.numbers import check_seconds, coerce_number
 from otel_aioprom.periodic import Watch
 from otel_aioprom.runs import LONGEST, LoopEndedError, Run, running_loop, until_ended, wait_for
 from otel_aioprom.sources import Preparation
@@ -248,6 +248,6 @@ def _observations(found: Any) -> Sequence[Observation]:
         if not all(isinstance(each, Observation) for each in every):
             raise TypeError(f"a callback gives numbers or observations, not {found!r}")
         return every
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
+    if isinstance(found, (bool, str)) or not isinstance(found, (SupportsFloat, SupportsIndex)):
         raise TypeError(f"a callback gives numbers or observations, not {found!r}")
-    return (Observation(found),)
+    return (Observation(coerce_number(found)),)

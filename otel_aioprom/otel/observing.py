@@ -62,7 +62,7 @@ def observe_async(
         "up_down_counter": meter.create_observable_up_down_counter,
         "gauge": meter.create_observable_gauge,
     }
-    if kind not in create:
+    if kind not in tuple(create):  # which takes anything, unlike a dict
         raise ValueError(f"kind must be one of {', '.join(create)}, not {kind!r}")
     observer = AsyncObserver(name, callback, timeout, max_age)
     create[kind](name, [observer.observe], unit=unit, description=description)

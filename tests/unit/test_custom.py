@@ -183,6 +183,8 @@ def test_what_get_of_our_own_collectors_gives_is_understood() -> None:
         {1: 1, "sum": 1},
         {1: 1, "count": 1, "sum": "1"},
         {1: 1, "count": INF, "sum": 1},
+        {1: 0.5, "count": 1, "sum": 1},
+        {1: 1, "count": 1.5, "sum": 1},
         7,
     ],
 )
@@ -211,7 +213,14 @@ def test_summaries() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{0.5: "1", "count": 1, "sum": 1}, {0.5: 1, "count": 1}, {0.5: 1, "sum": 1}, 7]
+    "value",
+    [
+        {0.5: "1", "count": 1, "sum": 1},
+        {0.5: 1, "count": 1.5, "sum": 1},
+        {0.5: 1, "count": 1},
+        {0.5: 1, "sum": 1},
+        7,
+    ],
 )
 def test_summaries_that_make_no_sense(value: Any) -> None:
     """Something is missing or no number."""

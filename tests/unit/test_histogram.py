@@ -173,6 +173,13 @@ def test_exponential_bounds_ascend(start: float, factor: float, count: int) -> N
         exponential_buckets(start, factor, count)
 
 
+@pytest.mark.parametrize("factor", [10, 10.0])
+def test_exponential_bounds_lie_within_floats(factor: float) -> None:
+    """Those that do not are refused by a name for it."""
+    with pytest.raises(ValueError, match="the last of 400 bounds is more than a float can hold"):
+        exponential_buckets(1, factor, 400)
+
+
 def test_made_bounds_are_bounds() -> None:
     """What the helpers make is what a histogram takes."""
     assert check_bounds(linear_buckets(-1, 0.5, 3)) == (-1.0, -0.5, 0.0, INF)

@@ -118,8 +118,26 @@ def test_what_is_no_mapping_raises_type_error(labels: Any) -> None:
 def test_names_that_cannot_be_sorted_are_not_found() -> None:
     """They are no label names, so nothing can be stored under them."""
     labels: Any = {1: "a", "b": "c"}
+    store = stored({"b": "c"})
 
-    assert stored({"b": "c"}).find(labels) is None
+    assert store.find(labels) is None
+    assert store.take(labels) is None
+    with pytest.raises(KeyError):
+        del store[labels]
+
+
+def test_nothing_is_a_value_too() -> None:
+    """What is stored can be read and deleted, whatever it is."""
+    store: MetricDict[Any] = MetricDict()
+    store[{"a": 1}] = None
+
+    assert store[{"a": "1"}] is None
+    assert {"a": 1} in store
+    del store[{"a": 1}]
+    with pytest.raises(KeyError):
+        store[{"a": 1}]
+    with pytest.raises(KeyError):
+        del store[{"a": 1}]
 
 
 def test_an_empty_mapping_of_any_kind_is_no_labels() -> None:

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from otel_aioprom.numbers import INT_LIMIT, canonical_float, coerce_number, float_text
+from otel_aioprom.numbers import (
+    INT_LIMIT,
+    canonical_float,
+    check_seconds,
+    coerce_number,
+    float_text,
+)
 
 INF, NAN = math.inf, math.nan
 
@@ -42,9 +48,17 @@ class Half:
         return 0.5
 
 
+class Only(Half):
+    """The only value of an array, which is an index if it is whole."""
+
+    def __index__(self) -> int:
+        raise TypeError("only integer arrays can be converted to an index")
+
+
 @pytest.mark.parametrize(
     ("value", "number"),
     [
+        (Only(), 0.5),
         (3, 3),
         (-3, -3),
         (0.5, 0.5),
@@ -178,3 +192,11 @@ def test_e10_the_canonical_spelling_is_stable(text: str) -> None:
 def test_e10_ints_and_floats_have_one_spelling() -> None:
     """``le`` is opaque text: 1 and 1.0 must not be two series."""
     assert canonical_float(1) == canonical_float(1.0) == canonical_float(True) == "1.0"
+
+
+@pytest.mark.parametrize("seconds", [10**400, 2**1024])
+def test_seconds_that_no_float_can_hold_are_refused(seconds: int) -> None:
+    """Whoever reckons with them would fail later; forever is told by ``inf``."""
+    with pytest.raises(ValueError, match="pause must be a number of seconds that a float can hold"):
+        check_seconds("pause", seconds)
+    check_seconds("pause", INF)

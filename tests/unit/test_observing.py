@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -272,6 +273,8 @@ async def test_a_child_process_asks_anew() -> None:
     ("arguments", "options", "error", "message"),
     [
         (("histogram", "x", lambda: 1), {}, ValueError, "kind must be one of"),
+        ((["gauge"], "x", lambda: 1), {}, ValueError, "kind must be one of"),
+        (("gauge", "x", lambda: 1), {"max_age": 10**400}, ValueError, "that a float can hold"),
         (("gauge", "x", 1), {}, TypeError, "a coroutine function is needed"),
         (("gauge", "x", lambda: 1), {"timeout": 0}, ValueError, "timeout must be"),
         (("gauge", "x", lambda: 1), {"max_age": -1}, ValueError, "max_age must be"),
@@ -284,3 +287,45 @@ def test_what_makes_no_sense_is_refused(
     _, meter = served()
     with pytest.raises(error, match=message):
         observe_async(meter, *arguments, **options)
+
+
+class Half:
+    """A number of another library."""
+
+    def __float__(self) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("found", "value"), [(3, 3), (0.5, 0.5), (Half(), 0.5), (Decimal("0.5"), 0.5)], ids=repr
+)
+async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float) -> None:
+    """As functions of native collectors may."""
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
+
+    async def callback() -> Any:
+        return found
+
+    with observe_async(meter, "gauge", "x", callback):
+        await async_render(registry)
+        [(_, shown)] = registry.get("x").get_all()
+
+    assert shown == value
+
+
+@pytest.mark.parametrize("found", [True, "1", None, object()], ids=["bool", "str", "None", "any"])
+async def test_a_callback_gives_numbers(found: Any) -> None:
+    """Neither truth nor text."""
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
+
+    async def callback() -> Any:
+        return found
+
+    with observe_async(meter, "gauge", "x", callback):
+        gathering = await registry.async_gather(DEADLINE)
+
+    assert "a callback gives numbers or observations" in gathering.faults[0].message

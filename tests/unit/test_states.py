@@ -104,6 +104,14 @@ def test_states_are_different_texts(states: Any) -> None:
             kind("x", "X.", states)
 
 
+def test_states_are_several() -> None:
+    """What is no list of them is refused by their name."""
+    for kind in (StateSet, Enum):
+        for wrong in ("abc", b"abc", 5, None):
+            with pytest.raises(TypeError, match="states must be several texts, not"):
+                kind("x", "X.", wrong)
+
+
 def test_states_that_do_not_exist_are_refused() -> None:
     """And leave no series behind; an enumeration is always in one."""
     for made in (StateSet("x", "X.", ["a"]), Enum("x", "X.", ["a"])):
@@ -311,11 +319,11 @@ def test_n13_own_classes_are_asked_for_their_facts_and_states() -> None:
     ]
 
 
-@pytest.mark.parametrize(("count", "apart"), [(500, False), (501, True)])
+@pytest.mark.parametrize(("count", "apart"), [(250, False), (251, True)])
 async def test_many_label_sets_are_not_put_together_on_the_event_loop(
     count: int, apart: bool
 ) -> None:
-    """Each takes some microseconds."""
+    """Each state of each takes some microseconds."""
     threads = []
 
     class Seen(Enum):
