@@ -71,7 +71,7 @@ def canonical_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str
     Spec:
         N3, E15.
     """
-    pairs = label_texts(labels).items()
+    pairs = [(plain(name), label_value(value)) for name, value in labels.items()]
     return tuple(sorted(pair for pair in pairs if pair[1] != const_labels.get(pair[0], "")))
 
 
