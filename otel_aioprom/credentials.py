@@ -108,9 +108,8 @@ class BasicAuth:
 
     def check(self, authorization: str | None) -> bool:
         """Tell whether the header names the user and the password; see ``Authenticator``."""
-        expected = (
-            self._secret.digest()
-        )  # first, so that all requests get the same answer if it fails
+        # First, so that all requests get the same answer if it fails.
+        expected = self._secret.digest()
         given = basic_credentials(authorization)
         name, password = given or (b"", b"")
         same_name = hmac.compare_digest(_digest(name), self._name)
@@ -248,9 +247,8 @@ class _Secret:
         if fault := self._flaw(secret):
             raise SecretError(self._path, f"it {fault}")
         self._known = secret
-        self._signature = (
-            signature  # taken before reading: a change meanwhile is seen the next time
-        )
+        # Taken before reading: a change meanwhile is seen the next time.
+        self._signature = signature
         return self._known
 
     def __repr__(self) -> str:

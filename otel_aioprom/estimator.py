@@ -110,10 +110,10 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
         other.count, other.total, other._enough = self.count, self.total, self._enough
         return other
 
+    # What the package's class calls them, which offers no public names.
+
     @property
-    def _observations(
-        self,
-    ) -> int:  # what the package's class calls it, which offers no public name
+    def _observations(self) -> int:
         return self.count
 
     @property

@@ -34,9 +34,7 @@ from otel_aioprom.wellformed import OURS, well_formed
 from otel_aioprom.workers import in_worker
 
 _LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
-_LOOK = (
-    0.1  # seconds after which a thread looks whether the event loop that it waits for still runs
-)
+_LOOK = 0.1  # seconds after which a thread looks whether the loop that it waits for still runs
 
 
 class Collected(NamedTuple):
@@ -186,8 +184,12 @@ class Feed:
         return self._nothing("raised", f"it raised {described(error)}")
 
     def _nothing(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
-        rest = "values may be old" if self._is_upkeep else "nothing of this source is shown"
-        lost = not self._is_upkeep or self._source.lacks_any()
+        if not self._is_upkeep:
+            lost, rest = True, "nothing of this source is shown"
+        elif self._source.lacks_any():
+            lost, rest = True, "values are missing"
+        else:
+            lost, rest = False, "values may be old"
         fault = Fault(cause, self._name, f"{reason}; {rest}", lost, quiet)
         return Collected((), [fault], complete=False)
 

@@ -79,11 +79,10 @@ def check_seconds(name: str, seconds: object) -> None:
 
 
 def _to_integer(value: SupportsIndex) -> int | None:
+    # The only value of an array says but then whether it is whole.
     try:
         return int(operator.index(value))
-    except (
-        TypeError
-    ):  # an array's only value, of which the array does not know before whether it is whole
+    except TypeError:
         return None
 
 

@@ -41,9 +41,7 @@ _logger = logging.getLogger(__name__)
 ALLOWED_METHODS = ("GET", "HEAD")
 
 _SOON = {"Retry-After": "1"}
-_MOST_CHECKS = (
-    20  # wait for the one thread that checks slow credentials; they are mostly wrong ones
-)
+_MOST_CHECKS = 20  # wait for the one thread that checks slow credentials, mostly wrong ones
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _MARGIN = 0.5
 """Seconds that a response needs to get back to a client that waits only so long."""

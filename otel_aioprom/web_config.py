@@ -165,9 +165,8 @@ def _read_headers(section: Section) -> dict[str, str]:
 
 def _header(section: Section, name: str) -> str:
     held = section.values[name]
-    value = (
-        str(held) if type(held) is int and held in {0, 1} else section.text(name)
-    )  # 0 needs no quotes
+    # 0 needs no quotes.
+    value = str(held) if type(held) is int and held in {0, 1} else section.text(name)
     allowed = _HEADERS[name]
     if value and allowed and value not in allowed:
         raise section.error(name, f"must be {' or '.join(allowed)}")

@@ -77,9 +77,8 @@ class Share:
 
     def __init__(self, bound: Bound, lent: int = 0) -> None:
         self._bound = bound
-        self._places: dict[
-            Series, object
-        ] = {}  # something true, if they are taken from the bound already
+        # With something true, if the place is taken from the bound already.
+        self._places: dict[Series, object] = {}
         self._lent: Iterator[int] = iter(range(lent))
         self._is_closed = False
 

@@ -127,9 +127,8 @@ class ExponentialStream(Stream):
             raise ValueError("it has no sum")
         native = native_buckets(point)
         whole = native.observations == point.count
-        if (
-            not whole
-        ):  # which only data from elsewhere can be; a server would refuse the whole response
+        if not whole:
+            # Only data from elsewhere can be so; a server would refuse the whole response.
             message = f"buckets hold {native.observations} of {point.count} observations; only the count is shown"
             self.faults.append(Fault("untranslatable", self._head.name, message, lost=False))
         self._natives.append(native if whole else None)

@@ -248,6 +248,6 @@ def _observations(found: Any) -> Sequence[Observation]:
         if not all(isinstance(each, Observation) for each in every):
             raise TypeError(f"a callback gives numbers or observations, not {found!r}")
         return every
-    if isinstance(found, (bool, str)) or not isinstance(found, (SupportsFloat, SupportsIndex)):
+    if isinstance(found, bool) or not isinstance(found, (SupportsFloat, SupportsIndex)):
         raise TypeError(f"a callback gives numbers or observations, not {found!r}")
     return (Observation(coerce_number(found)),)

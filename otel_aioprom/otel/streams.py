@@ -222,9 +222,8 @@ class HistogramStream(Stream):
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
         given = tuple(point.explicit_bounds)
         bounds = self._bounds.get(given)
-        if (
-            bounds is None
-        ):  # shared by all series that have them, in memory and when they are written
+        if bounds is None:
+            # Shared by all series that have them, in memory and when they are written.
             bounds = self._bounds[given] = check_bounds((*given, math.inf))
         return HistogramSeries(*labels, bounds, start_of(point))
 

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _SLICE = 0.001
-_FIRST_PATIENCE = (
-    5.0  # seconds that a server gets to say which version it knows, before it gets 1.0
-)
+_FIRST_PATIENCE = 5.0  # seconds in which a server says which version it knows, before it gets 1.0
 _AFTER_TROUBLE = 1.0  # seconds before sending goes on after an error that nobody has thought of
 _MEBIBYTE = 1 << 20
 
