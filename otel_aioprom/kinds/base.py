@@ -12,6 +12,7 @@ from otel_aioprom.kinds.ageing import watched
 from otel_aioprom.kinds.bounds import Bound
 from otel_aioprom.kinds.chores import Chore, Problem
 from otel_aioprom.kinds.store import SeriesStore
+from otel_aioprom.kinds.turns import Turn
 from otel_aioprom.labels import check_labels, label_texts, wire_pairs
 from otel_aioprom.model import MetricFamily, Series
 from otel_aioprom.names import check_metric_name
@@ -100,10 +101,10 @@ class Collector(Generic[S]):
         check_labels({} if const_labels is None else const_labels, self._reserved)
         self.const_labels = dict(wire_pairs(const_labels or {}, {}))
         self._ages = expire_after is not None
-        self._store: SeriesStore[S] = SeriesStore(
+        store: SeriesStore[S] = SeriesStore(
             self.name, self.const_labels, self._reserved, self._make, max_series, expire_after
         )
-        self._find = self._store.series.find_quickly
+        self._use(Turn(store))
         if registry is not None:
             registry.register(self)
 
@@ -261,25 +262,27 @@ class Collector(Generic[S]):
 
     def _copy_empty(self) -> Self:
         other = copy(self)
-        other._use(self._store.empty())  # noqa: SLF001 - the same class
+        other._use(Turn(self._store.empty()))  # noqa: SLF001 - the same class
         return other
 
     def _take(self, other: Self) -> None:
-        mine = other._store
-        before = self._store.followed_by(mine)
-        while self._store is not (latest := mine.latest()):  # of several that end at once
+        mine = other._turn
+        before = self._turn.followed_by(mine)
+        while self._turn is not (latest := mine.latest()):  # of several that end at once
             self._use(latest)
-        mine.succeed(before)
+        mine.thing.succeed(before.thing)
 
-    def _use(self, store: SeriesStore[S]) -> None:
+    def _use(self, turn: Turn[SeriesStore[S]]) -> None:
+        store = turn.thing
+        self._store = store
         self._find = store.series.find_quickly
-        self._store = store  # last, for whoever looks whether it is the latest one
+        self._turn = turn  # last, for whoever looks whether it is the latest one
 
     def _latest(self) -> Iterator[SeriesStore[S]]:
         """Give the latest store, and those that come to follow it while something is done with it."""
         done = None
-        while done is not (latest := self._store.latest()):
-            yield latest
+        while done is not (latest := self._turn.latest()):
+            yield latest.thing
             done = latest
 
     def count_overflows(self) -> int:
@@ -330,7 +333,7 @@ class Collector(Generic[S]):
             series: Of the kind that this collector makes, no two with the same labels.
         """
         self._store.fill(series)
-        self._use(self._store)
+        self._find = self._store.series.find_quickly
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -73,7 +73,6 @@ class SeriesStore(Generic[S]):
         self._ageing = None if expire_after is None else Ageing(expire_after)
         self._gone: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
         self._shares = Shares(None if max_series is None else Bound(max_series))
-        self._heir: dict[None, SeriesStore[S]] = {}
 
     # --- series that are made ----------------------------------------------------------
 
@@ -291,20 +290,6 @@ class SeriesStore(Generic[S]):
         other._shares = self._shares.successor()
         other._warned = self._warned
         return other
-
-    def followed_by(self, other: SeriesStore[S]) -> SeriesStore[S]:
-        """Let another store be the next one, and return the one that it comes after: of several at once, each has its turn."""
-        before = self.latest()
-        while before._heir.setdefault(None, other) is not other:  # noqa: SLF001 - the same class
-            before = before.latest()
-        return before
-
-    def latest(self) -> SeriesStore[S]:
-        """Return the last one of those that come after this one."""
-        found = self
-        while (heir := found._heir.get(None)) is not None:
-            found = heir
-        return found
 
     def succeed(self, before: SeriesStore[S]) -> None:
         """Take the place of another store, whose series do not come back."""
