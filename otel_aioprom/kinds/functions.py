@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from otel_aioprom.kinds.bounds import OVERFLOW
 from otel_aioprom.kinds.chores import Chore, Problem
+from otel_aioprom.kinds.turns import Turn
 from otel_aioprom.labels import Pairs
 from otel_aioprom.numbers import Number, check_seconds, coerce_number
 from otel_aioprom.strangers import FAILURES, described, is_awaited, is_exit, refuse_coroutine
@@ -41,8 +42,6 @@ class _Call:
         process: In which process; in a child of it, nobody calls any more.
         goes_on: Tells whether the event loop still runs on which it is awaited.
         returned: It is over.
-        following: The call after it. Of several that are to begin at once, the one that ``setdefault`` puts there
-            does, so that no lock is needed: a finalizer or a signal handler might find it taken.
     """
 
     asking: object
@@ -50,7 +49,6 @@ class _Call:
     process: int
     goes_on: Callable[[], bool] | None = None
     returned: bool = False
-    following: dict[None, _Call] = field(default_factory=dict)
 
     def is_over(self) -> bool:
         """Tell whether another call may follow."""
@@ -68,37 +66,32 @@ class Asked:
         function: Returns the value, or is a coroutine function that does.
         timeout: Seconds that a coroutine function gets.
         waits: It is a coroutine function.
-        last: A call that was begun; those that follow it may have been, too.
+        last: A call that was begun; those that follow it may have been, too. Of several that are to begin at once, one does, by no
+            lock: a finalizer or a signal handler might find it taken.
     """
 
     key: Pairs
     function: Function
     timeout: float
     waits: bool
-    last: _Call = field(default_factory=lambda: _Call(None, 0.0, 0, returned=True))
+    last: Turn[_Call] = field(default_factory=lambda: Turn(_Call(None, 0.0, 0, returned=True)))
 
     def begin(self, call: _Call) -> bool:
         """Tell whether a call may begin, for the one before may not have returned, or another one may be quicker."""
-        last = self._latest()
-        if not last.is_over() or last.following.setdefault(None, call) is not call:
+        last, turn = self.last.latest(), Turn(call)
+        if not last.thing.is_over() or not last.gives_way_to(turn):
             return False
-        self.last = call
+        self.last = turn
         return True
-
-    def _latest(self) -> _Call:
-        last = self.last
-        while (following := last.following.get(None)) is not None:
-            last = following
-        return last
 
     def is_called_for(self, asking: object) -> bool:
         """Tell whether a call goes on that somebody has begun."""
-        call = self._latest()
+        call = self.last.latest().thing
         return call.asking is asking and not call.is_over()
 
     def hangs(self) -> bool:
         """Tell whether a call takes longer than it may."""
-        call = self._latest()
+        call = self.last.latest().thing
         return not call.is_over() and monotonic() - call.began >= self.timeout
 
 

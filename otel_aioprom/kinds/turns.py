@@ -24,9 +24,13 @@ class Turn(Generic[T]):
     def followed_by(self, other: Turn[T]) -> Turn[T]:
         """Put another turn at the end of the row, and return the one before it."""
         before = self.latest()
-        while before._following.setdefault(None, other) is not other:  # noqa: SLF001 - the same class
+        while not before.gives_way_to(other):
             before = before.latest()
         return before
+
+    def gives_way_to(self, other: Turn[T]) -> bool:
+        """Let another turn follow at once, unless a quicker one does; tell whether it does."""
+        return self._following.setdefault(None, other) is other
 
     def latest(self) -> Turn[T]:
         """Return the last one of the row."""
