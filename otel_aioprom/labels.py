@@ -75,6 +75,16 @@ def canonical_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str
     return tuple(sorted(pair for pair in pairs if pair[1] != const_labels.get(pair[0], "")))
 
 
+def pairs_to_find(
+    labels: Mapping[str, object] | None, const_labels: Mapping[str, str]
+) -> Pairs | None:
+    """Return the pairs by which a label set is looked up; ``None`` for names that cannot be put in order, for they are none."""
+    try:
+        return canonical_pairs(labels or {}, const_labels)
+    except TypeError:
+        return None
+
+
 def wire_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str]) -> Pairs:
     """All labels of a series as they are exposed: the constant ones, and the call's over them.
 

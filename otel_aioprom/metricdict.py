@@ -12,7 +12,7 @@ from contextlib import suppress
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
-from otel_aioprom.labels import Pairs, canonical_pairs
+from otel_aioprom.labels import Pairs, canonical_pairs, pairs_to_find
 from otel_aioprom.model import Series
 
 T = TypeVar("T")
@@ -125,13 +125,8 @@ class MetricDict(MutableMapping[Labels, T]):
         return found
 
     def _find_canonical(self, labels: Labels) -> T | None:
-        try:
-            pairs = canonical_pairs(labels, self._const_labels)
-        except TypeError:  # names that cannot be put in order are no names
-            return None
-        group = self._groups.get(tuple([name for name, _ in pairs]))
-        found: T | None = None if group is None else group.children.get(group.key(dict(pairs)))
-        return found
+        children, key = self._place(labels)
+        return children.get(key)
 
     def add(
         self, labels: Labels | None, make: Callable[[tuple[str, ...], tuple[str, ...]], T]
@@ -202,9 +197,8 @@ class MetricDict(MutableMapping[Labels, T]):
         return found is value
 
     def _place(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
-        try:
-            pairs = canonical_pairs(labels or {}, self._const_labels)
-        except TypeError:  # names that cannot be put in order are no names
+        pairs = pairs_to_find(labels, self._const_labels)
+        if pairs is None:
             return {}, None
         group = self._groups.get(tuple([name for name, _ in pairs]))
         return ({}, None) if group is None else (group.children, group.key(dict(pairs)))

@@ -120,7 +120,7 @@ def _is_text(text: object) -> bool:
 
 def _check_series(family: MetricFamily, series: Any) -> None:
     cls, check = _KINDS[family.type]
-    # Those that `bounds.watched` and `atomic.with_lock` make have the module of the class that they are made of.
+    # Those that `ageing.watched` and `atomic.with_lock` make have the module of the class that they are made of.
     if not isinstance(series, cls) or not type(series).__module__.startswith(_OURS):
         raise TypeError(
             f"series of a {family.type} are {cls.__name__}, not {type(series).__name__}"

@@ -333,7 +333,7 @@ class Collector(Generic[S]):
             series: Of the kind that this collector makes, no two with the same labels.
         """
         self._store.fill(series)
-        self._find = self._store.series.find_quickly
+        self._use(self._turn)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -20,6 +20,7 @@ from otel_aioprom.labels import (
     check_labels,
     label_texts,
     labels_text,
+    pairs_to_find,
     wire_pairs,
 )
 from otel_aioprom.metricdict import FilledDict, MetricDict
@@ -159,11 +160,8 @@ class SeriesStore(Generic[S]):
         """
         check_mapping({} if labels is None else labels)
         series = self.series.take(labels)
-        try:
-            key = canonical_pairs(labels or {}, self._const_labels)
-        except TypeError:  # names that cannot be put in order are no names
-            return False
-        gone = self._gone.pop(key, None)
+        key = pairs_to_find(labels, self._const_labels)
+        gone = None if key is None else self._gone.pop(key, None)
         for each in (series, gone):
             if each is not None:
                 self._end(each)
