@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from interruptions import OnceIn, at_every_call
+from interruptions import AtCall, OnceIn, at_every_call
 from otel_aioprom.atomic import has_global_lock
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.kinds import functions
@@ -22,38 +22,13 @@ DEADLINE = 10.0
 L = {"f": "1"}
 
 
-class AtCall:
-    """Does something once, at a call or a return of a number, as long as the functions are at work.
-
-    Args:
-        number: Which one, counted from 0.
-        act: What to do.
-    """
-
-    def __init__(self, number: int, act: Callable[[], object]) -> None:
-        self._left = number
-        self._act = act
-
-    def __call__(self, frame: FrameType, _event: str) -> None:
-        """Look at a call, or at a return."""
-        if self.done or not is_within(frame, functions.__file__):
-            return
-        self._left -= 1
-        if self.done:
-            self._act()
-
-    @property
-    def done(self) -> bool:
-        """Whether it was."""
-        return self._left < 0
-
-
-def is_within(frame: FrameType | None, file: str) -> bool:
-    """Tell whether a function of a file is being called."""
-    while frame is not None:
-        if frame.f_code.co_filename == file:
+def within_functions(frame: FrameType) -> bool:
+    """Tell whether the functions are at work."""
+    found: FrameType | None = frame
+    while found is not None:
+        if found.f_code.co_filename == functions.__file__:
             return True
-        frame = frame.f_back
+        found = found.f_back
     return False
 
 
@@ -83,7 +58,7 @@ def at_each_call(
     while done:
         registry, gauge = registry_with()
         gauge.set_function(L, function)
-        at_call = AtCall(number, lambda gauge=gauge: act(gauge))
+        at_call = AtCall(number, lambda gauge=gauge: act(gauge), within_functions)
         with at_every_call(at_call):
             registry.gather()
         done = at_call.done
@@ -129,7 +104,7 @@ def test_what_is_recorded_after_a_removal_stays() -> None:
     gauge.set_function(L, lambda: 3)
     number, done = 0, True
     while done:
-        at_call = AtCall(number, lambda: replace_by_five(gauge))
+        at_call = AtCall(number, lambda: replace_by_five(gauge), within_functions)
         with at_every_call(at_call):
             registry.gather()
         done = at_call.done
@@ -151,7 +126,7 @@ def test_a_call_that_a_signal_handler_ends_is_over(function: Any) -> None:
     while done:
         registry, gauge = registry_with()
         gauge.set_function(L, function)
-        at_call = AtCall(number, interrupt)
+        at_call = AtCall(number, interrupt, within_functions)
         try:
             with at_every_call(at_call):
                 registry.gather()
@@ -218,7 +193,7 @@ def test_of_calls_that_begin_at_once_one_is_made() -> None:
             thread.start()
             thread.join(DEADLINE)
 
-        at_call = AtCall(number, meanwhile)
+        at_call = AtCall(number, meanwhile, within_functions)
         with at_every_call(at_call):
             faults = registry.gather().faults
         done = at_call.done

@@ -149,6 +149,36 @@ def at_every_call(act: Callable[[FrameType, str], object]) -> Iterator[None]:
             gc.enable()
 
 
+class AtCall:
+    """Does something once, at a call or a return of a number among those that count: for `at_every_call`.
+
+    Args:
+        number: Which one, counted from 0.
+        act: What to do.
+        counts: Tells of a call whether it counts.
+    """
+
+    def __init__(
+        self, number: int, act: Callable[[], object], counts: Callable[[FrameType], bool]
+    ) -> None:
+        self._left = number
+        self._act = act
+        self._counts = counts
+
+    def __call__(self, frame: FrameType, _event: str) -> None:
+        """Look at a call, or at a return."""
+        if self.done or not self._counts(frame):
+            return
+        self._left -= 1
+        if self.done:
+            self._act()
+
+    @property
+    def done(self) -> bool:
+        """Whether it was."""
+        return self._left < 0
+
+
 class OnceIn:
     """Does something once, when a function of a name is called: for `at_every_call`."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -296,11 +298,9 @@ class Half:
         return 0.5
 
 
-@pytest.mark.parametrize(
-    ("found", "value"), [(3, 3), (0.5, 0.5), (Half(), 0.5), (Decimal("0.5"), 0.5)], ids=repr
-)
-async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float) -> None:
-    """As functions of native collectors may."""
+@contextmanager
+def gauge_that_gives(found: Any) -> Iterator[CollectorRegistry]:
+    """A registry with a gauge ``x`` whose callback returns something."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
@@ -309,6 +309,15 @@ async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float
         return found
 
     with observe_async(meter, "gauge", "x", callback):
+        yield registry
+
+
+@pytest.mark.parametrize(
+    ("found", "value"), [(3, 3), (0.5, 0.5), (Half(), 0.5), (Decimal("0.5"), 0.5)], ids=repr
+)
+async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float) -> None:
+    """As functions of native collectors may."""
+    with gauge_that_gives(found) as registry:
         await async_render(registry)
         [(_, shown)] = registry.get("x").get_all()
 
@@ -318,14 +327,7 @@ async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float
 @pytest.mark.parametrize("found", [True, "1", None, object()], ids=["bool", "str", "None", "any"])
 async def test_a_callback_gives_numbers(found: Any) -> None:
     """Neither truth nor text."""
-    registry = CollectorRegistry()
-    reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
-    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
-
-    async def callback() -> Any:
-        return found
-
-    with observe_async(meter, "gauge", "x", callback):
+    with gauge_that_gives(found) as registry:
         gathering = await registry.async_gather(DEADLINE)
 
     assert "a callback gives numbers or observations" in gathering.faults[0].message

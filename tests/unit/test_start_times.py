@@ -111,6 +111,15 @@ STORES: list[tuple[Callable[[], Any], Callable[[int], Any]]] = [
 ]
 
 
+def counted_long_ago(collector: Any) -> Any:
+    """A series of it with three observations."""
+    child = collector.labels({})
+    for _ in range(3):
+        child.observe(1.5)
+    child.created = LONG_AGO
+    return child
+
+
 @pytest.mark.parametrize(("make", "store_of"), STORES, ids=["histogram", "summary"])
 @pytest.mark.parametrize("fewer", [0, 1, 2])
 def test_fewer_observations_than_before_are_a_reset(
@@ -118,10 +127,7 @@ def test_fewer_observations_than_before_are_a_reset(
 ) -> None:
     """Counting begins at that moment."""
     collector = make()
-    for _ in range(3):
-        collector.observe({}, 1.5)
-    child = collector.labels({})
-    child.created = LONG_AGO
+    child = counted_long_ago(collector)
     before = time.time()
     collector.set_value({}, store_of(fewer))
 
@@ -136,10 +142,7 @@ def test_as_many_observations_as_before_are_none(
 ) -> None:
     """Nor are more: counting goes on since it began."""
     collector = make()
-    for _ in range(3):
-        collector.observe({}, 1.5)
-    child = collector.labels({})
-    child.created = LONG_AGO
+    child = counted_long_ago(collector)
     collector.set_value({}, store_of(more))
 
     assert child.get()["count"] == more
