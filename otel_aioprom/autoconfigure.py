@@ -10,8 +10,8 @@ from typing import Any
 
 from otel_aioprom.errors import ConfigurationError, MetricsError
 from otel_aioprom.otel.reader import PrometheusMetricReader
-from otel_aioprom.registry import REGISTRY, CollectorRegistry
-from otel_aioprom.threaded import ThreadedService
+from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.service.threaded import ThreadedService
 
 _logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
-from otel_aioprom.kinds.measuring import Measuring
+from otel_aioprom.collectors.context_managers import Measuring
 
 Labels = Mapping[str, object]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from otel_aioprom.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
 from otel_aioprom.formats import (
     BinaryFormatter,
     IFormatter,

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from time import perf_counter
 from typing import Literal, get_args
 
-from otel_aioprom.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, in_worker
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import IFormatter
-from otel_aioprom.model import MetricFamily
 from otel_aioprom.negotiator import negotiate
-from otel_aioprom.registry import CollectorRegistry, Gathering
-from otel_aioprom.workers import MANY_FAMILIES, MANY_SERIES, in_worker
+from otel_aioprom.registry.registry import CollectorRegistry, Gathering
 
 OnError = Literal["continue", "fail"]
 """What to do when something must be left out: serve the rest, or raise."""

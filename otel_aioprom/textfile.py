@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from otel_aioprom.formats import TextFormatter
-from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry
 
 _READABLE = 0o644  # the node exporter runs as another user
 

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from otel_aioprom.exchange import ScrapeRequest, ScrapeResponse
-from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.scrape import ScrapeOptions, Scraper
+from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.service.messages import ScrapeRequest, ScrapeResponse
+from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

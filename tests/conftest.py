@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from clocks import ManualClock
 from interruptions import switching
 from otel_aioprom.collectors import Gauge
-from otel_aioprom.kinds import ageing
-from otel_aioprom.otel import observers
+from otel_aioprom.collectors.series import expiry
+from otel_aioprom.otel import async_observer
 from otel_aioprom.registry import CollectorRegistry
 
 # How fast the machine is, and which examples happen to be drawn, is no reason to fail.
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def observers_end() -> Iterator[None]:
     """What a test has left asking is not heard in the log of another."""
     yield
-    for observer in observers.living():
+    for observer in async_observer.living():
         observer.close()
 
 
@@ -63,7 +63,7 @@ def gauge(registry: CollectorRegistry) -> Gauge:
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """The clock by which series age."""
     made = ManualClock()
-    monkeypatch.setattr(ageing, "monotonic", made)
+    monkeypatch.setattr(expiry, "monotonic", made)
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 import otel_aioprom
 
-ROOT = Path(__file__).parent.parent
 HOME = Path(otel_aioprom.__file__).resolve().parents[1]
 PROGRAM = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
@@ -64,7 +62,7 @@ def test_recording_needs_no_event_loop() -> None:
     [
         "from otel_aioprom import REGISTRY, render; render(REGISTRY, [])",
         "from otel_aioprom import formats, negotiate",
-        "import otel_aioprom.scrape",
+        "import otel_aioprom.service.scrape",
     ],
 )
 def test_responses_need_no_framework(statement: str) -> None:
@@ -89,19 +87,3 @@ def test_the_reader_and_the_service_do_not_know_each_other() -> None:
     assert of_package(reader, "aiohttp") == []
     assert of_package(service, "aiohttp")
     assert of_package(service, "opentelemetry") == []
-
-
-def test_the_picture_of_the_layers_is_up_to_date() -> None:
-    """What contributors read is what import-linter checks."""
-    settings = (ROOT / "pyproject.toml").read_text("utf-8")
-    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    (arrows,) = re.findall(r'inwards", type = "layers".*?layers = \[(.*?)\] }', settings, re.DOTALL)
-    (picture,) = re.findall(r"## The layers\n.*?```\n(.*?)```", page, re.DOTALL)
-
-    assert [line.strip().split("    ")[0] for line in picture.splitlines()] == re.findall(
-        r'"([^"]+)"', arrows
-    )
-    for room in ("kinds", "otel"):
-        (inside,) = re.findall(rf'Inside {room}", .*?layers = \[(.*?)\] }}', settings, re.DOTALL)
-        (told,) = re.findall(rf"Inside `{room}`: (.*?)\.", page)
-        assert re.findall(r"`([^`]+)`", told) == re.findall(r'"([^"]+)"', inside)

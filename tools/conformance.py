@@ -16,6 +16,7 @@ from pathlib import Path
 from rules import EXPOSITION, MAPPING, UNTESTED, UNTESTED_MAPPING
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 SETS = {
     "M": "OpenTelemetry to Prometheus",
@@ -34,12 +35,12 @@ _TEST = re.compile(r"^\s*(?:async )?def (test_((?:[a-z]\d+_)+)\w+)", re.MULTILIN
 
 
 def find_tests() -> dict[str, list[str]]:
-    """Return rule → tests, as ``file::name``."""
+    """Return rule → tests, as ``file::name``, files below ``tests``."""
     rules: dict[str, list[str]] = defaultdict(list)
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+    for path in sorted(TESTS.rglob("test_*.py")):
         for name, ids in _TEST.findall(path.read_text(encoding="utf-8")):
             for rule in re.findall(r"([a-z])(\d+)_", ids):
-                rules[f"{rule[0].upper()}{int(rule[1])}"].append(f"{path.name}::{name}")
+                rules[f"{rule[0].upper()}{int(rule[1])}"].append(f"{path.relative_to(TESTS).as_posix()}::{name}")
     return rules
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from otel_aioprom import autoconfigure
+from otel_aioprom._transport.delivery import Delivery
+from otel_aioprom._transport.retry import Retry
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, StateSet, Summary
-from otel_aioprom.delivery import Delivery
-from otel_aioprom.faults import FaultLog
-from otel_aioprom.otel.observing import observe_async
+from otel_aioprom.otel.async_callbacks import observe_async
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.otel.units import PER_WORDS, UNIT_WORDS
 from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.faults import FaultLog
+from otel_aioprom.registry.self_metrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.remote_write.writer import RemoteWriter
-from otel_aioprom.retrying import Retry
-from otel_aioprom.scrape import Scraper
-from otel_aioprom.selfmetrics import PushMetrics, ScrapeMetrics
+from otel_aioprom.service.scrape import Scraper
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 

@@ -8,11 +8,11 @@ from functools import cache
 from operator import attrgetter
 from typing import ClassVar, TypeVar, cast
 
-from otel_aioprom.escaping import Escaping
-from otel_aioprom.faults import Fault
-from otel_aioprom.formats.respell import respell
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom._core.escaping import Escaping
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom.formats.name_escaping import respell
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.registry import CollectorRegistry
 
 F = TypeVar("F", bound="IFormatter")
 

@@ -8,10 +8,12 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from otel_aioprom.escaping import Escaping
-from otel_aioprom.faults import Fault
+from otel_aioprom._core.escaping import Escaping
+from otel_aioprom._core.labels import encodable, exemplar_pairs, help_text, inner_text
+from otel_aioprom._core.model import Exemplar, MetricFamily
+from otel_aioprom._core.numbers import float_text
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.lines import (
+from otel_aioprom.formats.text_lines import (
     Write,
     bucket_heads,
     end_of_line,
@@ -25,10 +27,8 @@ from otel_aioprom.formats.lines import (
     shown_type,
     shown_unit,
 )
-from otel_aioprom.labels import encodable, exemplar_pairs, help_text, inner_text
-from otel_aioprom.merge import without_clashes
-from otel_aioprom.model import Exemplar, MetricFamily
-from otel_aioprom.numbers import float_text
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.merge import without_clashes
 
 _TYPES = {"untyped": "unknown"}
 _SUFFIXES = {"counter": "_total", "info": "_info"}

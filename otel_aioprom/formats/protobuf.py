@@ -13,11 +13,11 @@ from math import inf
 from struct import Struct, pack
 from typing import Any, NamedTuple
 
-from otel_aioprom.formats import wire
+from otel_aioprom._core.labels import exemplar_pairs
+from otel_aioprom._core.model import Exemplar, MetricFamily, Series
+from otel_aioprom.formats import protobuf_wire
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.lines import in_steps, shown_unit
-from otel_aioprom.labels import exemplar_pairs
-from otel_aioprom.model import Exemplar, MetricFamily, Series
+from otel_aioprom.formats.text_lines import in_steps, shown_unit
 
 _METRIC = b"\x22"
 _AT_ONCE = 1024
@@ -60,7 +60,7 @@ class BinaryFormatter(IFormatter):
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Write families, those without series left out; see ``IFormatter.encode``."""
-        moment = b"\x30" + wire.varint(int(time.time() * 1000)) if self.timestamps else b""
+        moment = b"\x30" + protobuf_wire.varint(int(time.time() * 1000)) if self.timestamps else b""
         for family in families:
             if family.series:
                 yield from self._family(family, moment)
@@ -74,7 +74,7 @@ class BinaryFormatter(IFormatter):
         for size in content.measure(family):
             length += size
             yield b""
-        yield wire.varint(length) + head
+        yield protobuf_wire.varint(length) + head
         yield from content.chunks()
         if unit:
             yield unit
@@ -83,20 +83,20 @@ class BinaryFormatter(IFormatter):
         if exemplar is None:
             return b""
         labels = exemplar_pairs(exemplar.labels, self.escaping)
-        return wire.field(tag, wire.exemplar_message(exemplar, labels))
+        return protobuf_wire.field(tag, protobuf_wire.exemplar_message(exemplar, labels))
 
 
 def _head(family: MetricFamily, kind: _Kind) -> bytes:
-    name = wire.text_field(b"\x0a", family.name)
-    doc = wire.text_field(b"\x12", family.doc) if family.doc else b""
-    return name + doc + b"\x18" + wire.varint(kind.number)
+    name = protobuf_wire.text_field(b"\x0a", family.name)
+    doc = protobuf_wire.text_field(b"\x12", family.doc) if family.doc else b""
+    return name + doc + b"\x18" + protobuf_wire.varint(kind.number)
 
 
 def _unit(family: MetricFamily) -> bytes:
     """The unit where the name ends with it; a server refuses the whole response for any other (E66)."""
     stem = family.name.removesuffix("_total") if family.type == "counter" else family.name
     unit = shown_unit(family, stem)
-    return wire.text_field(b"\x2a", unit) if unit else b""
+    return protobuf_wire.text_field(b"\x2a", unit) if unit else b""
 
 
 class _Content:
@@ -114,7 +114,7 @@ class _Content:
         self._kind = kind
         self._exemplar = exemplar
         self._moment = moment
-        self._fields: dict[int, wire.ClassicFields] = {}
+        self._fields: dict[int, protobuf_wire.ClassicFields] = {}
         self._parts: list[tuple[Sequence[bytes], bytes]] = []
         self._exemplars = False
 
@@ -158,9 +158,14 @@ class _Content:
             self._exemplars = True
             return b""
         created = one.created
-        value = wire.moment_field(b"\x1a", created) + b"\x09"
-        inner = wire.label_fields(one.pairs) + self._kind.tag + wire.varint(len(value) + 8) + value
-        one.wire = head = _METRIC + wire.varint(len(inner) + 8) + inner
+        value = protobuf_wire.moment_field(b"\x1a", created) + b"\x09"
+        inner = (
+            protobuf_wire.label_fields(one.pairs)
+            + self._kind.tag
+            + protobuf_wire.varint(len(value) + 8)
+            + value
+        )
+        one.wire = head = _METRIC + protobuf_wire.varint(len(inner) + 8) + inner
         if one.created != created or one.exemplar is not None:
             one.wire = None  # it has changed meanwhile, and the next response must not show this
         return head
@@ -180,26 +185,31 @@ class _Content:
     def _metric(self, one: Any, value: bytes) -> bytes:
         labels = one.wire
         if labels is None:
-            labels = one.wire = wire.label_fields(one.pairs)
+            labels = one.wire = protobuf_wire.label_fields(one.pairs)
         return self._message(labels, value)
 
     def _message(self, labels: bytes, value: bytes) -> bytes:
-        return wire.field(_METRIC, labels + wire.field(self._kind.tag, value) + self._moment)
+        return protobuf_wire.field(
+            _METRIC, labels + protobuf_wire.field(self._kind.tag, value) + self._moment
+        )
 
     def _number(self, one: Any) -> bytes:
         exemplar = self._exemplar(b"\x12", one.exemplar)
-        created = wire.moment_field(b"\x1a", one.created)
-        value = b"\x09" + wire.double(one.value) + exemplar + created
-        return self._message(wire.label_fields(one.pairs), value)
+        created = protobuf_wire.moment_field(b"\x1a", one.created)
+        value = b"\x09" + protobuf_wire.double(one.value) + exemplar + created
+        return self._message(protobuf_wire.label_fields(one.pairs), value)
 
     def _summary(self, one: Any) -> bytes:
         quantiles = [
-            b"\x1a\x12\x09" + wire.double(quantile) + b"\x11" + wire.double(estimate)
+            b"\x1a\x12\x09"
+            + protobuf_wire.double(quantile)
+            + b"\x11"
+            + protobuf_wire.double(estimate)
             for quantile, estimate in one.quantiles()
         ]
         count, total = one.snapshot()
-        both = b"\x08" + wire.varint(count) + b"\x11" + wire.double(total)
-        created = wire.moment_field(b"\x22", one.created)
+        both = b"\x08" + protobuf_wire.varint(count) + b"\x11" + protobuf_wire.double(total)
+        created = protobuf_wire.moment_field(b"\x22", one.created)
         return self._metric(one, b"".join([both, *quantiles, created]))
 
     def _histogram(self, one: Any) -> bytes:
@@ -209,8 +219,8 @@ class _Content:
         # Where there are native buckets, the infinite one alone says nothing more.
         exemplars = None if native is not None and len(counts) == 1 else exemplars
         parts = [self._classic(one.bounds, counts, total, exemplars)]
-        parts += [] if native is None else [wire.native_fields(native)]
-        parts.append(wire.moment_field(b"\x7a", created))
+        parts += [] if native is None else [protobuf_wire.native_fields(native)]
+        parts.append(protobuf_wire.moment_field(b"\x7a", created))
         if native is not None:
             one.showed(sum(counts), created)
             # A server drops those that have no timestamp.
@@ -228,7 +238,7 @@ class _Content:
         # Series of a family share their bounds objects, so that these are found without hashing them.
         fields = self._fields.get(id(bounds))
         if fields is None:
-            fields = self._fields[id(bounds)] = wire.ClassicFields(bounds)
+            fields = self._fields[id(bounds)] = protobuf_wire.ClassicFields(bounds)
         if exemplars is None:
             return fields.write(counts, total)
         written = [self._exemplar(b"\x1a", each) for each in exemplars]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from otel_aioprom._core.labels import help_text
+from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.lines import (
+from otel_aioprom.formats.text_lines import (
     Write,
     end_of_line,
     histogram_writer,
@@ -19,8 +21,6 @@ from otel_aioprom.formats.lines import (
     shown_type,
     value_text,
 )
-from otel_aioprom.labels import help_text
-from otel_aioprom.model import MetricFamily
 
 _TYPES = {"info": "gauge", "stateset": "gauge"}
 _MILLISECONDS = 1000

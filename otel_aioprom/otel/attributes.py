@@ -14,7 +14,7 @@ from math import inf, isfinite, isnan
 from operator import itemgetter
 from typing import Protocol
 
-from otel_aioprom.labels import Pairs, encodable
+from otel_aioprom._core.labels import Pairs, encodable
 from otel_aioprom.otel.names import label_name
 
 SCOPE_LABELS = frozenset({"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})

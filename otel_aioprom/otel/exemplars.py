@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from otel_aioprom.labels import EXEMPLAR_LIMIT, encodable, exemplar_length
-from otel_aioprom.model import Exemplar
-from otel_aioprom.numbers import coerce_number
+from otel_aioprom._core.labels import EXEMPLAR_LIMIT, encodable, exemplar_length
+from otel_aioprom._core.model import Exemplar
+from otel_aioprom._core.numbers import coerce_number
 from otel_aioprom.otel.attributes import attribute_pairs, join_labels
 
 _NANOSECONDS = 1_000_000_000

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from otel_aioprom.faults import Fault
-from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.model import Exemplar
-from otel_aioprom.native import HIGHEST_SCHEMA, LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom._core.model import Exemplar
+from otel_aioprom._core.native_histogram import HIGHEST_SCHEMA, LOWEST_SCHEMA, NativeBuckets
+from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 from otel_aioprom.otel.streams import Labels, Stream, keep_in_buckets, start_of, sum_of
+from otel_aioprom.registry.faults import Fault
 
 ZERO_THRESHOLD = 1e-128
 """What OpenTelemetry's data mean by zero, where they do not say (M36)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypedDict
 
-from otel_aioprom.histogram import check_bounds
+from otel_aioprom._core.patterns import Patterns
+from otel_aioprom.collectors.series.classic_histogram import check_bounds
 from otel_aioprom.otel.names import find_strategy
 from otel_aioprom.otel.translate import Options
-from otel_aioprom.patterns import Patterns
 
 
 class TranslationOptions(TypedDict, total=False):

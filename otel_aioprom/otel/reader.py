@@ -11,14 +11,14 @@ from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
 
-from otel_aioprom.faults import Fault
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.otel.observers import reading
-from otel_aioprom.otel.observing import failures, forget, refresh_all
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom.otel.async_callbacks import failures, forget, refresh_all
+from otel_aioprom.otel.async_observer import reading
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
-from otel_aioprom.registry import REGISTRY, CollectorRegistry
-from otel_aioprom.sources import Preparation
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.registry.sources import Preparation
 
 
 class PrometheusMetricReader(sdk.MetricReader):

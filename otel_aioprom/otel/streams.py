@@ -15,14 +15,19 @@ from functools import lru_cache
 from operator import attrgetter, is_
 from typing import Any
 
-from otel_aioprom.faults import Fault
-from otel_aioprom.histogram import HistogramSeries, check_bounds
-from otel_aioprom.merge import merge_series
-from otel_aioprom.model import Exemplar, MetricFamily, Series
-from otel_aioprom.names import is_valid_label_name
-from otel_aioprom.numbers import INT_LIMIT, coerce_number
+from otel_aioprom._core.model import Exemplar, MetricFamily, Series
+from otel_aioprom._core.names import is_valid_label_name
+from otel_aioprom._core.numbers import INT_LIMIT, coerce_number
+from otel_aioprom.collectors.series.classic_histogram import HistogramSeries, check_bounds
+from otel_aioprom.collectors.series.number import (
+    CounterSeries,
+    GaugeSeries,
+    NumberSeries,
+    UpDownSeries,
+)
 from otel_aioprom.otel.exemplars import is_newer, latest
-from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries, UpDownSeries
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.merge import merge_series
 
 Labels = tuple[tuple[str, ...], tuple[str, ...], str]
 """Names, values and text of a series."""

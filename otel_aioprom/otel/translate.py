@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics import export as sdk
 
+from otel_aioprom._core.labels import encodable, labels_text
+from otel_aioprom._core.model import Exemplar, MetricFamily
+from otel_aioprom._core.names import is_valid_label_name, is_valid_metric_name
+from otel_aioprom._core.patterns import Patterns
+from otel_aioprom.collectors.series.number import NumberSeries
 from otel_aioprom.errors import TranslationError
-from otel_aioprom.faults import Fault
-from otel_aioprom.labels import encodable, labels_text
-from otel_aioprom.model import Exemplar, MetricFamily
-from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom.otel.attributes import (
     SCOPE_LABELS,
     attribute_pairs,
@@ -33,7 +34,6 @@ from otel_aioprom.otel.names import (
     metric_name,
     unit_suffix,
 )
-from otel_aioprom.otel.quantiles import SummaryStream
 from otel_aioprom.otel.streams import (
     CounterStream,
     HistogramStream,
@@ -42,8 +42,8 @@ from otel_aioprom.otel.streams import (
     Stream,
     UpDownStream,
 )
-from otel_aioprom.patterns import Patterns
-from otel_aioprom.series import NumberSeries
+from otel_aioprom.otel.summaries import SummaryStream
+from otel_aioprom.registry.faults import Fault
 
 TARGET_INFO = "target_info"
 

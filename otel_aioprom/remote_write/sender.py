@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 from aiohttp import hdrs
 
-from otel_aioprom.delivery import Delivery, is_success, refused, shown
+from otel_aioprom._transport.delivery import Delivery, is_success, refused, shown
+from otel_aioprom._transport.retry import Retry, is_transient, retry_after
 from otel_aioprom.errors import MetricsError, MissingExtraError, PushError
-from otel_aioprom.remote_write.backlog import Entry
-from otel_aioprom.retrying import Retry, is_transient, retry_after
+from otel_aioprom.remote_write.queue import Entry
 
 if TYPE_CHECKING:
     from yarl import URL
 
-    from otel_aioprom.periodic import Watch
+    from otel_aioprom._concurrency.periodic import Watch
 
 _logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
+from otel_aioprom._concurrency.thread_pool import in_worker
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.remote_write.backlog import Entry
-from otel_aioprom.workers import in_worker
+from otel_aioprom.remote_write.queue import Entry
 
 try:
     import fcntl

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from otel_aioprom.formats.wire import varint
-from otel_aioprom.remote_write.pieces import SMALL
+from otel_aioprom.formats.protobuf_wire import varint
+from otel_aioprom.remote_write.fields import SMALL
 
 _SMALL = len(SMALL)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from otel_aioprom.formats.wire import double, field, label_fields, text_field, varint
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.remote_write.messages import Spot, Spots, Writer, type_number, unit_of
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom.formats.protobuf_wire import double, field, label_fields, text_field, varint
+from otel_aioprom.remote_write.message import Spot, Spots, Writer, type_number, unit_of
 
 _TIME_SERIES = b"\x0a"
 _LABEL_HEADS = 4096

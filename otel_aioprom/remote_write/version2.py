@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 
-from otel_aioprom.formats.wire import double, field, varint
-from otel_aioprom.labels import encodable
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.remote_write.messages import Spot, Spots, Writer, type_number, unit_of
-from otel_aioprom.remote_write.pieces import SMALL, milliseconds, moment_varint
+from otel_aioprom._core.labels import encodable
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom.formats.protobuf_wire import double, field, varint
+from otel_aioprom.remote_write.fields import SMALL, milliseconds, moment_varint
+from otel_aioprom.remote_write.message import Spot, Spots, Writer, type_number, unit_of
 from otel_aioprom.remote_write.symbols import Draft, Step
 
 _TIME_SERIES = b"\x2a"

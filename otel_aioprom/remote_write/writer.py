@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from yarl import URL
 
-from otel_aioprom.delivery import Delivery, shown
+from otel_aioprom._concurrency.periodic import Watch, check_times, ending_with_block, repeat
+from otel_aioprom._transport.delivery import Delivery, shown
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.periodic import Watch, check_times, ending_with_block, repeat
-from otel_aioprom.remote_write.backlog import Backlog, Entry, MemoryBacklog
+from otel_aioprom.registry.self_metrics import PushMetrics
+from otel_aioprom.remote_write.encoder import SeriesTable
+from otel_aioprom.remote_write.queue import Backlog, Entry, MemoryBacklog
 from otel_aioprom.remote_write.sender import Sender, check_headers, compress
 from otel_aioprom.remote_write.spool import Spool
-from otel_aioprom.remote_write.timeseries import SeriesTable
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
-from otel_aioprom.selfmetrics import PushMetrics
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from otel_aioprom.delivery import DeliveryOptions
-    from otel_aioprom.registry import CollectorRegistry
-    from otel_aioprom.remote_write.messages import Message
+    from otel_aioprom._transport.delivery import DeliveryOptions
+    from otel_aioprom.registry.registry import CollectorRegistry
+    from otel_aioprom.remote_write.message import Message
 
 _logger = logging.getLogger(__name__)
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from interruptions import AtCall, OnceIn, at_every_call
-from otel_aioprom.atomic import has_global_lock
-from otel_aioprom.collectors import Gauge
-from otel_aioprom.kinds import functions
+from otel_aioprom._concurrency.atomic import has_global_lock
+from otel_aioprom.collectors import Gauge, callbacks
 from otel_aioprom.registry import CollectorRegistry
 
 pytestmark = pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
@@ -26,7 +25,7 @@ def within_functions(frame: FrameType) -> bool:
     """Tell whether the functions are at work."""
     found: FrameType | None = frame
     while found is not None:
-        if found.f_code.co_filename == functions.__file__:
+        if found.f_code.co_filename == callbacks.__file__:
             return True
         found = found.f_back
     return False

@@ -11,7 +11,7 @@ import pytest
 from interruptions import alarms, garbage_collections, meanwhile, needs_alarms, together
 from oracles import DEADLINE
 from otel_aioprom.collectors import Counter, Enum, Gauge
-from otel_aioprom.kinds import ageing
+from otel_aioprom.collectors.series import expiry
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
@@ -37,7 +37,7 @@ def test_bounded_counters_lose_nothing() -> None:
 @pytest.mark.usefixtures("hostile_switching")
 def test_series_that_come_and_go_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Swept as soon as nobody looks, and back with the next measurement."""
-    monkeypatch.setattr(ageing, "monotonic", lambda: time.monotonic() * 1e6)
+    monkeypatch.setattr(expiry, "monotonic", lambda: time.monotonic() * 1e6)
     counter = Counter("x_total", "X.", expire_after=1)
     children = [counter.labels({"n": number}) for number in range(10)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from clocks import ManualClock
 from interruptions import OnceIn, at_every_call
-from otel_aioprom.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_global_lock
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
 

@@ -25,9 +25,9 @@ from interruptions import (
     needs_alarms,
     together,
 )
-from otel_aioprom.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_global_lock
 from otel_aioprom.collectors import Counter
-from otel_aioprom.kinds import ageing
+from otel_aioprom.collectors.series import expiry
 
 DEADLINE = 20.0
 AFTER = 10.0
@@ -37,7 +37,7 @@ AFTER = 10.0
 def hasty_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two looks at the clock, every series grows old."""
     ticks = itertools.count()
-    monkeypatch.setattr(ageing, "monotonic", lambda: next(ticks) * 2 * AFTER)
+    monkeypatch.setattr(expiry, "monotonic", lambda: next(ticks) * 2 * AFTER)
 
 
 def sweeper(counter: Counter) -> Callable[[], object]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from interruptions import at_every_call
-from otel_aioprom.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_global_lock
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render

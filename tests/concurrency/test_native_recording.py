@@ -13,11 +13,11 @@ import pytest
 
 from clocks import ManualTime
 from interruptions import at_every_call, garbage_collections, switching
-from otel_aioprom import recording_native
-from otel_aioprom.atomic import has_global_lock, with_lock
+from otel_aioprom._concurrency.atomic import has_global_lock, with_lock
 from otel_aioprom.collectors import Histogram
-from otel_aioprom.recording_native import NativeHistogramSeries
-from otel_aioprom.resolution import Resolution, grid_of
+from otel_aioprom.collectors.series import native_histogram
+from otel_aioprom.collectors.series.native_histogram import NativeHistogramSeries
+from otel_aioprom.collectors.series.native_resolution import Resolution, grid_of
 
 THREADS, ROUNDS = 4, 10_000
 DEADLINE = 30.0
@@ -106,7 +106,7 @@ def test_what_no_response_has_shown_outlives_who_starts_over_late(
 ) -> None:
     """One thread has counted before a response, another one after it; both go on when both have counted."""
     clock = ManualTime()
-    monkeypatch.setattr(recording_native, "time", clock)
+    monkeypatch.setattr(native_histogram, "time", clock)
     series = Paused((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
     series.gates = {}
     for value in (1, 2, 4):
@@ -159,7 +159,7 @@ class Due(NativeHistogramSeries):
 def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """While threads record, a histogram starts over again and again: each life was shown whole before it ended."""
     clock = ManualTime()
-    monkeypatch.setattr(recording_native, "time", clock)
+    monkeypatch.setattr(native_histogram, "time", clock)
     series = Due((), (), " ", (float("inf"),), 0.0, Resolution(0, max_buckets=2))
     ended = threading.Event()
     done = [0] * THREADS

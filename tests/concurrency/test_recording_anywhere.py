@@ -20,7 +20,7 @@ from interruptions import (
     switching,
     together,
 )
-from otel_aioprom.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_global_lock
 from otel_aioprom.collectors import Collector, Gauge, Histogram, Info, StateSet, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render

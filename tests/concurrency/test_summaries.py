@@ -21,11 +21,11 @@ from interruptions import (
     needs_alarms,
     together,
 )
-from otel_aioprom import summary
-from otel_aioprom.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_global_lock
 from otel_aioprom.collectors import Summary
-from otel_aioprom.stream import BATCH
-from otel_aioprom.summary import SummarySeries
+from otel_aioprom.collectors.quantiles.ckms import BATCH
+from otel_aioprom.collectors.series import summary
+from otel_aioprom.collectors.series.summary import SummarySeries
 
 THREADS = 4
 LATER = 1.0  # seconds from one look at the clock to the next
@@ -219,7 +219,7 @@ def test_garbage_collection_and_destructors_record() -> None:
 FORKING = """
 import os, signal, threading, warnings
 from otel_aioprom.collectors import Summary
-from otel_aioprom.stream import BATCH
+from otel_aioprom.collectors.quantiles.ckms import BATCH
 
 warnings.simplefilter("ignore", DeprecationWarning)  # that other threads run is the point
 made = Summary("x", "What.", max_age=None).labels({})

@@ -11,9 +11,9 @@ from opentelemetry.sdk.metrics import Exemplar, export
 
 from client_model import read_delimited
 from mapping_sdk import CUMULATIVE, Rig, hand_over, histogram_point, metric, number_point
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES
+from otel_aioprom._core.labels import label_value
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
-from otel_aioprom.escaping import ESCAPING_SCHEMES
-from otel_aioprom.labels import label_value
 from otel_aioprom.negotiator import negotiate
 from otel_aioprom.otel.names import STRATEGIES
 from otel_aioprom.registry import CollectorRegistry

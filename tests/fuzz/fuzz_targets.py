@@ -21,13 +21,13 @@ from fuzz_inputs import Draw, odd_text, pick, seldom, some
 from certificates import make_pair
 from oracles import all_kinds
 from otel_aioprom import asgi, wsgi
-from otel_aioprom.credentials import BasicAuth, BearerAuth
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES
+from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import WebConfigError
-from otel_aioprom.escaping import ESCAPING_SCHEMES
 from otel_aioprom.negotiator import choose_coding, media_ranges, negotiate, parse_accepts
-from otel_aioprom.scrape import patience
 from otel_aioprom.service import Service
-from otel_aioprom.web_config import WebConfig
+from otel_aioprom.service.scrape import patience
+from otel_aioprom.service.web_config.config import WebConfig
 
 PLAIN = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 EVERY = 50

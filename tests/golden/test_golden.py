@@ -16,10 +16,10 @@ from opentelemetry.sdk.resources import Resource
 
 from oracles import FakeSource, TextReader, family, number
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
+from otel_aioprom.collectors.series.number import CounterSeries
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.series import CounterSeries
 
 FOLDER = Path(__file__).parent
 INF = float("inf")

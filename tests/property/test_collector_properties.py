@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.collectors import Counter, Histogram, StateSet
-from otel_aioprom.native import NativeBuckets
-from otel_aioprom.resolution import upper_bound
+from otel_aioprom.collectors.series.native_resolution import upper_bound
 
 OVERFLOW = (("otel_metric_overflow", "true"),)
 LIMIT = 4

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from clocks import ManualClock
 from otel_aioprom.collectors import DEFAULT_INVARIANTS, Summary
-from otel_aioprom.estimator import Estimator
-from otel_aioprom.stream import EMPTY, Stream, estimate, limit_of, merged
+from otel_aioprom.collectors.quantiles.ckms import EMPTY, Stream, estimate, limit_of, merged
+from otel_aioprom.collectors.quantiles.estimator import Estimator
 
 Invariants = tuple[tuple[float, float], ...]
 Batches = Iterator[list[float]]

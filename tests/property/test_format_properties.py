@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from any_families import gathered, same, samples_of
 from client_model import Key, key_of, read_delimited, refuse, samples
 from format_families import FORMATS
-from otel_aioprom.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
+from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import (
     BinaryFormatter,
     IFormatter,
     OpenMetricsFormatter,
     with_escaping,
 )
-from otel_aioprom.model import MetricFamily
 from servers import parse_with_prometheus_client
 
 bounded = settings(max_examples=50)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client.metrics_core import Metric
 
 from mapping_sdk import CUMULATIVE, Rig, hand_over, metric, number_point
-from otel_aioprom.escaping import escape_label_name
+from otel_aioprom._core.escaping import escape_label_name
 from otel_aioprom.otel.names import STRATEGIES
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry

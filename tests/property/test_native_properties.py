@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_aioprom._core.labels import canonical_pairs, label_value, labels_text, wire_pairs
+from otel_aioprom._core.numbers import canonical_float, coerce_number, float_text
 from otel_aioprom.collectors import Counter, Histogram
-from otel_aioprom.histogram import check_bounds
-from otel_aioprom.labels import canonical_pairs, label_value, labels_text, wire_pairs
+from otel_aioprom.collectors.series.classic_histogram import check_bounds
 from otel_aioprom.metricdict import MetricDict
-from otel_aioprom.numbers import canonical_float, coerce_number, float_text
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 

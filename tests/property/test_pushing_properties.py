@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from any_families import gathered
 from client_model import read_delimited
 from gateway import extra_labels, group_of
-from otel_aioprom.batches import bodies
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom._transport.retry import Retry
 from otel_aioprom.formats import BinaryFormatter, IFormatter, TextFormatter
-from otel_aioprom.grouping import check_group, group_path
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.pusher import Pusher, join_url
-from otel_aioprom.retrying import Retry
+from otel_aioprom.pusher.batches import bodies
+from otel_aioprom.pusher.grouping import check_group, group_path
+from otel_aioprom.pusher.pusher import Pusher, join_url
 
 bounded = settings(max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("./+%=&?#@ ~-_\\\n\0", max_size=5)  # fmt: skip

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from any_families import gathered, same, samples_of
 from client_model import Key, key_of
-from otel_aioprom.escaping import Escaping
+from otel_aioprom._core.escaping import Escaping
+from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import Text100Formatter, with_escaping
-from otel_aioprom.formats.respell import respell
-from otel_aioprom.model import MetricFamily
-from otel_aioprom.remote_write.timeseries import SeriesTable
+from otel_aioprom.formats.name_escaping import respell
+from otel_aioprom.remote_write.encoder import SeriesTable
 from write_model import Point, Receiver, native_buckets, read_points
 
 T = 1_700_000_000_000

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles import family, number
+from otel_aioprom._core.labels import label_value
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
+from otel_aioprom.collectors.series.number import CounterSeries, NumberSeries
 from otel_aioprom.formats import TextFormatter
-from otel_aioprom.labels import label_value
-from otel_aioprom.merge import merge_families
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.merge import merge_families
 from otel_aioprom.renderer import render
-from otel_aioprom.series import CounterSeries, NumberSeries
 from servers import parse_with_prometheus_client
 
 bounded = settings(max_examples=50)

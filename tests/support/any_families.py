@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from client_model import Key, key_of
 from format_families import counter, histogram, summary
 from oracles import number
-from otel_aioprom.escaping import ESCAPING_SCHEMES, escape_label_name
+from otel_aioprom._core.escaping import ESCAPING_SCHEMES, escape_label_name
+from otel_aioprom._core.model import Exemplar, MetricFamily
+from otel_aioprom._core.names import is_valid_label_name, is_valid_metric_name
+from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.formats import OpenMetricsFormatter
-from otel_aioprom.merge import merge_families, without_clashes
-from otel_aioprom.model import Exemplar, MetricFamily
-from otel_aioprom.names import is_valid_label_name, is_valid_metric_name
-from otel_aioprom.native import NativeBuckets
+from otel_aioprom.registry.merge import merge_families, without_clashes
 
 RESERVED = ("le", "quantile", "__name__")
 SUFFIXES = {"counter": "_total", "info": "_info"}

@@ -7,7 +7,12 @@ from typing import Any
 
 from client_model import read_delimited
 from oracles import CounterSeries, number
-from otel_aioprom.escaping import Escaping
+from otel_aioprom._core.escaping import Escaping
+from otel_aioprom._core.labels import labels_text
+from otel_aioprom._core.model import Exemplar, MetricFamily
+from otel_aioprom._core.native_histogram import NativeBuckets
+from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
+from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 from otel_aioprom.formats import (
     BinaryFormatter,
     IFormatter,
@@ -17,11 +22,6 @@ from otel_aioprom.formats import (
     TextFormatter,
     with_escaping,
 )
-from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.labels import labels_text
-from otel_aioprom.model import Exemplar, MetricFamily
-from otel_aioprom.native import NativeBuckets
-from otel_aioprom.quantiles import SummaryPoint
 
 FORMATS: tuple[type[IFormatter], ...] = (
     TextFormatter,

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
+from otel_aioprom._core.labels import labels_text
+from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
-from otel_aioprom.exchange import ScrapeRequest
-from otel_aioprom.faults import Fault
+from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries, NumberSeries
 from otel_aioprom.formats import TextFormatter
-from otel_aioprom.labels import labels_text
-from otel_aioprom.model import MetricFamily, Series
-from otel_aioprom.registry import CollectorRegistry, Gathering
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.registry import CollectorRegistry, Gathering
 from otel_aioprom.renderer import render
-from otel_aioprom.scrape import Scraper
-from otel_aioprom.series import CounterSeries, GaugeSeries, NumberSeries
+from otel_aioprom.service.messages import ScrapeRequest
+from otel_aioprom.service.scrape import Scraper
 from servers import check_with_promtool, find, parse_with_prometheus_client
 
 DEADLINE = 10.0

@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 
 from gateway import Push
+from otel_aioprom._transport.retry import Retry
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.retrying import Retry
 
 QUICK = Retry(attempts=4, first_wait=0.001, longest_wait=0.001)
 LONG = 3600.0

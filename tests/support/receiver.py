@@ -13,9 +13,9 @@ from yarl import URL
 
 from gateway import Answer, Gateway, Push
 from oracles import DEADLINE
-from otel_aioprom.delivery import Delivery
-from otel_aioprom.periodic import Watch
-from otel_aioprom.remote_write.backlog import Entry
+from otel_aioprom._concurrency.periodic import Watch
+from otel_aioprom._transport.delivery import Delivery
+from otel_aioprom.remote_write.queue import Entry
 from otel_aioprom.remote_write.sender import Outcome, Sender, compress
 from write_model import Point, read_points
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 
 from client_model import buckets_of
-from otel_aioprom.remote_write.messages import Message
-from otel_aioprom.remote_write.pieces import STALE
+from otel_aioprom.remote_write.fields import STALE
+from otel_aioprom.remote_write.message import Message
 
 Labels = tuple[tuple[str, str], ...]
 

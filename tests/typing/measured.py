@@ -29,10 +29,10 @@ from otel_aioprom import (
     render,
     timer,
 )
-from otel_aioprom.histogram import HistogramSeries
-from otel_aioprom.kinds.measuring import Exceptions, Measuring, Progress, Timing
-from otel_aioprom.series import CounterSeries, GaugeSeries
-from otel_aioprom.summary import SummarySeries
+from otel_aioprom.collectors.context_managers import Exceptions, Measuring, Progress, Timing
+from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
+from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries
+from otel_aioprom.collectors.series.summary import SummarySeries
 
 T = TypeVar("T")
 

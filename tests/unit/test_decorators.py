@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary, context_managers
 from otel_aioprom.decorators import count_exceptions, inprogress, timer
-from otel_aioprom.kinds import measuring
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def test_times_are_seconds_of_a_monotonic_clock(
 ) -> None:
     """What is observed is the difference of two readings, with the given labels."""
     readings = iter([100.0, 100.25])
-    monkeypatch.setattr(measuring, "perf_counter", lambda: next(readings))
+    monkeypatch.setattr(context_managers, "perf_counter", lambda: next(readings))
     metric = kind("x", "What.")
     timer(metric, {"a": "1"})(lambda: None)()
 

@@ -17,8 +17,8 @@ import pytest
 
 from oracles import DEADLINE, OWN, FakeSource, HeldSource, TextReader, all_kinds, family, until
 from otel_aioprom import asgi, wsgi
+from otel_aioprom._transport.credentials import BearerAuth
 from otel_aioprom.collectors import Counter
-from otel_aioprom.credentials import BearerAuth
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from otel_aioprom.textfile import write_textfile

@@ -1,0 +1,67 @@
+"""Recording without waiting, on interpreters with and without a global lock.
+
+With a global lock, CPython changes threads only at calls and at the end of loops. A read, an
+addition and a store with no call between them are one step, and so is a row of such statements.
+Without the global lock the same methods need a lock of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from otel_aioprom._concurrency.fork_safety import ForkSafeLock
+
+C = TypeVar("C", bound=type[Any])
+
+
+def has_global_lock() -> bool:
+    """Tell whether this interpreter runs one thread at a time."""
+    ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return ask is None or ask()
+
+
+def one_step(*methods: str) -> Callable[[C], C]:
+    """Decorate a class so that each of these methods is one step for all threads.
+
+    Args:
+        methods: Methods that hold no call between the first read and the last store of the
+            object's state; what they call before that is their own affair.
+
+    Returns:
+        A decorator: with a global lock it changes nothing, else it gives a class with a lock for each instance.
+    """
+
+    def decorate(cls: C) -> C:
+        return cls if has_global_lock() else with_lock(cls, methods)
+
+    return decorate
+
+
+def with_lock(cls: C, methods: tuple[str, ...]) -> C:
+    """Make a subclass whose instances run the named methods under a lock of their own."""
+
+    def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
+        self = object.__new__(subclass)
+        self._lock = ForkSafeLock()
+        return self
+
+    body: dict[str, Any] = {name: _locked(getattr(cls, name)) for name in methods}
+    body |= {
+        "__slots__": ("_lock",),
+        "__doc__": cls.__doc__,
+        "__module__": cls.__module__,
+        "__new__": new,
+    }
+    return cast("C", type(cls.__name__, (cls,), body))
+
+
+def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock.lock:
+            return method(self, *args, **kwargs)
+
+    return call

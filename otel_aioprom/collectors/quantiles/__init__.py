@@ -1,0 +1,1 @@
+"""Quantiles of a stream of values, within a promised error."""

@@ -1,1 +1,0 @@
-"""The kinds of native collectors, one module each, and what they share."""

@@ -1,0 +1,201 @@
+"""Families of one name become one: the rules for names, types and series that meet.
+
+Pure: families in, families and faults out. What is remembered between two collections is the
+caller's: who was first to use a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from otel_aioprom._core.labels import labels_text
+from otel_aioprom._core.model import Exemplar, MetricFamily, Series
+from otel_aioprom.collectors.series.classic_histogram import AssembledHistogram, HistogramSeries
+from otel_aioprom.collectors.series.number import CounterSeries, NumberSeries, UpDownSeries
+from otel_aioprom.registry.faults import Fault
+
+_SUMS = (CounterSeries, UpDownSeries)
+_EMPTY = '=""'  # stands nowhere but behind the name of a label with an empty value
+
+Owners = dict[str, MetricFamily]
+"""Name → the family that was first to use it, kept without its series."""
+
+
+def merge_families(
+    families: Iterable[MetricFamily], owners: Owners
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Put all series of a name under one type, one help and one unit.
+
+    Args:
+        families: In the order in which they came; first come, first served.
+        owners: Who used a name first, in earlier collections too. Names seen for the first time
+            are added.
+
+    Returns:
+        One family a name, in the order of first appearance, and what was wrong.
+
+    Spec:
+        M54 to M58, M51.
+    """
+    groups: dict[str, list[MetricFamily]] = {}
+    faults: list[Fault] = []
+    for family in families:
+        owner = owners.setdefault(family.name, replace(family, series=()))
+        if family.type != owner.type:
+            message = (
+                f"a {family.type} of this name is left out: the name belongs to a {owner.type}"
+            )
+            faults.append(Fault("type_conflict", family.name, message))
+            continue
+        if family.doc != owner.doc:
+            message = f"two descriptions; {owner.doc!r} is kept, {family.doc!r} is not"
+            faults.append(Fault("help_conflict", family.name, message, lost=False))
+        groups.setdefault(family.name, []).append(family)
+    return [_merge_group(members, owners[name], faults) for name, members in groups.items()], faults
+
+
+def _merge_group(
+    members: list[MetricFamily], owner: MetricFamily, faults: list[Fault]
+) -> MetricFamily:
+    if len(members) == 1:
+        family = members[0]
+        same = family.doc == owner.doc and family.unit == owner.unit
+        return family if same else replace(owner, series=family.series, utf8=family.utf8)
+    utf8 = any(family.utf8 for family in members)
+    if owner.type == "info":
+        return replace(owner, series=_first_info(members, faults), utf8=utf8)
+    every = [series for family in members for series in family.series]
+    return replace(owner, series=merge_series(owner.name, every, faults), utf8=utf8)
+
+
+def _first_info(members: list[MetricFamily], faults: list[Fault]) -> Sequence[Series]:
+    first = members[0].series
+    texts = [[series.text for series in family.series] for family in members]
+    if any(text != texts[0] for text in texts):
+        message = "two resources in one registry; the first is kept"
+        faults.append(Fault("resource_conflict", members[0].name, message))
+    return first
+
+
+def distinct(family: MetricFamily, faults: list[Fault]) -> MetricFamily:
+    """Return a family in which no two series have the same labels; see ``merge_series``."""
+    series = merge_series(family.name, family.series, faults)
+    return family if series is family.series else replace(family, series=series)
+
+
+def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Sequence[Series]:
+    """Make series with equal labels one: sums add up, of gauges the last one counts.
+
+    Args:
+        name: The family's name, for the report.
+        every: All series of the family, in the order in which they came.
+        faults: Gets a line if there were equal ones.
+
+    Returns:
+        ``every`` itself if all are different.
+
+    Spec:
+        E15, M58.
+    """
+    found: dict[str, Series] = {}
+    lost = False
+    for series in every:
+        text = series.text
+        key = (
+            text if _EMPTY not in text else labels_text([pair for pair in series.pairs if pair[1]])
+        )
+        first = found.setdefault(key, series)
+        if first is not series:
+            found[key] = merged = merge_pair(first, series)
+            lost = lost or merged is first
+    if len(found) == len(every):
+        return every
+    message = (
+        "several points have the same labels and cannot be added up: the first is exposed"
+        if lost
+        else "several points have the same labels and are exposed as one series"
+    )
+    faults.append(Fault("duplicate_series", name, message, lost=lost))
+    return list(found.values())
+
+
+def merge_pair(first: Series, second: Series) -> Series:
+    """Make one series of two that have the same labels; neither is changed.
+
+    Counters and up-down counters add up, histograms with equal bounds too; of gauges the second
+    counts, of all others the first.
+    """
+    if isinstance(first, _SUMS) and isinstance(second, _SUMS):
+        return _merge_sums(first, second)
+    if isinstance(first, HistogramSeries) and isinstance(second, HistogramSeries):
+        return _merge_histograms(first, second)
+    return second if isinstance(second, NumberSeries) else first
+
+
+def _merge_sums(first: NumberSeries, second: NumberSeries) -> NumberSeries:
+    merged = type(first)(first.names, first.values, first.text, first.value + second.value)
+    if isinstance(merged, CounterSeries):
+        merged.created = _earlier(first.created, second.created)
+        merged.exemplar = _later(first.exemplar, second.exemplar)
+    return merged
+
+
+def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
+    if first.bounds != second.bounds:
+        return first
+    begun, other_begun = first.created, second.created  # before counts that may be set back
+    (*counts, total), native = first.read()
+    (*more, other), others = second.read()
+    created = _earlier(begun, other_begun)
+    parts = [(first, sum(counts), begun), (second, sum(more), other_begun)]
+    merged = AssembledHistogram(first.names, first.values, first.text, first.bounds, created, parts)
+    sums = [a + b for a, b in zip(counts, more)]
+    both = None if native is None or others is None else native.plus(others)
+    merged.load(sums, None if total is None or other is None else total + other, both)
+    if first.exemplars is not None or second.exemplars is not None:
+        none = (None,) * len(sums)
+        places = zip(first.exemplars or none, second.exemplars or none)
+        merged.exemplars = [_later(one, another) for one, another in places]
+    return merged
+
+
+def _earlier(first: float | None, second: float | None) -> float | None:
+    """Return from when on both count together; unknown if that is unknown of one."""
+    return None if first is None or second is None else min(first, second)
+
+
+def _later(first: Exemplar | None, second: Exemplar | None) -> Exemplar | None:
+    if first is None or second is None:
+        return first or second
+    return max(first, second, key=lambda each: each.timestamp or 0)
+
+
+def without_clashes(
+    families: Iterable[MetricFamily],
+    taken: Mapping[str, str],
+    names_of: Callable[[MetricFamily], Iterable[str]] = MetricFamily.taken_names,
+) -> tuple[list[MetricFamily], list[Fault]]:
+    """Leave out families that would use a name a second time.
+
+    Args:
+        families: In order of precedence.
+        taken: Names that nobody may use, each with its owner.
+        names_of: Tells which names a family uses.
+
+    Spec:
+        M54, M59.
+    """
+    samples = dict(taken)
+    admitted: list[MetricFamily] = []
+    faults: list[Fault] = []
+    for family in families:
+        names = names_of(family)
+        clash = next((name for name in names if name in samples), None)
+        if clash is None:
+            samples.update(dict.fromkeys(names, family.name))
+            admitted.append(family)
+        else:
+            message = f"left out: samples called {clash!r} belong to {samples[clash]!r}"
+            faults.append(Fault("name_conflict", family.name, message))
+    return admitted, faults

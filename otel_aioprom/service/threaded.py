@@ -1,0 +1,189 @@
+"""The service for programs without an event loop: in a thread, with a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl as ssl_module
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from otel_aioprom._concurrency.fork_safety import tell_of_forks
+from otel_aioprom.errors import ServiceNotRunningError
+from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.service.service import Service
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from otel_aioprom.service.scrape import ScrapeOptions
+    from otel_aioprom.service.web_config.config import WebConfig
+
+_logger = logging.getLogger(__name__)
+
+
+class ThreadedService:
+    """A ``Service`` in a daemon thread of its own: for Flask, Django, scripts and workers.
+
+    All methods may be called from any thread. A process that is forked off has no such thread: there it is not running, says so in the log once,
+    and its port stays with the parent.
+
+    Args:
+        registry: What to expose; a new registry if none is given.
+        web_config: As for ``Service``.
+        **options: As for ``scrape.Scraper``.
+
+    Raises:
+        ValueError: As for ``Service``.
+        WebConfigError: As for ``Service``.
+
+    Attributes:
+        registry: What is exposed.
+
+    Examples:
+        >>> with ThreadedService(CollectorRegistry()).running("localhost") as service:
+        ...     print(service.metrics_url)  # doctest: +ELLIPSIS
+        http://localhost:.../metrics
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        web_config: WebConfig | str | os.PathLike[str] | None = None,
+        **options: Unpack[ScrapeOptions],
+    ) -> None:
+        self._service = Service(registry, web_config=web_config, **options)
+        self.registry = self._service.registry
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()
+        self._wait = 1.0
+        self._lock = threading.Lock()
+        tell_of_forks(self)
+
+    def add_endpoint(
+        self,
+        path: str,
+        registry: CollectorRegistry | None = None,
+        **options: Unpack[ScrapeOptions],
+    ) -> None:
+        """Serve metrics at one more path; see ``Service.add_endpoint``."""
+        self._service.add_endpoint(path, registry, **options)
+
+    def start(
+        self,
+        addr: str = "",
+        port: int = 0,
+        ssl: ssl_module.SSLContext | None = None,
+        metrics_url: str = "/metrics",
+    ) -> Self:
+        """Start the thread and the server in it; arguments as for ``Service.start``.
+
+        Returns:
+            The service itself.
+
+        Raises:
+            ServiceStartError: Nothing can listen there; no thread is left.
+            ValueError: As for ``Service.start``.
+        """
+        with self._lock:
+            if self._thread is not None:
+                warnings.warn("the service runs already", RuntimeWarning, stacklevel=2)
+                return self
+            started: Future[None] = Future()
+            serving = self._serve(started, addr, port, ssl, metrics_url)
+            thread = threading.Thread(
+                target=asyncio.run, args=(serving,), name="otel_aioprom service", daemon=True
+            )
+            thread.start()
+            try:
+                started.result()
+            except BaseException:
+                thread.join()
+                raise
+            self._thread = thread
+        return self
+
+    async def _serve(
+        self,
+        started: Future[None],
+        addr: str,
+        port: int,
+        ssl: ssl_module.SSLContext | None,
+        metrics_url: str,
+    ) -> None:
+        try:
+            await self._service.start(addr, port, ssl, metrics_url)
+        except BaseException as error:  # noqa: BLE001 - raised where the start was asked for
+            started.set_exception(error)
+            return
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        started.set_result(None)
+        await self._ended.wait()
+        await self._service.stop(self._wait)
+
+    def stop(self, wait_duration: float = 1.0) -> None:
+        """Stop the server and its thread; a second call does nothing.
+
+        Args:
+            wait_duration: Seconds that scrapes under way get to end before they are cut off.
+        """
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is None or self._loop is None:
+                return
+            self._wait = wait_duration
+            self._loop.call_soon_threadsafe(self._ended.set)
+            thread.join()
+
+    @contextmanager
+    def running(
+        self,
+        addr: str = "",
+        port: int = 0,
+        ssl: ssl_module.SSLContext | None = None,
+        metrics_url: str = "/metrics",
+    ) -> Iterator[Self]:
+        """Start on entry and stop on exit; arguments as for ``start``."""
+        self.start(addr, port, ssl, metrics_url)
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port.
+
+        Raises:
+            ServiceNotRunningError: The server is not running.
+        """
+        if self._thread is None:
+            raise ServiceNotRunningError("the service has no address: start it first")
+        return self._service.base_url
+
+    @property
+    def metrics_url(self) -> str:
+        """Address of the metrics; raises as ``base_url``."""
+        return f"{self.base_url}{self._service.metrics_path}"
+
+    def after_fork(self) -> None:
+        """Give up in a child process what belongs to its parent: the thread is gone, and the port is not ours."""
+        self._lock = threading.Lock()
+        if self._thread is None:
+            return
+        url = self._service.base_url
+        self._thread = None
+        self._service.abandon()
+        _logger.warning(
+            "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
+            "start a service here, on another port, or push",
+            os.getpid(),
+            url,
+        )

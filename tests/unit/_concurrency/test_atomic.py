@@ -1,0 +1,211 @@
+"""Recording without waiting, on interpreters with and without a global lock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from otel_aioprom._concurrency import atomic
+from otel_aioprom._concurrency.atomic import has_global_lock, one_step, with_lock
+from otel_aioprom.collectors.series.classic_histogram import Histogram, HistogramSeries
+from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries
+from otel_aioprom.collectors.series.summary import SummarySeries
+
+THREADS = 4
+ROUNDS = 3000
+
+
+class Tally:
+    """Loses updates without a lock: there is a call between load and store."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def add(self, amount: int) -> int:
+        """Add an amount."""
+        before = self.value
+        self.value = before + int(str(amount))
+        return self.value
+
+
+def hammer(*acts: Callable[[], object]) -> None:
+    """Call each act many times in several threads, threads changing as often as they can."""
+
+    def work(act: Callable[[], object]) -> None:
+        for _ in range(ROUNDS):
+            act()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(act,)) for act in acts * THREADS]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(True, True), (False, False)])
+def test_the_interpreter_is_asked(
+    monkeypatch: pytest.MonkeyPatch, answer: bool, expected: bool
+) -> None:
+    """Newer interpreters tell whether they have a global lock."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: answer, raising=False)
+
+    assert has_global_lock() is expected
+
+
+def test_older_interpreters_have_a_global_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cannot be asked, for there was no other kind."""
+    monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
+
+    assert has_global_lock()
+
+
+def test_with_a_global_lock_a_class_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decorator costs nothing there."""
+    monkeypatch.setattr(atomic, "has_global_lock", lambda: True)
+
+    assert one_step("add")(Tally) is Tally
+
+
+def test_without_a_global_lock_a_class_gets_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decorator makes the subclass that ``with_lock`` makes."""
+    monkeypatch.setattr(atomic, "has_global_lock", lambda: False)
+    made = one_step("add")(Tally)
+
+    assert made is not Tally
+    assert issubclass(made, Tally)
+
+
+def test_the_variant_with_a_lock_is_the_same_from_outside() -> None:
+    """Name, text, arguments, results and the lack of a dict are those of the class."""
+    locked = with_lock(Tally, ("add",))
+    one, other = locked(5), locked(value=6)
+
+    assert (locked.__name__, locked.__doc__, locked.__module__) == (
+        "Tally",
+        Tally.__doc__,
+        Tally.__module__,
+    )
+    assert locked.add.__doc__ == Tally.add.__doc__
+    assert [one.add(1), other.add(1)] == [6, 7]
+    assert not hasattr(one, "__dict__")
+    assert one._lock is not other._lock
+
+
+def test_the_lock_is_given_back_after_an_error() -> None:
+    """One refused amount must not stop the next."""
+    one = with_lock(Tally, ("add",))()
+    with pytest.raises(ValueError, match="invalid literal"):
+        one.add("x")
+
+    assert one.add(1) == 1
+
+
+def test_the_whole_method_runs_under_the_lock() -> None:
+    """The lock is taken before the first read and given back after the last store."""
+    one = with_lock(Tally, ("add",))()
+    seen = []
+
+    class Turnstile:
+        """A lock that notes the value whenever somebody passes."""
+
+        def __enter__(self) -> None:
+            seen.append(one.value)
+
+        def __exit__(self, *_: object) -> None:
+            seen.append(one.value)
+
+    one._lock = SimpleNamespace(lock=Turnstile())
+    one.add(1)
+
+    assert seen == [0, 1]
+
+
+def test_a_lock_that_somebody_held_is_free_in_a_child_process() -> None:
+    """Who held it is not there."""
+    one = with_lock(Tally, ("add",))()
+    gone = threading.Thread(target=one._lock.lock.acquire)
+    gone.start()
+    gone.join()
+    one._lock.after_fork()
+
+    assert one.add(1) == 1
+
+
+def test_no_update_is_lost_with_a_lock() -> None:
+    """Even of a method that is not one step by itself."""
+    one = with_lock(Tally, ("add",))()
+    hammer(lambda: one.add(1))
+
+    assert one.value == THREADS * ROUNDS
+
+
+def test_numbers_with_a_lock_lose_nothing() -> None:
+    """As they record on interpreters without a global lock."""
+    counter = with_lock(CounterSeries, ("inc", "add"))(("a",), ("1",), '{a="1"} ', 1)
+    gauge = with_lock(GaugeSeries, ("inc", "dec", "add", "sub"))()
+    hammer(counter.inc, lambda: counter.add(2), lambda: gauge.add(3), lambda: gauge.sub(1))
+
+    assert counter.get() == 1 + 3 * THREADS * ROUNDS
+    assert gauge.get() == 2 * THREADS * ROUNDS
+
+
+def test_a_histogram_with_a_lock_is_never_torn() -> None:
+    """Each snapshot has as many observations as its sum says."""
+    locked = with_lock(Histogram, ("observe", "snapshot", "load"))
+    series = type("Series", (locked,), {"__slots__": (), "get": HistogramSeries.get})
+    one: Any = series(1, 2)
+    torn = []
+
+    def look() -> None:
+        *counts, total = one.snapshot()
+        found = one.get()
+        if total != 0.5 * sum(counts) or found["sum"] != 0.5 * found["count"]:
+            torn.append((counts, total))
+
+    hammer(lambda: one.observe(0.5), look)
+
+    assert torn == []
+    assert one.observations == THREADS * ROUNDS
+
+
+def test_a_summary_with_a_lock_loses_nothing() -> None:
+    """Its own lock and that of the variant do not wait for each other."""
+    one = with_lock(SummarySeries, ("observe", "add"))((), (), " ", ((0.5, 0.05),))
+    hammer(lambda: one.observe(0.5))
+    found = one.get()
+
+    assert found == {0.5: 0.5, "count": THREADS * ROUNDS, "sum": 0.5 * THREADS * ROUNDS}
+    assert one.estimator._observations == THREADS * ROUNDS
+
+
+PROGRAM = """
+import sys
+sys._is_gil_enabled = lambda: False
+from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries, NumberSeries
+for cls in (CounterSeries, GaugeSeries, NumberSeries):
+    for name in ("inc", "dec", "add", "sub", "set"):
+        method = getattr(cls, name, None)
+        assert method is None or hasattr(method, "__wrapped__"), (cls, name)
+"""
+
+
+def test_every_way_to_record_a_number_takes_the_lock() -> None:
+    """Setting it, too: beside an addition, one of the two would be lost."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

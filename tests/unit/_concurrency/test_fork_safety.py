@@ -1,0 +1,177 @@
+"""What is done in a child process right after a fork, looked at without one."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import aiohttp
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import export as sdk
+
+from gateway import Gateway
+from oracles import FakeSource, HeldSource, answer_to, family
+from otel_aioprom._concurrency import fork_safety
+from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
+from otel_aioprom.errors import ServiceNotRunningError
+from otel_aioprom.instrument.process import process_metrics
+from otel_aioprom.otel.reader import PrometheusMetricReader
+from otel_aioprom.pusher.jobs import job_metrics
+from otel_aioprom.pusher.otel_exporter import PushMetricExporter
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.service.messages import ScrapeRequest
+from otel_aioprom.service.scrape import Scraper
+from otel_aioprom.service.threaded import ThreadedService
+from processes import free_port
+
+
+def test_a_registry_asks_its_sources_anew() -> None:
+    """Whoever was asking, and whatever was held, is gone."""
+    made = CollectorRegistry()
+    held = HeldSource(family("y"))
+    made.add_source(held)
+    reader = PrometheusMetricReader(registry=made)
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
+    process_metrics(made)
+    asking = threading.Thread(target=made.gather, args=(0.01,))
+    asking.start()
+    assert held.begun.acquire(timeout=5)
+    asking.join()
+    gone = threading.Thread(target=made._lock.lock.acquire)
+    gone.start()
+    gone.join()
+    fork_safety._after_fork()
+    held.go.release()
+    held.go.release()
+
+    text = render(made)[0].decode()
+    assert "y 1\n" in text
+    assert "c_total" in text
+
+
+def test_a_lock_of_the_thread_that_forks_stays_with_it() -> None:
+    """It goes on in the child, and releases it there."""
+    lock = fork_safety.ForkSafeLock()
+    with lock.lock:
+        fork_safety._after_fork()
+        assert not in_thread(lambda: lock.lock.acquire(timeout=0.01))
+    assert in_thread(lambda: lock.lock.acquire(timeout=0.01))
+
+
+def test_one_that_cannot_start_over_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """All others do, sources of one registry too."""
+    done: list[str] = []
+
+    def after_fork(name: str) -> None:
+        done.append(name)
+        raise ValueError("not today")
+
+    made = CollectorRegistry()
+    for name in ("one", "two"):
+        source = FakeSource(name=name)
+        source.after_fork = partial(after_fork, name)  # type: ignore[attr-defined]
+        made.add_source(source)
+    fork_safety._after_fork()
+
+    assert done == ["one", "two"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Feed cannot start over in a child process"
+    ] * 2
+
+
+def in_thread(act: Callable[[], bool]) -> bool:
+    """What something returns in another thread."""
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(act()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
+    """Its sockets are closed here, and that is said once; one that does not run has nothing to say."""
+    service, idle = ThreadedService(), ThreadedService()
+    listening: Any = socket.socket()
+    service._thread = threading.current_thread()
+    service._service._runner = object()  # type: ignore[assignment]
+    service._service._root = "http://127.0.0.1:9464"
+    service._service._sockets = [listening]
+    fork_safety._after_fork()
+
+    assert listening.fileno() == -1
+    assert idle._thread is None
+    [record] = [each for each in caplog.records if "not served" in each.getMessage()]
+    assert record.levelno == logging.WARNING
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+
+
+def data_of() -> Any:
+    """What the SDK collects of a counter."""
+    reader = sdk.InMemoryMetricReader()
+    MeterProvider([reader]).get_meter("m").create_counter("x").add(1)
+    return reader.get_metrics_data()
+
+
+def test_an_exporter_exports_anew() -> None:
+    """Though its lock was held."""
+    with Gateway() as gateway:
+        exporter = PushMetricExporter("j", gateway.url)
+        assert exporter._lock.acquire(timeout=1)
+        fork_safety._after_fork()
+        assert exporter.export(data_of()) is sdk.MetricExportResult.SUCCESS
+
+
+async def test_an_export_in_a_coroutine_may_fail() -> None:
+    """As any other: the result says so."""
+    exporter = PushMetricExporter("j", f"http://127.0.0.1:{free_port()}")
+
+    assert exporter.export(data_of(), timeout_millis=100) is sdk.MetricExportResult.FAILURE
+
+
+def test_quick_credentials_are_never_kept_waiting() -> None:
+    """Each check is quick."""
+    assert BasicAuth("a", "b").remembers(None)
+    assert BearerAuth("t").remembers("Bearer x")
+
+
+async def test_a_job_in_a_script_has_no_session() -> None:
+    """It belongs to a loop."""
+    async with aiohttp.ClientSession() as session:
+        job = job_metrics("j", "http://h", session=session)
+
+    def use() -> None:
+        with job:
+            pytest.fail("the job runs")
+
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            use()
+        except ValueError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "a session belongs to an event loop" in str(errors[0])
+
+
+async def test_a_response_that_may_not_lack_anything_is_refused() -> None:
+    """In a thread as on a loop."""
+    made = CollectorRegistry()
+    made.add_source(HeldSource(family("y")))
+    scraper = Scraper(made, on_error="fail", timeout=0.01, self_metrics=False)
+    answer = await answer_to(scraper)
+    with scraper.scrape_blocking(ScrapeRequest()) as response:
+        assert response.status == answer.status == 500
+    for source in list(made._feeds.values()):
+        source._source.go.release()
+        source._source.go.release()

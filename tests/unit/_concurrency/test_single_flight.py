@@ -1,0 +1,234 @@
+"""Single flight: who shares a run with whom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+from weakref import WeakSet
+
+import pytest
+
+from otel_aioprom._concurrency.shared_future import until_ended
+from otel_aioprom._concurrency.single_flight import SingleFlight
+
+DEADLINE = 10
+
+
+class Job:
+    """A job that says when it begins and ends when it is let go; it returns the number of the run."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.runs = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.threads: list[threading.Thread] = []
+
+    def __call__(self) -> int:
+        """Run, held until it is let go."""
+        self.runs += 1
+        number = self.runs
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.threads.append(threading.current_thread())
+        self.begun.release()
+        assert self.go.acquire(timeout=DEADLINE)
+        self.at_once -= 1
+        return number
+
+    def wait_begun(self) -> None:
+        """Wait until one more run has begun."""
+        assert self.begun.acquire(timeout=DEADLINE)
+
+
+@pytest.fixture
+def job() -> Iterator[Job]:
+    """A job that does not outlive its test."""
+    made = Job()
+    yield made
+    for _ in range(100):
+        made.go.release()
+    for thread in made.threads:
+        thread.join(DEADLINE)
+
+
+def results(*futures: Future[Any]) -> list[Any]:
+    """What all of them give, within the deadline."""
+    return [future.result(DEADLINE) for future in futures]
+
+
+def test_a_run_gives_its_result(job: Job) -> None:
+    """One caller, one run."""
+    flight = SingleFlight(job, "x")
+    future = flight.join()
+    job.go.release()
+
+    assert results(future) == [1]
+
+
+def test_callers_under_way_share_the_next_run(job: Job) -> None:
+    """Nobody joins a run that had begun before; all who come while it runs get the one after it."""
+    flight = SingleFlight(job, "x")
+    first = flight.join()
+    job.wait_begun()
+    later = [flight.join() for _ in range(5)]
+    job.go.release(2)
+
+    assert results(first, *later) == [1, 2, 2, 2, 2, 2]
+    assert (job.runs, job.most_at_once) == (2, 1)
+
+
+def test_the_next_run_begins_after_the_one_under_way(job: Job) -> None:
+    """There is never a second one beside it, and each caller's run starts after the call."""
+    flight = SingleFlight(job, "x")
+    first = flight.join()
+    job.wait_begun()
+    second = flight.join()
+
+    assert not job.begun.acquire(blocking=False)
+    job.go.release()
+    assert results(first) == [1]
+    job.wait_begun()
+    third = flight.join()
+    job.go.release(2)
+    assert results(second, third) == [2, 3]
+    assert job.most_at_once == 1
+
+
+def test_callers_one_after_the_other_get_runs_of_their_own(job: Job) -> None:
+    """A result is never kept for later."""
+    flight = SingleFlight(job, "x")
+    job.go.release(3)
+
+    assert [flight.join().result(DEADLINE) for _ in range(3)] == [1, 2, 3]
+
+
+def test_many_threads_at_once_cost_few_runs(job: Job) -> None:
+    """Callers from any threads share one future."""
+    flight = SingleFlight(job, "x")
+    first = flight.join()
+    job.wait_begun()
+    futures: list[Future[int]] = []
+    threads = [threading.Thread(target=lambda: futures.append(flight.join())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    job.go.release(2)
+
+    assert len({id(future) for future in futures}) == 1
+    assert results(first, *futures) == [1, *[2] * 20]
+
+
+def test_a_job_that_hangs_costs_one_thread(job: Job) -> None:
+    """Whoever comes later waits for the same run, without a thread of their own, in a daemon thread."""
+    flight = SingleFlight(job, "hangs")
+    first = flight.join()
+    job.wait_begun()
+    later = [flight.join() for _ in range(10)]
+    named = [thread for thread in threading.enumerate() if thread.name == "hangs"]
+
+    assert [thread.daemon for thread in named] == [True]
+    assert not any(future.done() for future in (first, *later))
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+def test_what_a_job_raises_all_its_callers_get(error: BaseException) -> None:
+    """And the flight goes on: the next run is a new one."""
+    begun, go = threading.Event(), threading.Event()
+    outcomes: list[BaseException | str] = ["first", error, "third"]
+
+    def job() -> str:
+        begun.set()
+        assert go.wait(DEADLINE)
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    flight = SingleFlight(job, "x")
+    first = flight.join()
+    assert begun.wait(DEADLINE)
+    second, also_second = flight.join(), flight.join()
+    go.set()
+
+    assert first.result(DEADLINE) == "first"
+    assert second.exception(DEADLINE) is also_second.exception(DEADLINE) is error
+    assert flight.join().result(DEADLINE) == "third"
+
+
+def test_a_caller_cannot_cancel_what_others_wait_for(job: Job) -> None:
+    """The result is shared."""
+    flight = SingleFlight(job, "x")
+    future = flight.join()
+
+    assert not future.cancel()
+    job.go.release()
+    assert results(future) == [1]
+
+
+def test_a_run_that_cannot_start_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread to spare, the caller hears it, and the next one tries again."""
+    flight = SingleFlight(lambda: 1, "f")
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        refused = flight.join()
+
+    assert isinstance(refused.exception(0), RuntimeError)
+    assert flight.join().result(DEADLINE) == 1
+
+
+async def test_coroutines_of_a_loop_wait_for_one_future(job: Job) -> None:
+    """However many ask while a run hangs; it ends with the run."""
+    run = SingleFlight(job, "x").join()
+    waited = [run.ended() for _ in range(5)]
+    assert len(set(map(id, waited))) == 1
+    assert not waited[0].done()
+    job.go.release()
+    await asyncio.wait_for(asyncio.wait(waited), DEADLINE)
+
+    assert run.result(0) == 1
+    assert run.ended().done()
+
+
+def test_a_run_that_hangs_keeps_no_loop_that_is_closed(job: Job) -> None:
+    """Each may have asked for it."""
+    flight = SingleFlight(job, "x")
+    flight.join()
+    loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+    async def ask() -> None:
+        loops.add(asyncio.get_running_loop())
+        await until_ended([flight.join()], 0.001)
+
+    for _ in range(5):
+        asyncio.run(ask())
+    gc.collect()
+
+    assert len(loops) == 1
+    job.go.release(2)
+    assert results(flight.join()) == [2]
+
+
+def test_a_flight_tells_how_long_it_has_been_busy(job: Job) -> None:
+    """Not at all when nothing runs."""
+    flight = SingleFlight(job, "x")
+    assert flight.busy_for() == 0
+    run = flight.join()
+    job.wait_begun()
+    assert flight.busy_for() > 0
+    job.go.release()
+    assert results(run) == [1]
+    for thread in job.threads:
+        thread.join(DEADLINE)
+
+    assert flight.busy_for() == 0

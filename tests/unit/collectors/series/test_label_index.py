@@ -1,0 +1,310 @@
+"""The store of a collector: label set → series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from otel_aioprom.collectors.series.label_index import FilledDict, MetricDict
+from otel_aioprom.collectors.series.number import NumberSeries
+
+
+class Slow(Mapping[str, object]):
+    """A mapping that is no dict."""
+
+    def __init__(self, **labels: object) -> None:
+        self._labels = labels
+
+    def __getitem__(self, name: str) -> object:
+        return self._labels[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+
+def stored(*label_sets: dict[str, Any]) -> MetricDict[Any]:
+    """A store with the numbers from 0 on under these label sets."""
+    store: MetricDict[Any] = MetricDict()
+    for value, labels in enumerate(label_sets):
+        store[labels] = value
+    return store
+
+
+def test_every_order_of_names_finds_the_value() -> None:
+    """Also after other layouts were used in between."""
+    store = stored({"a": "1", "b": "2"}, {"a": "1"}, {})
+    for _ in range(2):
+        assert store[{"b": "2", "a": "1"}] == 0
+        assert store[{"a": "1", "b": "2"}] == 0
+        assert store[Slow(b=2, a=1)] == 0
+        assert store[{"a": 1}] == 1
+        assert store[{}] == store[None] == 2
+
+
+def test_layouts_of_several_groups_are_remembered() -> None:
+    """Look-ups that alternate between label names, known ones and unknown ones, stay right."""
+    store: MetricDict[str] = MetricDict()
+    for labels in ({"a": "1"}, {"b": "1"}, {"b": "2", "c": "1"}):
+        store.add(labels, lambda names, values: f"{names}{values}")
+    for _ in range(2):
+        assert store[{"a": "1"}] == "('a',)('1',)"
+        assert store[{"b": "1"}] == "('b',)('1',)"
+        assert store[{"c": "1", "b": "2"}] == "('b', 'c')('2', '1')"
+        for labels in (
+            {"a": "2"},
+            {"b": "3"},
+            {"a": ["unhashable"]},
+            {"c": "2", "b": "2"},
+            {"d": 1},
+        ):
+            assert store.find(labels) is None
+
+
+def test_values_are_compared_as_text() -> None:
+    """Numbers, unhashable values and surrogates find what their text has stored."""
+    store = stored({"a": [1]}, {"a": 1}, {"a": "\ud800"})
+
+    assert store[{"a": "[1]"}] == store[{"a": [1]}] == 0
+    assert store[{"a": "1"}] == 1
+    assert store[{"a": "\ufffd"}] == 2
+
+
+def test_an_empty_value_counts_as_absent() -> None:
+    """To a server the two are the same."""
+    store = stored({"a": "", "b": "1"})
+
+    assert store[{"b": "1"}] == 0
+    assert list(store) == [{"b": "1"}]
+
+
+def test_a_mapping_with_defaults_is_read_as_it_stands() -> None:
+    """A look-up must not make a mapping invent labels, nor find another value by them."""
+
+    class Inventive(dict[str, object]):
+        def __missing__(self, name: str) -> object:
+            return self.setdefault(name, "1")
+
+    store = stored()
+    store.add({"a": "1"}, lambda names, values: "other")
+    labels = Inventive(b="2")
+
+    assert store.find(labels) is None
+    assert labels == {"b": "2"}
+
+
+def test_constant_labels_need_not_be_named() -> None:
+    """Repeating one says nothing, another value of one is another key."""
+    store: MetricDict[int] = MetricDict({"app": "shop"})
+    store[{"a": "1", "app": "shop"}] = 1
+    store[{"a": "1", "app": "mail"}] = 2
+
+    assert store[{"a": "1"}] == 1
+    assert list(store.items()) == [({"a": "1"}, 1), ({"a": "1", "app": "mail"}, 2)]
+
+
+@pytest.mark.parametrize("labels", ["a", [("a", "1")], 5, {"a"}, object()])
+def test_what_is_no_mapping_raises_type_error(labels: Any) -> None:
+    """It is no key, whatever was stored before."""
+    for store in (stored(), stored({"a": "1"})):
+        with pytest.raises(TypeError):
+            store.find(labels)
+
+
+def test_names_that_cannot_be_sorted_are_not_found() -> None:
+    """They are no label names, so nothing can be stored under them."""
+    labels: Any = {1: "a", "b": "c"}
+    store = stored({"b": "c"})
+
+    assert store.find(labels) is None
+    assert store.take(labels) is None
+    with pytest.raises(KeyError):
+        del store[labels]
+
+
+def test_nothing_is_a_value_too() -> None:
+    """What is stored can be read and deleted, whatever it is."""
+    store: MetricDict[Any] = MetricDict()
+    store[{"a": 1}] = None
+
+    assert store[{"a": "1"}] is None
+    assert {"a": 1} in store
+    del store[{"a": 1}]
+    with pytest.raises(KeyError):
+        store[{"a": 1}]
+    with pytest.raises(KeyError):
+        del store[{"a": 1}]
+
+
+def test_an_empty_mapping_of_any_kind_is_no_labels() -> None:
+    """Other empty things are not."""
+    store = stored({})
+
+    assert store[Slow()] == store[{}] == 0
+    for nothing in ([], (), "", set()):
+        with pytest.raises(TypeError, match="must be a dict"):
+            store.find(nothing)  # type: ignore[arg-type]
+
+
+def test_stores_are_equal_if_they_hold_the_same() -> None:
+    """Constant labels and the order of use tell nothing; other things are never equal."""
+    one, other = stored({"a": "1"}, {"b": 1}), stored({"a": 1})
+    differ = one != other
+    other[{"b": "1"}] = 1
+
+    assert differ
+    assert one == other
+    assert one != {}
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+
+
+def test_add_keeps_the_first_value() -> None:
+    """A second ``add`` returns what is there; ``make`` gets names and values of the key."""
+    store: MetricDict[Any] = MetricDict()
+    first = store.add({"b": 2, "a": 1}, lambda names, values: (names, values))
+    second = store.add({"a": 1, "b": 2}, lambda names, values: "other")
+
+    assert first is second
+    assert first == (("a", "b"), ("1", "2"))
+    assert store.add(None, lambda names, values: (names, values)) == ((), ())
+
+
+def test_setdefault_stores_only_once() -> None:
+    """As of every mapping."""
+    store: MetricDict[int] = MetricDict()
+
+    assert [store.setdefault({"a": 1}, value) for value in (1, 2)] == [1, 1]
+
+
+def test_deleting_forgets_one_key() -> None:
+    """What is not there raises KeyError, whether its names are known or not."""
+    store = stored({"a": "1"}, {"a": "2"}, {})
+    del store[{"a": 1}]
+    del store[None]
+    for labels in ({"a": "1"}, {}, {"b": "1"}):
+        with pytest.raises(KeyError):
+            del store[labels]
+        with pytest.raises(KeyError):
+            store[labels]
+
+    assert list(store.items()) == [({"a": "2"}, 1)]
+
+
+def test_iteration_gives_new_dicts_by_group() -> None:
+    """Groups stand in the order of first use, and so do entries within them."""
+    store = stored({"a": "2"}, {"b": "1", "a": "1"}, {"a": "1"}, {})
+    expected = [{}, {"a": "2"}, {"a": "1"}, {"a": "1", "b": "1"}]
+    next(iter(store))["spoilt"] = "yes"
+
+    assert list(store) == expected
+    assert [labels for labels, _ in store.entries()] == expected
+    assert store.snapshot() == [3, 0, 2, 1]
+    assert len(store) == 4
+
+
+def test_clear_forgets_everything() -> None:
+    """The store can be used again."""
+    store = stored({"a": "1"}, {})
+    store.clear()
+    emptied = (len(store), list(store), store.find({"a": "1"}))
+    store[{"a": "1"}] = 5
+
+    assert emptied == (0, [], None)
+    assert store[{"a": "1"}] == 5
+
+
+@pytest.fixture
+def filled() -> FilledDict[NumberSeries]:
+    """A store that was handed two series."""
+    return FilledDict(
+        [NumberSeries(("a", "b"), ("1", "2"), '{a="1",b="2"} ', 7), NumberSeries(value=8)]
+    )
+
+
+def test_a_filled_store_is_sorted_when_it_is_asked(filled: FilledDict[NumberSeries]) -> None:
+    """Length, look-up and entries are right before and after."""
+    before = len(filled)
+
+    assert (before, filled[{"b": 2, "a": 1}].value, len(filled)) == (2, 7, 2)
+    assert filled[{}].value == 8
+    assert [labels for labels, _ in filled.entries()] == [{}, {"a": "1", "b": "2"}]
+
+
+def test_a_filled_store_lists_its_entries_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """Asking for all is enough to have it sorted."""
+    assert [(labels, series.value) for labels, series in filled.entries()] == [
+        ({}, 8),
+        ({"a": "1", "b": "2"}, 7),
+    ]
+
+
+def test_a_filled_store_gives_its_values_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """Nobody has to look one up first."""
+    assert sorted([series.value for series in filled.snapshot()]) == [7, 8]
+
+
+def test_a_filled_store_can_be_cleared_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """What is forgotten does not come back with the first look-up."""
+    filled.clear()
+
+    assert filled.find({}) is None
+    assert len(filled) == 0
+
+
+def test_a_series_of_a_filled_store_can_be_deleted_at_once(
+    filled: FilledDict[NumberSeries],
+) -> None:
+    """Nobody has to look it up first."""
+    del filled[{}]
+
+    assert len(filled) == 1
+
+
+def test_a_filled_store_finds_the_series_without_labels_first(
+    filled: FilledDict[NumberSeries],
+) -> None:
+    """``None`` and ``{}`` are the short way in every store."""
+    found = filled.find(None)
+
+    assert found is not None
+    assert found.value == 8
+    assert filled.find({}) is found
+
+
+def test_a_filled_store_is_sorted_by_the_quickest_thread(filled: FilledDict[NumberSeries]) -> None:
+    """Who comes second finds everything done, and changes nothing."""
+    unsorted = filled._unsorted
+    assert unsorted is not None
+    filled._sort(unsorted)
+    filled[{"new": "1"}] = NumberSeries(value=9)
+    filled._sort(unsorted)
+
+    assert sorted([series.value for series in filled.snapshot()]) == [7, 8, 9]
+
+
+def test_an_entry_that_was_made_anew_is_not_discarded() -> None:
+    """Not even if it is put there between the look and the step."""
+    store: MetricDict[object] = MetricDict()
+    old, new = object(), object()
+    store[{"a": "1"}] = old
+    assert not store.discard({"a": "1"}, new)
+    children, key = store._place({"a": "1"})
+
+    class Quick(dict[Any, Any]):
+        """Somebody is faster."""
+
+        def get(self, *args: Any) -> Any:
+            found = super().get(*args)
+            self[key] = new
+            return found
+
+    group = store._groups["a",]
+    store._groups["a",] = group._replace(children=Quick(children))
+
+    assert not store.discard({"a": "1"}, old)
+    assert store._groups["a",].children == {key: new}

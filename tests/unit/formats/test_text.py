@@ -1,0 +1,162 @@
+"""How text is written: chunk by chunk, values read as late as possible."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+
+import pytest
+
+from oracles import all_kinds, family, number
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.formats import IFormatter, TextFormatter
+
+
+def chunks_of(*families: MetricFamily) -> list[bytes]:
+    """All chunks, the head of a family being the first of its own."""
+    return list(TextFormatter().encode(families))
+
+
+def test_a_formatter_is_made_with_one_flag() -> None:
+    """No timestamps unless asked."""
+    assert isinstance(TextFormatter(), IFormatter)
+    assert not TextFormatter().timestamps
+    assert not TextFormatter(False).timestamps
+    assert TextFormatter(True).timestamps
+
+
+def test_its_headers_are_a_content_type() -> None:
+    """The same whether there are timestamps or not."""
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+    assert TextFormatter().get_headers() == TextFormatter(True).get_headers() == headers
+
+
+def test_marshall_is_all_chunks_together() -> None:
+    """Of a registry, collected in this thread."""
+    registry = all_kinds({"a": 1})
+    formatter = TextFormatter()
+
+    assert formatter.marshall(registry) == b"".join(formatter.encode(registry.gather().families))
+
+
+def test_families_without_series_are_left_out() -> None:
+    """Their head too."""
+    assert chunks_of(MetricFamily("x", "gauge", "What.", "", ())) == []
+
+
+def test_types_that_are_not_known_are_numbers() -> None:
+    """A source may bring its own."""
+    assert b"".join(chunks_of(family("x", number(2), kind="untyped"))) == b"# TYPE x untyped\nx 2\n"
+
+
+def test_nothing_is_written_before_it_is_asked_for() -> None:
+    """A value is read as its chunk is made, so that the first chunks are quick to come."""
+    gauge = Gauge("g", "")
+    gauge.set({}, 1)
+    chunks = TextFormatter().encode([gauge.family()])
+    gauge.set({}, 2)
+    assert next(chunks) == b"# TYPE g gauge\n"
+    gauge.set({}, 3)
+
+    assert next(chunks) == b"g 3\n"
+
+
+def test_a_histogram_without_a_sum_has_no_sum_line() -> None:
+    """The source gave none; with labels and without."""
+    histogram = Histogram("h", "", buckets=[1])
+    histogram.labels().load([1, 2], None)
+    histogram.labels({"a": "1"}).load([3, 4], None)
+    histogram.labels({"a": "2"}).load([3, 4], 5)
+    text = b"".join(chunks_of(histogram.family())).decode()
+
+    assert [line for line in text.splitlines() if "sum" in line] == ['h_sum{a="2"} 5']
+    assert "h_count 3\n" in text
+    assert 'h_count{a="1"} 7\n' in text
+
+
+def test_histograms_of_one_family_may_have_different_bounds() -> None:
+    """Each series is written with its own."""
+    one, two = Histogram("h", "", buckets=[1]), Histogram("h", "", buckets=[2, 3])
+    one.observe({"a": 1}, 1)
+    two.observe({"a": 2}, 2.5)
+    both = MetricFamily("h", "histogram", "", "", [*one.family().series, *two.family().series])
+
+    assert re.findall('le="(.*?)"', b"".join(chunks_of(both)).decode()) == [
+        "1.0",
+        "+Inf",
+        "2.0",
+        "3.0",
+        "+Inf",
+    ]
+
+
+@pytest.mark.parametrize("labels", [{"a": "%s %d %%"}, {"a": "\0"}, {"a": "{}"}, {"a": '"% (x)s'}])
+def test_labels_are_never_taken_for_a_template(labels: dict[str, str]) -> None:
+    """Whatever the writers use inside."""
+    histogram, summary = Histogram("h", "", buckets=[1]), Summary("s", "")
+    histogram.observe(labels, 1)
+    summary.observe(labels, 1)
+    value = labels["a"].replace('"', '\\"')
+    lines = b"".join(chunks_of(histogram.family(), summary.family())).decode().split("\n")
+
+    assert f'h_bucket{{a="{value}",le="1.0"}} 1' in lines
+    assert f's_sum{{a="{value}"}} 1' in lines
+
+
+def test_timestamps_stand_behind_every_sample() -> None:
+    """Of all kinds, and one formatter's encoding has one."""
+    text = TextFormatter(True).marshall(all_kinds({"a": 1})).decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+
+    assert len(lines) == 13
+    assert len({line.split(" ")[2] for line in lines}) == 1
+
+
+@pytest.mark.parametrize("kind", [Gauge, Histogram, Summary])
+def test_chunks_stay_small_and_lose_nothing(kind: type[Gauge | Histogram | Summary]) -> None:
+    """Ten thousand series come in many chunks, none of more than some tens of kilobytes."""
+    collector = kind("x", "")
+    for number_ in range(10_000):
+        collector.labels({"n": number_})
+    chunks = chunks_of(collector.family())
+    found = re.findall(r'^x(?:_count)?\{n="(\d+)"\} ', b"".join(chunks).decode(), re.MULTILINE)
+
+    assert len(set(found)) == 10_000
+    assert len(chunks) > 10
+    assert max(map(len, chunks)) < 150_000
+
+
+def test_huge_labels_make_small_steps() -> None:
+    """Of label values of a megabyte a chunk holds one, as soon as the first few were seen."""
+    megabyte = "x" * 1_000_000
+    series = [number(1, {"a": megabyte, "n": str(index)}) for index in range(16)]
+    sizes = [len(chunk) for chunk in TextFormatter().encode([family("g", *series)])][1:]
+
+    assert sum(size // 1_000_000 for size in sizes) == 16
+    assert max(sizes[:1]) < 5_000_000
+    assert all(size < 1_100_000 for size in sizes[1:])
+
+
+def test_steps_grow_again_after_a_huge_label() -> None:
+    """One strange series does not make the others slow."""
+    series = [number(1, {"n": str(index)}) for index in range(4000)]
+    series[0] = number(1, {"n": "x" * 1_000_000})
+    chunks = list(TextFormatter().encode([family("g", *series)]))
+
+    assert len(chunks) < 1000
+
+
+def test_a_chunk_needs_the_memory_of_a_chunk() -> None:
+    """Not of the response."""
+    counter = Counter("c_total", "")
+    for index in range(20_000):
+        counter.inc({"n": index, "pad": "x" * 100})
+    family_ = counter.family()
+    tracemalloc.start()
+    total = sum(len(chunk) for chunk in TextFormatter().encode([family_]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < total / 2

@@ -1,0 +1,296 @@
+"""Families of one name become one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from oracles import family, number
+from otel_aioprom._core.labels import labels_text
+from otel_aioprom._core.model import Exemplar, MetricFamily, Series
+from otel_aioprom._core.native_histogram import NativeBuckets
+from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
+from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
+from otel_aioprom.collectors.series.number import (
+    CounterSeries,
+    GaugeSeries,
+    NumberSeries,
+    UpDownSeries,
+)
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.merge import Owners, merge_families, merge_pair, merge_series
+
+INF = math.inf
+
+
+def histogram(
+    counts: Sequence[int],
+    total: float | None,
+    bounds: tuple[float, ...] = (1.0, INF),
+    labels: tuple[tuple[str, str], ...] = (),
+) -> HistogramSeries:
+    """A histogram's series."""
+    names, values = tuple(name for name, _ in labels), tuple(value for _, value in labels)
+    series = HistogramSeries(names, values, labels_text(labels), bounds)
+    series.load(counts, total)
+    return series
+
+
+def shown(families: list[MetricFamily]) -> dict[str, list[tuple[str, object]]]:
+    """Name → text and value of each series."""
+    return {one.name: [(each.text, each.get()) for each in one.series] for one in families}  # type: ignore[attr-defined]
+
+
+def causes(faults: list[Fault]) -> list[tuple[str, str, bool]]:
+    """Cause and subject, and whether something was lost."""
+    return [(fault.cause, fault.subject, fault.lost) for fault in faults]
+
+
+def test_different_names_do_not_touch() -> None:
+    """They pass as the very same objects, in their order, and their heads are remembered without series."""
+    one, two = family("b", doc="B.", unit="s"), family("a", kind="counter")
+    owners: Owners = {}
+    families, faults = merge_families([one, two], owners)
+
+    assert families[0] is one
+    assert families[1] is two
+    assert faults == []
+    assert owners["b"] == MetricFamily("b", "gauge", "B.", "s", ())
+    assert [owner.series for owner in owners.values()] == [(), ()]
+
+
+def test_series_of_one_name_stand_together() -> None:
+    """In the order in which they came, under one head."""
+    parts = [family("x", number(value, {"from": str(value)}), doc="X.") for value in (2, 1)]
+    families, faults = merge_families([parts[0], family("y"), parts[1]], {})
+
+    assert shown(families) == {
+        "x": [('{from="2"} ', 2), ('{from="1"} ', 1)],
+        "y": [(" ", 1)],
+    }
+    assert faults == []
+
+
+def test_of_two_types_the_first_keeps_the_name() -> None:
+    """The other one is left out whole."""
+    owners: Owners = {}
+    both = [family("x", number(1)), family("x", number(2, kind=CounterSeries), kind="counter")]
+    families, faults = merge_families(both, owners)
+
+    assert shown(families) == {"x": [(" ", 1)]}
+    assert causes(faults) == [("type_conflict", "x", True)]
+    assert faults[0].message == "a counter of this name is left out: the name belongs to a gauge"
+
+
+def test_the_first_keeps_the_name_in_later_collections() -> None:
+    """Even where only the other one is there."""
+    owners: Owners = {}
+    merge_families([family("x")], owners)
+    families, faults = merge_families([family("x", kind="counter")], owners)
+
+    assert families == []
+    assert causes(faults) == [("type_conflict", "x", True)]
+
+
+def test_of_two_descriptions_the_first_is_kept() -> None:
+    """All series stay; also when the first one comes no more."""
+    owners: Owners = {}
+    first, second = number(1, {"a": "1"}), number(2, {"a": "2"})
+    both, faults = merge_families(
+        [family("x", first, doc="One.", unit="s"), family("x", second, doc="Two.")], owners
+    )
+    alone, again = merge_families([family("x", second, doc="Two.")], owners)
+
+    assert both == [MetricFamily("x", "gauge", "One.", "s", [first, second])]
+    assert alone == [MetricFamily("x", "gauge", "One.", "s", [second])]
+    assert causes(faults) == causes(again) == [("help_conflict", "x", False)]
+    assert faults[0].message == "two descriptions; 'One.' is kept, 'Two.' is not"
+
+
+def test_of_two_units_the_first_is_kept() -> None:
+    """Without a word, for text does not show them."""
+    owners: Owners = {}
+    merge_families([family("x", unit="s")], owners)
+    families, faults = merge_families([family("x", unit="m")], owners)
+
+    assert [one.unit for one in families] == ["s"]
+    assert faults == []
+
+
+def test_equal_labels_make_one_series() -> None:
+    """Said once, however many there are; what comes alone is not touched."""
+    parts = [family("x", number(value, kind=CounterSeries), kind="counter") for value in (1, 2, 3)]
+    families, faults = merge_families([*parts, family("y")], {})
+
+    assert shown(families) == {"x": [(" ", 6)], "y": [(" ", 1)]}
+    assert causes(faults) == [("duplicate_series", "x", False)]
+
+
+def test_equal_labels_within_one_family() -> None:
+    """``merge_series`` makes them one, and gives the same list back where there are none."""
+    different = [number(1), number(2, {"a": "1"})]
+    faults: list[Fault] = []
+
+    assert merge_series("x", different, faults) is different
+    assert faults == []
+    merged = merge_series("x", [*different, number(5)], faults)
+    assert [series.text for series in merged] == [" ", '{a="1"} ']
+    assert causes(faults) == [("duplicate_series", "x", False)]
+
+
+@pytest.mark.parametrize("kind", [CounterSeries, UpDownSeries])
+def test_sums_add_up(kind: type[NumberSeries]) -> None:
+    """In a new series; those that came are not changed."""
+    first, second = number(1, {"a": "1"}, kind), number(2.5, {"a": "1"}, kind)
+    merged = merge_pair(first, second)
+
+    assert isinstance(merged, kind)
+    assert (merged.value, merged.pairs, merged.text) == (3.5, first.pairs, first.text)
+    assert (first.value, second.value) == (1, 2.5)
+
+
+def test_of_gauges_the_last_counts() -> None:
+    """As it stands."""
+    first, second = number(1), number(2)
+
+    assert merge_pair(first, second) is second
+
+
+def test_equal_histograms_add_up() -> None:
+    """Counts and sums, in a new series with the same labels."""
+    first = histogram([1, 2], 3.5, labels=(("a", "1"),))
+    second = histogram([10, 20], 1, labels=(("a", "1"),))
+    merged = merge_pair(first, second)
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.get() == {1.0: 11, INF: 33, "count": 33, "sum": 4.5}
+    assert (merged.text, merged.pairs) == ('{a="1"} ', (("a", "1"),))
+    assert first.observations == 3
+
+
+@pytest.mark.parametrize("totals", [(None, 1.0), (1.0, None), (None, None)])
+def test_a_sum_that_is_not_known_makes_no_sum(totals: tuple[float | None, float | None]) -> None:
+    """Counts add up all the same."""
+    merged = merge_pair(histogram([1, 0], totals[0]), histogram([0, 1], totals[1]))
+
+    assert isinstance(merged, HistogramSeries)
+    assert (merged.sum, merged.observations) == (None, 2)
+
+
+def test_histograms_with_other_bounds_cannot_add_up() -> None:
+    """The first stays."""
+    first, second = histogram([1, 2], 3), histogram([3], 3, (INF,))
+
+    assert merge_pair(first, second) is first
+
+
+def test_of_what_cannot_add_up_the_first_stays() -> None:
+    """Summaries, and series of different kinds."""
+    first = SummaryPoint((), (), " ", 1, 2.0, [])
+    second = SummaryPoint((), (), " ", 3, 4.0, [])
+    odd: Series = histogram([1, 2], 3)
+
+    assert merge_pair(first, second) is first
+    assert merge_pair(odd, second) is odd
+    assert merge_pair(number(1, kind=CounterSeries), odd).text == " "
+
+
+def test_of_two_resources_the_first_is_kept() -> None:
+    """A target has one; equal ones are no conflict."""
+    one, two = number(1, {"service": "a"}), number(1, {"service": "b"})
+    infos = [family("target_info", each, kind="info") for each in (one, two)]
+    families, faults = merge_families(infos, {})
+    alike, silence = merge_families([infos[0], infos[0]], {})
+
+    assert shown(families) == shown(alike) == {"target_info": [('{service="a"} ', 1)]}
+    assert causes(faults) == [("resource_conflict", "target_info", True)]
+    assert silence == []
+
+
+def test_of_a_gauge_and_a_sum_behind_it_the_sum_counts() -> None:
+    """Levels do not add to sums."""
+    gauge, up_down = number(5, kind=GaugeSeries), number(1, kind=UpDownSeries)
+
+    assert merge_pair(gauge, up_down) is up_down
+
+
+# --- what belongs to a series beside its value -------------------------------------------
+
+
+def counter(value: float, created: float | None, moment: float | None) -> CounterSeries:
+    """A counter with a start time, and an exemplar of some moment."""
+    series = CounterSeries((), (), " ", value, created)
+    series.exemplar = None if moment is None else Exemplar((), value, moment)
+    return series
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "created", "moment"),
+    [
+        ((1.0, 5.0), (2.0, 6.0), 1.0, 6.0),
+        ((2.0, 7.0), (1.0, 6.0), 1.0, 7.0),
+        ((None, None), (1.0, 6.0), None, 6.0),
+        ((1.0, 5.0), (None, None), None, 5.0),
+        ((1.0, None), (1.0, None), 1.0, None),
+    ],
+)
+def test_counters_keep_the_earlier_start_and_the_later_exemplar(
+    first: Any, second: Any, created: float | None, moment: float | None
+) -> None:
+    """A start that is unknown of one is unknown of both."""
+    merged = merge_pair(counter(3, *first), counter(4, *second))
+
+    assert isinstance(merged, CounterSeries)
+    assert (merged.value, merged.created) == (7, created)
+    assert (merged.exemplar and merged.exemplar.timestamp) == moment
+
+
+def rich(native: NativeBuckets | None, *moments: float | None) -> HistogramSeries:
+    """A histogram of two buckets with one observation in the first."""
+    series = HistogramSeries((), (), " ", (1.0, math.inf), 1.0)
+    series.load([1, 0], 0.5, native)
+    if moments:
+        series.exemplars = [None if at is None else Exemplar((), 0.5, at) for at in moments]
+    return series
+
+
+def test_histograms_merge_natively_in_the_coarser_resolution() -> None:
+    """Indexes are halved until both have one schema."""
+    fine = NativeBuckets(2, 0.5, 0, [(-3, 1)])
+    coarse = NativeBuckets(1, 0.5, 1)
+    merged = merge_pair(rich(fine), rich(coarse))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native == NativeBuckets(1, 0.5, 1, [(-1, 1)], [], [])
+    assert merged.snapshot() == [2, 0, 1.0]
+
+
+def test_histograms_with_other_zero_buckets_merge_natively() -> None:
+    """The wider one is that of both."""
+    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(NativeBuckets(2, 0.25, 0, [(-5, 1)])))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native == NativeBuckets(2, 0.5, 2, [], [], [])
+
+
+def test_histograms_of_which_one_is_native_lose_that_part() -> None:
+    """The classic one stays."""
+    merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(None))
+
+    assert isinstance(merged, HistogramSeries)
+    assert merged.native is None
+    assert merged.observations == 2
+
+
+def test_histograms_keep_the_later_exemplar_of_each_bucket() -> None:
+    """Also if only one of them has any."""
+    merged = merge_pair(rich(None, 5.0, 8.0), rich(None, 6.0, None))
+    alone = merge_pair(rich(None), rich(None, 6.0, None))
+
+    assert isinstance(merged, HistogramSeries)
+    assert isinstance(alone, HistogramSeries)
+    assert [each and each.timestamp for each in merged.exemplars or ()] == [6.0, 8.0]
+    assert [each and each.timestamp for each in alone.exemplars or ()] == [6.0, None]

@@ -1,0 +1,219 @@
+"""Messages that wait, in memory and on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from otel_aioprom.errors import SpoolError
+from otel_aioprom.remote_write.queue import Backlog, Entry, MemoryBacklog
+from otel_aioprom.remote_write.spool import Spool
+
+Make = Callable[[int], Backlog]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes a backlog with room for so many bytes."""
+    with ExitStack() as opened:
+
+        def make(limit: int) -> Backlog:
+            if request.param == "memory":
+                return MemoryBacklog(limit)
+            return opened.enter_context(closing(Spool(tmp_path / "spool", limit)))
+
+        yield make
+
+
+def entry(number: int, size: int = 10) -> Entry:
+    """A message that can be told from others, of ``number`` samples."""
+    return Entry("1.0", number, bytes([number]) * size)
+
+
+async def taken(backlog: Backlog) -> list[int]:
+    """Take everything out; the numbers in their order."""
+    found = []
+    while (first := await backlog.first()) is not None:
+        found.append(first.samples)
+        await backlog.done()
+    return found
+
+
+async def test_messages_come_out_as_they_went_in(make: Make) -> None:
+    """In order, whole, and until they are done."""
+    backlog = make(1000)
+    assert await backlog.first() is None
+    assert (len(backlog), backlog.size) == (0, 0)
+    for number in (3, 1, 2):
+        assert await backlog.put(entry(number)) == 0
+
+    assert await backlog.first() == entry(3)
+    assert await backlog.first() == entry(3)
+    assert (len(backlog), backlog.size) == (3, 30)
+    await backlog.done()
+    assert await taken(backlog) == [1, 2]
+    assert (len(backlog), backlog.size) == (0, 0)
+    await backlog.done()
+    assert len(backlog) == 0
+
+
+async def test_the_oldest_go_where_there_is_no_room(make: Make) -> None:
+    """And it is told how many samples were in them."""
+    backlog = make(30)
+    assert [await backlog.put(entry(number)) for number in (1, 2, 3, 4, 5)] == [0, 0, 0, 1, 2]
+
+    assert backlog.size == 30
+    assert await taken(backlog) == [3, 4, 5]
+
+
+async def test_what_is_being_sent_is_not_dropped(make: Make) -> None:
+    """It may have arrived already; the next oldest goes in its place."""
+    backlog = make(20)
+    await backlog.put(entry(1))
+    await backlog.first()
+    assert [await backlog.put(entry(number)) for number in (2, 3, 4)] == [0, 2, 3]
+
+    assert await taken(backlog) == [1, 4]
+
+
+async def test_a_message_that_is_larger_than_all_room_is_dropped(make: Make) -> None:
+    """With what waited before; the next one has room."""
+    backlog = make(20)
+    await backlog.put(entry(1))
+
+    assert await backlog.put(entry(2, 21)) == 3
+    assert await backlog.put(entry(4)) == 0
+    assert await taken(backlog) == [4]
+
+
+# --- on disk ---------------------------------------------------------------------------------
+
+
+def spool_in(folder: Path, limit: int = 1000) -> Spool:
+    """A spool."""
+    return Spool(folder / "spool", limit)
+
+
+async def test_a_later_run_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+    """With what was in flight, too; new messages come behind the old ones."""
+    first = spool_in(tmp_path)
+    for number in (1, 2, 3):
+        await first.put(entry(number))
+    await first.first()
+    await first.done()
+    await first.first()
+    first.close()
+    second = spool_in(tmp_path)
+    await second.put(entry(4))
+
+    assert (len(second), second.size) == (3, 30)
+    assert await taken(second) == [2, 3, 4]
+    second.close()
+
+
+async def test_order_survives_many_restarts(tmp_path: Path) -> None:
+    """Also where everything was sent in between."""
+    for number in range(1, 13):
+        spool = spool_in(tmp_path)
+        await spool.put(entry(number))
+        spool.close()
+    spool = spool_in(tmp_path)
+    assert await taken(spool) == list(range(1, 13))
+    await spool.put(entry(1))
+    spool.close()
+
+
+async def test_a_smaller_limit_counts_from_the_next_message_on(tmp_path: Path) -> None:
+    """What is too much then is dropped and told."""
+    spool = spool_in(tmp_path)
+    for number in (1, 2, 3):
+        await spool.put(entry(number))
+    spool.close()
+    spool = spool_in(tmp_path, 20)
+
+    assert await spool.put(entry(4)) == 3
+    assert await taken(spool) == [3, 4]
+    spool.close()
+
+
+async def test_only_whole_messages_are_found(tmp_path: Path) -> None:
+    """What a kill has left of one is removed; other files are nobody's business."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "0000000000000001-1.0-5.part").write_bytes(b"half")
+    (folder / "notes.txt").write_text("mine")
+    spool = spool_in(tmp_path)
+
+    assert await spool.first() is None
+    assert sorted(each.name for each in folder.iterdir()) == ["lock", "notes.txt"]
+    spool.close()
+
+
+async def test_a_file_that_is_gone_is_passed_over(tmp_path: Path) -> None:
+    """Somebody has tidied up; the others are sent."""
+    spool = spool_in(tmp_path)
+    for number in (1, 2, 3):
+        await spool.put(entry(number))
+    for place in (0, 2):
+        sorted((tmp_path / "spool").glob("*.snappy"))[0 if place == 0 else 1].unlink()
+
+    assert await taken(spool) == [2]
+    assert (len(spool), spool.size) == (0, 0)
+    spool.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such locks")
+def test_one_process_uses_a_folder(tmp_path: Path) -> None:
+    """Another one is told so, until the first has closed it."""
+    spool = spool_in(tmp_path)
+    with pytest.raises(SpoolError, match="another process uses it"):
+        spool_in(tmp_path)
+    spool.close()
+    spool_in(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file stands in its place, or lies on the way."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "spool"):
+        with pytest.raises(SpoolError, match="file") as caught:
+            Spool(path, 10)
+        assert caught.value.__cause__ is not None
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not count")
+async def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    """A message that cannot be kept is an error; what is there stays."""
+    spool = spool_in(tmp_path)
+    await spool.put(entry(1))
+    (tmp_path / "spool").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(SpoolError):
+        await spool.put(entry(2))
+    (tmp_path / "spool").chmod(stat.S_IRWXU)
+    assert await taken(spool) == [1]
+    spool.close()
+
+
+async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told by its words; nothing half stays, and the next message may succeed."""
+    spool = spool_in(tmp_path)
+    write = Path.write_bytes
+
+    def full(path: Path, body: bytes) -> int:
+        write(path, body[:2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(SpoolError, match="No space left on device"):
+            await spool.put(entry(1))
+    await spool.put(entry(2))
+
+    assert await taken(spool) == [2]
+    assert [each.name for each in (tmp_path / "spool").iterdir()] == ["lock"]
+    spool.close()

@@ -1,0 +1,79 @@
+"""The way out of a remote writer: how long it takes, and what is given up half-way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oracles import DEADLINE
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.remote_write.queue import Entry
+from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.writer import RemoteWriter
+
+AWAY = "http://127.0.0.1:9/api/v1/write"
+ALLOWED = 0.2
+
+
+def levels() -> CollectorRegistry:
+    """A registry with one sample."""
+    registry = CollectorRegistry()
+    Gauge("level", "Level.", registry=registry).set({}, 1)
+    return registry
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+async def test_the_way_out_takes_as_long_as_it_may(
+    tmp_path: Path, version: Any, spooled: bool
+) -> None:
+    """Where the server is away, with the time that is allowed for one that answers."""
+    writer = RemoteWriter(AWAY, version=version, spool=tmp_path if spooled else None)
+    loop = asyncio.get_running_loop()
+    async with writer.running(levels(), interval=3600, exit_timeout=ALLOWED):
+        await asyncio.sleep(0)
+        began = loop.time()
+    took = loop.time() - began
+
+    assert took < 10 * ALLOWED
+
+
+async def test_a_message_whose_keeping_is_given_up_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that writes it cannot be stopped: the next one waits for it, and both are whole."""
+    reached, opened, write = threading.Event(), threading.Event(), Path.write_bytes
+    written = []
+
+    def write_slowly(path: Path, content: bytes) -> int:
+        written.append(content)
+        reached.set()
+        assert opened.wait(DEADLINE)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_slowly)
+    spool = Spool(tmp_path, 1 << 20)
+    first = asyncio.create_task(spool.put(Entry("1.0", 1, b"first")))
+    assert await asyncio.to_thread(reached.wait, DEADLINE)
+    first.cancel()
+    second = asyncio.create_task(spool.put(Entry("1.0", 1, b"second")))
+    await asyncio.wait([second], timeout=0.3)
+    together = list(written)
+    opened.set()
+    await asyncio.wait([first, second], timeout=DEADLINE)
+    found = []
+    while (entry := await spool.first()) is not None:
+        found.append(entry.body)
+        await spool.done()
+    left = (len(spool), spool.size)
+    spool.close()
+
+    assert together == [b"first"]
+    assert second.exception() is None
+    assert found in ([b"first", b"second"], [b"second"])
+    assert left == (0, 0)

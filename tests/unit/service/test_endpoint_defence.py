@@ -1,0 +1,329 @@
+"""What strangers and users can do to an endpoint, and what it does then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import bcrypt
+import pytest
+from aiohttp import web
+
+from oracles import DEADLINE, FakeSource, HeldSource, answer_to, family, number, until
+from otel_aioprom import asgi
+from otel_aioprom._core.model import MetricFamily
+from otel_aioprom._transport.credentials import BasicAuth
+from otel_aioprom.collectors import Counter, Gauge
+from otel_aioprom.errors import ServiceStartError
+from otel_aioprom.formats import OpenMetricsFormatter, TextFormatter
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.faults import Fault
+from otel_aioprom.renderer import async_encode
+from otel_aioprom.service import Service
+from otel_aioprom.service.messages import ScrapeRequest
+from otel_aioprom.service.scrape import Scraper
+
+AUTH = BasicAuth("ann", "secret")
+
+
+class SlowAuth:
+    """Credentials that are checked in a thread until the test lets them."""
+
+    challenge = "Basic"
+    slow = True
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+
+    def remembers(self, authorization: str | None) -> bool:
+        """Only these are known."""
+        return authorization == "known"
+
+    def check(self, authorization: str | None) -> bool:
+        """Tell, for unknown ones after a while."""
+        if authorization == "known":
+            return True
+        assert self.go.acquire(timeout=DEADLINE)
+        return False
+
+
+async def test_a_flood_of_wrong_passwords_keeps_nobody_out() -> None:
+    """What is remembered passes them by; of those that wait for a check, some are sent away."""
+    auth = SlowAuth()
+    scraper = Scraper(CollectorRegistry(), auth=auth, max_concurrent=3)
+    flood = [
+        asyncio.ensure_future(answer_to(scraper, ScrapeRequest(authorization="wrong")))
+        for _ in range(50)
+    ]
+    await until(lambda: sum(task.done() for task in flood) == 30)
+    known = await asyncio.wait_for(
+        answer_to(scraper, ScrapeRequest(authorization="known")), DEADLINE
+    )
+    for _ in flood:
+        auth.go.release()
+    answers = await asyncio.gather(*flood)
+
+    assert known.status == 200
+    assert sorted(each.status for each in answers) == [401] * 20 + [503] * 30
+    assert all("Retry-After" in each.headers for each in answers if each.status == 503)
+
+
+async def test_who_may_scrape_the_service_may_scrape_its_endpoints() -> None:
+    """And nobody else, unless an endpoint says so."""
+    service = Service(auth=AUTH)
+    service.add_endpoint("/debug")
+    service.add_endpoint("/open", auth=None)
+    service.add_endpoint("/other", auth=BasicAuth("bob", "b"))
+    found = {}
+    async with (
+        service.running(addr="127.0.0.1"),
+        aiohttp.ClientSession(service.base_url) as session,
+    ):
+        for path in ("/metrics", "/debug", "/open", "/other"):
+            headers = {"Authorization": AUTH.header()}
+            async with session.get(path) as nobody, session.get(path, headers=headers) as ann:
+                found[path] = (nobody.status, ann.status)
+
+    assert found == {
+        "/metrics": (401, 200),
+        "/debug": (401, 200),
+        "/open": (200, 200),
+        "/other": (401, 401),
+    }
+
+
+async def test_a_web_configuration_is_read_again_in_other_applications_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no server of ours runs, a request looks after the files."""
+    monkeypatch.setattr("otel_aioprom.service.service._REFRESH", 0.0)
+
+    def write(password: str) -> None:
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        (tmp_path / "web.yml").write_text(f"basic_auth_users: {{ann: '{hashed}'}}\n")
+
+    write("first")
+    app = web.Application()
+    app.router.add_get("/m", Service(web_config=tmp_path / "web.yml").handle_metrics)
+    server = web.AppRunner(app)
+    await server.setup()
+    try:
+        site = web.TCPSite(server, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
+        async with aiohttp.ClientSession() as session:
+
+            async def status(password: str) -> int:
+                headers = {"Authorization": BasicAuth("ann", password).header()}
+                async with session.get(url, headers=headers) as response:
+                    return response.status
+
+            assert await status("first") == 200
+            await asyncio.to_thread(write, "second one")
+            assert await status("second one") == 200
+            assert await status("first") == 401
+    finally:
+        await server.cleanup()
+
+
+class Noting(TextFormatter):
+    """A format that tells where it has prepared."""
+
+    where = ""
+
+    def prepare(
+        self, families: Sequence[MetricFamily]
+    ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
+        """Note the thread."""
+        self.where = threading.current_thread().name
+        return super().prepare(families)
+
+
+@pytest.mark.parametrize("count", [1, 500, 501, 2000])
+async def test_names_of_many_series_are_escaped_in_a_thread(count: int) -> None:
+    """As that takes longer than a slice; of few it takes less than to ask a thread."""
+    registry = CollectorRegistry()
+    every = [number(1, {"a.b": str(place)}) for place in range(count)]
+    registry.add_source(FakeSource(replace(family("x", *every), utf8=True)))
+    formatter = Noting()
+    gathering = await registry.async_gather(1)
+    chunks = await async_encode(registry, gathering, formatter, "continue")
+
+    assert b"".join(chunks).count(b"x{a_b=") == count
+    assert ("worker" in formatter.where) is (count > 500)
+
+
+@pytest.mark.parametrize("count", [3, 300])
+async def test_many_families_are_put_together_in_a_thread(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both what the registry and what the format has to do."""
+    registry = CollectorRegistry()
+    for place in range(count):
+        Gauge(f"g{place}", "", registry=registry).set({}, 1)
+    where = []
+    assemble = registry._assemble
+
+    def noting(answers: Any) -> Any:
+        where.append(threading.current_thread().name)
+        return assemble(answers)
+
+    monkeypatch.setattr(registry, "_assemble", noting)
+    found = await answer_to(registry)
+
+    assert found.body.count(b"\n# TYPE g") + 1 >= count
+    assert ["worker" in name for name in where] == [count > 100]
+
+
+@pytest.mark.parametrize("header", ["0.001", "0.1"])
+async def test_an_impatient_stranger_is_no_news(
+    header: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is late for him is left out and counted; the log waits for a source that is really late."""
+    registry = CollectorRegistry()
+    source = HeldSource(family("y"))
+    registry.add_source(source)
+    hasty = await answer_to(registry, ScrapeRequest(timeout=header))
+    assert hasty.status == 200
+    assert b'dropped_total{cause="late"} 1' in hasty.body
+    assert [each for each in caplog.records if each.levelno > logging.DEBUG] == []
+
+    await answer_to(registry, timeout=0.05)
+    source.go.release()
+    source.go.release()
+    assert "held: no answer within 0.05 s" in caplog.text
+
+
+async def test_scrapes_that_give_up_leave_nothing_behind() -> None:
+    """However often a source that hangs is asked, no more waits for its answer."""
+    registry = CollectorRegistry()
+    source = HeldSource(family("y"))
+    registry.add_source(source)
+    [feed] = registry._asked()
+    for _ in range(5):
+        await registry.async_gather(0.001)
+    waiting: Any = feed.flight._next[None]
+    before = len(waiting._done_callbacks)
+    for _ in range(5):
+        await registry.async_gather(0.001)
+
+    assert before == len(waiting._done_callbacks) == 1
+    source.go.release()
+    source.go.release()
+
+
+@pytest.mark.skipif(
+    tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 14),
+    reason="this aiohttp buffers what pages a client asks for and does not read",
+)
+async def test_other_pages_are_not_held_for_readers_that_do_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that asks for thousands of pages and reads none is cut off."""
+    monkeypatch.setattr("otel_aioprom.service.aiohttp_response._PAGE_TIMEOUT", 0.2)
+    async with Service().running(addr="127.0.0.1") as service:
+        port = int(service.base_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def ask() -> None:
+            while True:
+                writer.write(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(ask(), 6 * DEADLINE)  # a busy machine takes long to fill it
+        writer.close()
+        del reader
+
+
+@pytest.mark.parametrize(("root", "path"), [("/api", "/api/metrics"), ("/sub/", "/sub/metrics/")])
+async def test_a_middleware_below_a_root_finds_its_path(root: str, path: str) -> None:
+    """As the application behind it does: servers and mounts put the root in front."""
+    asked = []
+
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        asked.append(scope["path"])
+
+    registry = CollectorRegistry()
+    Counter("x_total", "", registry=registry).inc()
+    found = []
+
+    async def send(message: Any) -> None:
+        found.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("there is nothing to read")
+
+    middleware = asgi.MetricsMiddleware(app, registry)
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "headers": []}
+    await middleware(scope, receive, send)
+    await middleware({**scope, "path": f"{root.rstrip('/')}/hello"}, receive, send)
+
+    assert found[0]["status"] == 200
+    assert asked == [f"{root.rstrip('/')}/hello"]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"excluded": ["secret_*"]}, {"fine"}),
+        ({"excluded": ["secret.*"]}, {"fine"}),
+        ({"included": ["secret_*"]}, {"secret_x"}),
+        ({"included": ["secret.x"]}, {"secret_x"}),
+    ],
+)
+async def test_patterns_match_names_as_they_are_and_as_they_are_sent(
+    options: dict[str, Any], shown: set[str]
+) -> None:
+    """What is to be hidden is hidden under any spelling."""
+    registry = CollectorRegistry()
+    registry.add_source(FakeSource(replace(family("secret.x"), utf8=True), family("fine")))
+    found = await answer_to(registry, **options)
+    lines = [line.split()[0] for line in found.body.decode().splitlines() if line[0] != "#"]
+
+    assert set(lines) == shown
+
+
+@pytest.mark.parametrize("path", ["/metrics?x=1", "/m#x", "/%41", "/a//b", "/a b", "/ä", "//"])
+async def test_paths_that_no_client_would_find_are_refused(path: str) -> None:
+    """What is asked for must be what stands in the address."""
+    with pytest.raises(ValueError, match="path"):
+        Service().add_endpoint(path)
+    with pytest.raises(ValueError, match="metrics_url must be a path"):
+        await Service().start("127.0.0.1", metrics_url=path)
+
+
+async def test_a_host_name_without_form_is_a_start_that_fails() -> None:
+    """As any other host on which nothing can listen."""
+    with pytest.raises(ServiceStartError, match=r"a\.\.b:0"):
+        await Service().start("a..b")
+
+
+def test_credentials_of_a_wrong_kind_are_refused_at_once() -> None:
+    """And not at the first scrape."""
+    with pytest.raises(TypeError, match="auth must be BasicAuth or BearerAuth, not str"):
+        Service(auth="nope")  # type: ignore[arg-type]
+
+
+def test_a_thread_may_wait_for_sources_for_ever() -> None:
+    """The longest time is no time that a clock knows."""
+    registry = CollectorRegistry()
+    registry.add_source(FakeSource(family("y")))
+    with Scraper(registry, timeout=float("inf")).scrape_blocking(ScrapeRequest()) as response:
+        assert b"y 1" in b"".join(response.pieces_blocking())
+
+
+def test_units_that_must_be_escaped_are_left_out() -> None:
+    """Prometheus compares them with the escaped name, and refuses the whole response."""
+    families = [replace(family('x_a"b', unit='a"b'), utf8=True), family("y_s", unit="s")]
+    body = b"".join(OpenMetricsFormatter().encode(families))
+
+    assert b"# UNIT y_s s\n" in body
+    assert body.count(b"# UNIT") == 1

@@ -1,0 +1,247 @@
+"""The aiohttp service: start, stop, and what happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from oracles import DEADLINE, HeldSource, family, until
+from otel_aioprom.collectors import Counter
+from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.renderer import render
+from otel_aioprom.service import Service
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """A registry with one counter."""
+    registry = CollectorRegistry()
+    Counter("x_total", "What.", registry=registry).inc()
+    return registry
+
+
+def big_registry(series: int = 20_000) -> CollectorRegistry:
+    """A registry whose response takes many writes."""
+    registry = CollectorRegistry()
+    counter = Counter("x_total", "What.", registry=registry)
+    for number in range(series):
+        counter.inc({"path": f"/items/{number}/details", "method": "GET"})
+    return registry
+
+
+async def test_a_big_body_is_streamed_whole() -> None:
+    """In chunks, and equal to what render gives."""
+    registry = big_registry()
+    async with (
+        Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
+        aiohttp.ClientSession() as session,
+        session.get(service.metrics_url, headers={"Accept-Encoding": "identity"}) as response,
+    ):
+        body = await response.read()
+
+    assert response.headers["Transfer-Encoding"] == "chunked"
+    assert body == render(registry)[0]
+
+
+async def test_a_small_body_has_its_length(registry: CollectorRegistry) -> None:
+    """One write, one packet."""
+    async with (
+        Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
+        aiohttp.ClientSession() as session,
+        session.get(service.metrics_url, headers={"Accept-Encoding": "identity"}) as response,
+    ):
+        assert response.headers["Content-Length"] == str(len(render(registry)[0]))
+
+
+async def test_an_old_client_gets_the_whole_body() -> None:
+    """HTTP/1.0 knows no chunks: the end of the connection is the end of the body."""
+    registry = big_registry()
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
+        port = int(service.base_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), DEADLINE)
+        writer.close()
+
+    assert answer.partition(b"\r\n\r\n")[2] == render(registry)[0]
+
+
+async def test_e60_methods_and_slashes(registry: CollectorRegistry) -> None:
+    """Both spellings of the path answer, methods other than GET and HEAD are refused."""
+    async with (
+        Service(registry).running(addr="127.0.0.1", metrics_url="/deep/metrics") as service,
+        aiohttp.ClientSession() as session,
+    ):
+        statuses = {}
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+            for url in (service.metrics_url, f"{service.metrics_url}/"):
+                async with session.request(method, url) as response:
+                    statuses[method, url.endswith("/")] = response.status
+        async with session.get(f"{service.base_url}/elsewhere") as response:
+            elsewhere = response.status
+
+    refused = {method for (method, _), status in statuses.items() if status == 405}
+    assert refused == {"POST", "PUT", "DELETE", "OPTIONS"}
+    assert {status for status in statuses.values() if status != 405} == {200}
+    assert elsewhere == 404
+
+
+@pytest.mark.parametrize("url", ["", "/", "metrics", "http://x/metrics"])
+async def test_paths_that_are_none_are_refused(registry: CollectorRegistry, url: str) -> None:
+    """Before anything is opened."""
+    service = Service(registry)
+    with pytest.raises(ValueError, match="must be a path"):
+        await service.start(addr="127.0.0.1", metrics_url=url)
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+
+
+async def test_addresses_name_a_usable_host(registry: CollectorRegistry) -> None:
+    """Whatever it listens on, the address can be opened."""
+    for addr in ("", "0.0.0.0", "127.0.0.1", "localhost"):  # noqa: S104 - what is asked for here
+        async with (
+            Service(registry).running(addr=addr) as service,
+            aiohttp.ClientSession() as session,
+            session.get(service.metrics_url) as response,
+        ):
+            assert response.status == 200
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_ipv6_addresses_stand_in_brackets(registry: CollectorRegistry) -> None:
+    """As URLs want them."""
+    async with Service(registry).running(addr="::1") as service:
+        assert service.base_url.startswith("http://[::1]:")
+
+
+async def test_a_taken_port_is_a_clear_error(registry: CollectorRegistry) -> None:
+    """It is an OSError too, and the service can start elsewhere."""
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as first:
+        port = int(first.base_url.rpartition(":")[2])
+        second = Service(registry)
+        with pytest.raises(ServiceStartError, match=f"cannot listen on 127.0.0.1:{port}") as caught:
+            await second.start(addr="127.0.0.1", port=port)
+        async with second.running(addr="127.0.0.1"):
+            pass
+
+    assert isinstance(caught.value, OSError)
+    assert caught.value.address == f"127.0.0.1:{port}"
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_port_out_of_range_is_a_clear_error(registry: CollectorRegistry) -> None:
+    """The system's own error would be of another kind."""
+    with pytest.raises(ServiceStartError):
+        await Service(registry).start(addr="127.0.0.1", port=70_000)
+
+
+async def test_a_start_that_breaks_leaves_nothing_open(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it breaks after the sockets were bound, and for reasons of others."""
+    bound: list[int] = []
+
+    async def broken(site: web.SockSite) -> None:
+        bound.append(site._sock.fileno())
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(web.SockSite, "start", broken)
+    service = Service(registry)
+    with pytest.raises(RuntimeError, match="no"):
+        await service.start(addr="127.0.0.1")
+
+    assert bound
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+
+
+async def test_stop_waits_for_scrapes_under_way(registry: CollectorRegistry) -> None:
+    """Those that end in time are whole."""
+    source = HeldSource(family("y"))
+    registry.add_source(source)
+    service = Service(registry)
+    await service.start(addr="127.0.0.1")
+    async with aiohttp.ClientSession() as session:
+        scrape = asyncio.create_task(session.get(service.metrics_url))
+        await source.wait_begun()
+        stop = asyncio.create_task(service.stop(DEADLINE))
+        await asyncio.sleep(0)
+        source.go.release()
+        response = await scrape
+        body = await response.text()
+        await stop
+
+    assert "y 1" in body
+    await service.stop()  # a second time does no harm
+
+
+async def test_stop_cuts_off_what_takes_too_long(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that hangs keeps nobody."""
+    source = HeldSource(family("y"))
+    registry.add_source(source)
+    service = Service(registry)
+    await service.start(addr="127.0.0.1")
+    with caplog.at_level(logging.INFO, logger="otel_aioprom.service.service"):
+        async with aiohttp.ClientSession() as session:
+            scrape = asyncio.create_task(session.get(service.metrics_url))
+            await source.wait_begun()
+            await asyncio.wait_for(service.stop(wait_duration=0.05), DEADLINE)
+            with pytest.raises(aiohttp.ClientError):
+                await scrape
+    source.go.release()
+
+    assert "cut off" in caplog.text
+
+
+async def test_a_client_that_goes_away_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """No error is logged, no task is left, and the next client is served."""
+    registry = big_registry(100_000)
+    caplog.clear()  # it has told that there are many series
+    async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
+        port = int(service.base_url.rpartition(":")[2])
+        before = len(asyncio.all_tasks())
+        with caplog.at_level(logging.DEBUG, logger="otel_aioprom.service.aiohttp_response"):
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                await asyncio.wait_for(reader.read(100), DEADLINE)
+                writer.transport.abort()
+        await until(lambda: not service._in_flight)
+        async with aiohttp.ClientSession() as session, session.get(service.metrics_url) as response:
+            body = await response.read()
+
+    assert body == render(registry)[0]
+    assert "went away" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(asyncio.all_tasks()) <= before
+
+
+async def test_the_handler_works_in_a_mounted_application(registry: CollectorRegistry) -> None:
+    """Below a prefix, behind a middleware, without a start."""
+    seen: list[str] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: object) -> web.StreamResponse:
+        seen.append(request.path)
+        response: web.StreamResponse = await handler(request)  # type: ignore[operator]
+        return response
+
+    inner, outer = web.Application(), web.Application(middlewares=[note])
+    service = Service(registry)
+    inner.router.add_get("/metrics", service.handle_metrics)
+    outer.add_subapp("/admin", inner)
+    async with TestClient(TestServer(outer)) as client:
+        response = await client.get("/admin/metrics")
+        text = await response.text()
+
+    assert "x_total 1" in text
+    assert seen == ["/admin/metrics"]

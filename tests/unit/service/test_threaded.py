@@ -1,0 +1,162 @@
+"""The service in a thread of its own, for programs without a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from certificates import client_context, make_pair, server_context
+from oracles import DEADLINE
+from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.service.threaded import ThreadedService
+from processes import free_port
+
+
+def registry_with(value: float) -> CollectorRegistry:
+    """A registry with a gauge."""
+    registry = CollectorRegistry()
+    Gauge("level", "Level.", registry=registry).set({}, value)
+    return registry
+
+
+def fetch(url: str, **options: Any) -> str:
+    """Scrape without a loop."""
+    with urllib.request.urlopen(url, timeout=DEADLINE, **options) as response:
+        return str(response.read().decode())
+
+
+def serving() -> list[str]:
+    """Names of threads that serve."""
+    return [each.name for each in threading.enumerate() if "otel_aioprom service" in each.name]
+
+
+def test_a_program_without_a_loop_is_scraped() -> None:
+    """While it does something else; afterwards neither thread nor port is left."""
+    service = ThreadedService(registry_with(3), self_metrics=False)
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.metrics_url
+    with service.running("127.0.0.1") as same:
+        assert same is service
+        url = service.metrics_url
+        assert url == f"{service.base_url}/metrics"
+        assert "level 3\n" in fetch(url)
+        assert len(serving()) == 1
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+    with pytest.raises(urllib.error.URLError):
+        fetch(url)
+    assert serving() == []
+    service.stop()
+
+
+def test_it_can_be_started_again() -> None:
+    """Each time with a loop of its own; twice at once warns."""
+    service = ThreadedService(registry_with(1))
+    service.add_endpoint("/more")
+    for _ in range(2):
+        assert service.start("127.0.0.1", metrics_url="/m") is service
+        assert service.metrics_url.endswith("/m")
+        assert "level 1\n" in fetch(f"{service.base_url}/more")
+        with pytest.warns(RuntimeWarning, match="runs already"):
+            service.start("127.0.0.1")
+        service.stop()
+    assert serving() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("no.such.host.invalid", 0), ServiceStartError),
+        (("127.0.0.1", 70_000), ServiceStartError),
+        (("127.0.0.1", 0, None, "metrics"), ValueError),
+    ],
+)
+def test_errors_of_the_start_come_out_where_it_was_asked_for(
+    arguments: Any, error: type[Exception]
+) -> None:
+    """And no thread is left."""
+    service = ThreadedService()
+    with pytest.raises(error):
+        service.start(*arguments)
+
+    assert serving() == []
+    with service.running("127.0.0.1"):
+        assert fetch(service.metrics_url) == ""
+
+
+def test_a_port_that_is_taken() -> None:
+    """The error names it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceStartError, match=f"127.0.0.1:{port}"):
+            ThreadedService().start("127.0.0.1", port)
+
+
+def test_it_speaks_tls(tmp_path: Any) -> None:
+    """With a context."""
+    pair = make_pair(tmp_path, "own")
+    with ThreadedService(registry_with(2)).running(
+        "localhost", ssl=server_context(pair)
+    ) as service:
+        assert service.metrics_url.startswith("https://")
+        assert "level 2\n" in fetch(service.metrics_url, context=client_context(pair))
+
+
+async def test_a_program_with_a_loop_may_use_it_too() -> None:
+    """Its own loop has nothing to do with it."""
+    with ThreadedService(registry_with(4)).running("127.0.0.1") as service:
+        assert "level 4\n" in await asyncio.to_thread(fetch, service.metrics_url)
+
+
+FORKS = """
+import logging, os, sys, urllib.request
+from otel_aioprom import CollectorRegistry, Gauge, ThreadedService
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+registry = CollectorRegistry()
+gauge = Gauge("who", "Who.", registry=registry)
+gauge.set({}, 1)
+service = ThreadedService(registry).start("127.0.0.1", int(sys.argv[1]))
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    try:
+        gauge.set({}, 2)
+        with service.running("127.0.0.1") as own:
+            assert own.base_url != sys.argv[2]
+            text = urllib.request.urlopen(own.metrics_url, timeout=5).read().decode()
+            os.write(writer, text.splitlines()[2].encode())
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
+print(os.read(reader, 100).decode())
+print(urllib.request.urlopen(service.metrics_url, timeout=5).read().decode().splitlines()[2])
+service.stop()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_process_is_told_and_may_serve_for_itself() -> None:
+    """One line in its log; the parent goes on."""
+    port = free_port()
+    words = [sys.executable, "-c", FORKS, str(port), f"http://127.0.0.1:{port}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.stdout.splitlines() == ["who 2", "who 1"]
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) == 1
+    assert f"it was forked from one that serves at http://127.0.0.1:{port}" in warnings[0]
+    assert "Traceback" not in done.stderr
