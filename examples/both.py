@@ -19,7 +19,7 @@ depth = provider.get_meter("worker").create_up_down_counter("queue.depth")
 
 
 async def main(port: int = 9464) -> None:
-    """Record on both sides, show one response, then serve until the program is stopped."""
+    """Record one value each, print one response, then serve until the program is stopped."""
     jobs.inc({"queue": "mail"})
     depth.add(3, {"queue": "mail"})
     body, _headers = render(registry, ["text/plain"])

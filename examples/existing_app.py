@@ -1,4 +1,4 @@
-"""Metrics as one more route of an aiohttp application that is there already.
+"""Metrics as a route of an existing aiohttp application.
 
 Usage:
     python examples/existing_app.py [port]
@@ -20,7 +20,7 @@ async def hello(request: web.Request) -> web.Response:
 
 
 def make_app() -> web.Application:
-    """Return the application; routes, middlewares and access rules stay its own."""
+    """Return the application. Its routes, middlewares and access rules stay unchanged."""
     app = web.Application()
     app.router.add_get("/", hello)
     app.router.add_get("/metrics", Service(REGISTRY).handle_metrics)

@@ -15,7 +15,7 @@ latency = Histogram("http_request_duration_seconds", "Time to answer a request."
 
 
 async def main(port: int = 8000) -> None:
-    """Measure one request and serve what was measured until the program is stopped."""
+    """Record one request, then serve its metrics until the program is stopped."""
     service = Service()
     service.register(requests)
     service.register(latency)

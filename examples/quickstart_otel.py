@@ -14,7 +14,7 @@ from otel_aioprom import CollectorRegistry, PrometheusMetricReader, Service
 
 
 async def main(port: int = 9464) -> None:
-    """Count one order and serve it until the program is stopped."""
+    """Count one order, then serve the metrics until the program is stopped."""
     registry = CollectorRegistry()
     provider = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)])
     orders = provider.get_meter("shop").create_counter("orders", unit="{order}")

@@ -1,8 +1,7 @@
-"""A small shop that is measured in every way the library offers.
+"""A small shop with OpenTelemetry instruments and native collectors in one registry.
 
-An aiohttp shop on http://localhost:8080/, simulated customers who use it over HTTP, and its
-metrics on http://localhost:9464/metrics: OpenTelemetry instruments and native collectors
-side by side in one registry.
+The shop is an aiohttp application on http://localhost:8080/. Simulated customers use it over HTTP.
+Its metrics are on http://localhost:9464/metrics.
 
 Usage:
     python examples/shop.py [--port 9464] [--shop-port 8080] [--customers 5]
@@ -83,7 +82,7 @@ class HttpMetrics:
 class BusinessMetrics:
     """OpenTelemetry instruments for what the shop sells.
 
-    The observable ones ask the shop when they are collected; the others are told.
+    The observable ones read the shop's state when they are collected. The shop records the others.
     """
 
     def __init__(self, provider: MeterProvider, shop: Shop) -> None:
@@ -155,12 +154,12 @@ class Shop:
         return web.json_response(found)
 
     async def add_to_cart(self, request: web.Request) -> web.Response:
-        """Move one item from the warehouse into a customer's cart."""
+        """Move one item from the warehouse to a customer's cart."""
         customer, product = request.match_info["customer"], request.match_info["product"]
         if product not in PRICES:
             raise web.HTTPNotFound(text=f"no {product} here\n")
         if not self.stock[product]:
-            self.stock[product] = SHELF  # the supplier comes, but this customer goes without
+            self.stock[product] = SHELF  # restocked, but not for this customer
             raise web.HTTPConflict(text=f"{product} is sold out\n")
         self.stock[product] -= 1
         if customer not in self.carts:
@@ -170,7 +169,7 @@ class Shop:
         return web.json_response(cart, status=201)
 
     async def check_out(self, request: web.Request) -> web.Response:
-        """Pay for a cart and take the goods away."""
+        """Pay for a cart and empty it."""
         cart = self.carts.pop(request.match_info["customer"], None)
         if cart is None:
             raise web.HTTPNotFound(text="no such cart\n")
@@ -183,16 +182,16 @@ class Shop:
 
 
 class _GoHomeError(Exception):
-    """A customer has been asked to leave."""
+    """A customer must stop."""
 
 
 @dataclass
 class Customers:
-    """Simulated customers, each with a connection of their own.
+    """Simulated customers, each with its own connection.
 
     Attributes:
         url: The shop's address.
-        pause: Seconds that a customer thinks between two requests, on average.
+        pause: Average time between two requests of a customer, in seconds.
     """
 
     url: str
@@ -201,13 +200,13 @@ class Customers:
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start(self, count: int) -> None:
-        """Let some more customers in."""
+        """Start more customers."""
         first = len(self._tasks)
         for number in range(first, first + count):
             self._tasks.append(asyncio.create_task(self._live(f"customer-{number}")))
 
     async def stop(self) -> None:
-        """Send all of them home; each ends the request that is under way, and makes no other."""
+        """Stop all customers. Each one finishes its current request."""
         tasks, self._tasks = self._tasks, []
         self._closing.set()
         await asyncio.gather(*tasks)
@@ -243,7 +242,7 @@ class Customers:
 
 @dataclass(frozen=True)
 class Demo:
-    """Everything that runs, for whoever started it."""
+    """The parts of a running demonstration."""
 
     registry: CollectorRegistry
     service: Service
@@ -254,9 +253,9 @@ class Demo:
 
 @contextlib.asynccontextmanager
 async def serve_shop(app: web.Application, port: int) -> AsyncIterator[str]:
-    """Serve the shop; yield its address.
+    """Serve the shop and yield its address.
 
-    A taken port is no reason to stop: the shop then moves to a free one.
+    If the port is in use, a free one is chosen.
     """
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -272,7 +271,7 @@ async def serve_shop(app: web.Application, port: int) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def running(port: int = 9464, shop_port: int = 8080) -> AsyncIterator[Demo]:
-    """Run the shop and its metrics; customers come when they are started.
+    """Run the shop and its metrics. The caller starts the customers.
 
     Raises:
         ServiceStartError: The metrics cannot be served on that port.
@@ -299,7 +298,7 @@ async def running(port: int = 9464, shop_port: int = 8080) -> AsyncIterator[Demo
 
 
 async def until_stopped() -> None:
-    """Return when the process is asked to end, by Ctrl-C or by SIGTERM."""
+    """Return on Ctrl-C or SIGTERM."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels instead
@@ -322,7 +321,7 @@ def main() -> int:
     """Read the command line and run.
 
     Returns:
-        0 after a clean stop, 1 when the metrics' port is taken.
+        0 after a clean stop, 1 if the metrics' port is in use.
     """
     parser = argparse.ArgumentParser(description="A small shop with metrics.")
     parser.add_argument("--port", type=int, default=9464, help="port of the metrics")
@@ -334,7 +333,7 @@ def main() -> int:
     except ServiceStartError as error:
         print(f"shop: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # only where signals cannot be handled in the loop
+    except KeyboardInterrupt:  # where the event loop cannot handle signals
         print("stopped")
     return 0
 

@@ -1,7 +1,6 @@
 """Metrics of asyncio services, from OpenTelemetry and from native collectors, for Prometheus.
 
-Each name is loaded when it is first asked for, so that recording needs neither aiohttp nor the
-OpenTelemetry SDK.
+Each name is imported at its first use, so that recording needs neither aiohttp nor the OpenTelemetry SDK.
 """
 
 from __future__ import annotations
@@ -44,50 +43,40 @@ if TYPE_CHECKING:
     from otel_aioprom.service.threaded import ThreadedService as ThreadedService
     from otel_aioprom.textfile import write_textfile as write_textfile
 
-_HOMES = {
-    "REGISTRY": "registry.registry",
-    "BasicAuth": "_transport.credentials",
-    "BearerAuth": "_transport.credentials",
-    "BlockingPusher": "pusher.blocking",
-    "Collector": "collectors",
-    "CollectorRegistry": "registry.registry",
-    "Counter": "collectors",
-    "Enum": "collectors",
-    "Gauge": "collectors",
-    "Histogram": "collectors",
-    "Info": "collectors",
-    "MetricsTypes": "collectors",
-    "PrometheusMetricReader": "otel.reader",
-    "PushMetricExporter": "pusher.otel_exporter",
-    "Pusher": "pusher.pusher",
-    "Registry": "registry.registry",
-    "RemoteWriter": "remote_write.writer",
-    "Retry": "_transport.retry",
-    "Service": "service.service",
-    "StateSet": "collectors",
-    "Summary": "collectors",
-    "ThreadedService": "service.threaded",
-    "async_render": "renderer",
-    "count_exceptions": "decorators",
-    "inprogress": "decorators",
-    "job_metrics": "pusher.jobs",
-    "negotiate": "negotiator",
-    "observe_async": "otel.async_callbacks",
-    "process_metrics": "instrument.process",
-    "render": "renderer",
-    "timer": "decorators",
-    "write_textfile": "textfile",
+_MODULES = {
+    name: module
+    for module, names in {
+        "_transport.credentials": "BasicAuth BearerAuth",
+        "_transport.retry": "Retry",
+        "collectors": "Collector Counter Enum Gauge Histogram Info MetricsTypes StateSet Summary",
+        "decorators": "count_exceptions inprogress timer",
+        "instrument.process": "process_metrics",
+        "negotiator": "negotiate",
+        "otel.async_callbacks": "observe_async",
+        "otel.reader": "PrometheusMetricReader",
+        "pusher.blocking": "BlockingPusher",
+        "pusher.jobs": "job_metrics",
+        "pusher.otel_exporter": "PushMetricExporter",
+        "pusher.pusher": "Pusher",
+        "registry.registry": "REGISTRY CollectorRegistry Registry",
+        "remote_write.writer": "RemoteWriter",
+        "renderer": "async_render render",
+        "service.service": "Service",
+        "service.threaded": "ThreadedService",
+        "textfile": "write_textfile",
+    }.items()
+    for name in names.split()
 }
 
-__all__ = sorted([*_HOMES, "formats"])  # noqa: PLE0605 - the same as the table that loads them
+__all__ = sorted([*_MODULES, "formats"])  # noqa: PLE0605 - from the table, so that they cannot differ
 
 
 def __getattr__(name: str) -> Any:
     if name == "formats":
         return import_module("otel_aioprom.formats")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""Readers that serve without a line of code: made by the SDK from the environment, or from a configuration file."""
+"""The reader that the OpenTelemetry SDK creates from the environment or from a configuration file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST, PORT, FILE = (
     "OTEL_CONFIG_FILE",
 )
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 9464
-_HIGHEST_PORT = 65_535
+_MAX_PORT = 65_535
 _STRATEGIES = {
     "underscore_escaping_with_suffixes": "UnderscoreEscapingWithSuffixes",
     "underscore_escaping_without_suffixes": "UnderscoreEscapingWithoutSuffixes",
@@ -29,7 +29,7 @@ _STRATEGIES = {
     "no_translation": "NoTranslation",
 }
 _DEVELOPMENT = "/development"
-_FORMER = {
+_RENAMED = {
     "without_scope_info": "scope_info_enabled",
     "without_target_info": "target_info_enabled",
     "with_resource_constant_labels": "resource_constant_labels",
@@ -39,21 +39,21 @@ _FORMER = {
 
 
 class AutoPrometheusMetricReader(PrometheusMetricReader):
-    """A ``PrometheusMetricReader`` that serves the default registry by itself, in a thread of its own.
+    """A ``PrometheusMetricReader`` that also serves its registry over HTTP, with a ``ThreadedService``.
 
-    The SDK makes it for ``OTEL_METRICS_EXPORTER=otel_aioprom``, without arguments, and for the key ``otel_aioprom`` of a declarative
-    configuration, with the keys below it. Without arguments, and without a configuration file, ``OTEL_EXPORTER_PROMETHEUS_HOST``
-    and ``OTEL_EXPORTER_PROMETHEUS_PORT`` tell where to listen. Where nothing can listen, an error is logged in one line, and the
-    program runs on.
+    The SDK creates it for ``OTEL_METRICS_EXPORTER=otel_aioprom``, without arguments, and for the key ``otel_aioprom``
+    of a declarative configuration, with the keys below it. Without a configuration file,
+    ``OTEL_EXPORTER_PROMETHEUS_HOST`` and ``OTEL_EXPORTER_PROMETHEUS_PORT`` are the defaults of ``host`` and ``port``.
+    If the address cannot be bound, an error is logged and the program continues.
 
     Args:
         registry: What to serve, native collectors included; ``REGISTRY`` if not given.
-        **keys: ``host``, ``port``, ``scope_info_enabled``, ``target_info_enabled`` (also with ``/development``),
-            ``resource_constant_labels`` and ``translation_strategy``, as a declarative configuration has them; ``None``
-            counts as absent.
+        **keys: ``host``, ``port``, ``scope_info_enabled``, ``target_info_enabled``, ``resource_constant_labels`` and
+            ``translation_strategy``, as in a declarative configuration; each may end in ``/development``. ``None``
+            means absent.
 
     Raises:
-        ConfigurationError: There is no such key, or a value is of the wrong kind.
+        ConfigurationError: A key is unknown, or a value has the wrong type.
 
     Spec:
         M73 to M79.
@@ -67,28 +67,28 @@ class AutoPrometheusMetricReader(PrometheusMetricReader):
         try:
             self._service.start(host, port)
         except (MetricsError, RuntimeError) as error:
-            _logger.error("metrics are not served: %s", error)  # noqa: TRY400 - one line, without a trace
+            _logger.error("metrics are not served: %s", error)  # noqa: TRY400 - no trace
         else:
             _logger.info("metrics are served at %s", self._service.metrics_url)
 
     @property
     def service(self) -> ThreadedService:
-        """What serves; it does not run where the start has failed."""
+        """The HTTP service; it is not running if its start failed."""
         return self._service
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Stop serving, and take the reader out of its registry; a second call does nothing.
+        """Stop serving, and remove the reader from its registry; a second call does nothing.
 
         Args:
-            timeout_millis: How long scrapes under way may take to end, at most a second.
-            **kwargs: What newer SDKs may pass.
+            timeout_millis: How long to wait for scrapes in flight; a second at most.
+            **kwargs: Arguments of newer SDKs, passed on.
         """
         self._service.stop(min(1.0, max(timeout_millis, 0) / 1000))
         super().shutdown(timeout_millis, **kwargs)
 
 
 def _address(options: dict[str, Any]) -> tuple[str, int]:
-    """Take host and port out of the options, or from the environment where no file configures."""
+    """Remove host and port from the options; absent ones come from the environment unless there is a file."""
     host, port = options.pop("host", None), options.pop("port", None)
     environment: Mapping[str, str] = {} if os.environ.get(FILE) else os.environ
     if host is None:
@@ -99,40 +99,30 @@ def _address(options: dict[str, Any]) -> tuple[str, int]:
 
 
 def _port_from(text: str) -> int:
-    if not text:
-        return DEFAULT_PORT
-    if text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT:
+    if text.isascii() and text.isdigit() and int(text) <= _MAX_PORT:
         return int(text)
-    _logger.warning(
-        "%s=%r is no port number (0 to %d): %d is used instead",
-        PORT,
-        text,
-        _HIGHEST_PORT,
-        DEFAULT_PORT,
-    )
+    if text:
+        message = "%s=%r is no port number (0 to %d): %d is used instead"
+        _logger.warning(message, PORT, text, _MAX_PORT, DEFAULT_PORT)
     return DEFAULT_PORT
 
 
 def _options(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the keys of a configuration, and call them what the reader calls them."""
+    """Validate the keys of a configuration; return them as options of the reader."""
     options: dict[str, Any] = {}
     for key, value in keys.items():
         name = key.removesuffix(_DEVELOPMENT)
         check = _KEYS.get(name)
         if check is None:
-            raise ConfigurationError(key, _advice(name))
+            former = _RENAMED.get(name)
+            near = [former] if former else get_close_matches(name, _KEYS, 1, 0.0)
+            raise ConfigurationError(key, f"there is no such key; did you mean {near[0]}?")
         if value is None:
             continue
         if name in options:
             raise ConfigurationError(key, f"{name} is given twice")
         options[name] = check(key, value)
     return options
-
-
-def _advice(name: str) -> str:
-    former = _FORMER.get(name)
-    near = [former] if former else get_close_matches(name, _KEYS, 1, 0.0)
-    return f"there is no such key; did you mean {near[0]}?"
 
 
 def _host(key: str, value: Any) -> str:
@@ -142,14 +132,12 @@ def _host(key: str, value: Any) -> str:
 
 
 def _port(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _HIGHEST_PORT:
-        raise ConfigurationError(
-            key, f"a number from 0 to {_HIGHEST_PORT} is needed, not {value!r}"
-        )
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_PORT:
+        raise ConfigurationError(key, f"a number from 0 to {_MAX_PORT} is needed, not {value!r}")
     return value
 
 
-def _switch(key: str, value: Any) -> bool:
+def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(key, f"true or false is needed, not {value!r}")
     return value
@@ -173,8 +161,8 @@ def _strategy(key: str, value: Any) -> str:
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "host": _host,
     "port": _port,
-    "scope_info_enabled": _switch,
-    "target_info_enabled": _switch,
+    "scope_info_enabled": _flag,
+    "target_info_enabled": _flag,
     "resource_constant_labels": _patterns,
     "translation_strategy": _strategy,
 }

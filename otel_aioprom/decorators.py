@@ -1,28 +1,25 @@
-"""Decorators that measure what they decorate, as the predecessor spelled them.
+"""Decorators that measure functions, with the names of aioprometheus.
 
-``metric.time(labels)``, ``metric.track_inprogress(labels)`` and ``metric.count_exceptions(labels)`` say the same, and
-measure blocks too.
+``metric.time(labels)``, ``metric.track_inprogress(labels)`` and ``metric.count_exceptions(labels)`` do the same, for
+blocks too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
-from otel_aioprom.collectors.context_managers import Measuring
+from otel_aioprom.collectors.base import Labels
+from otel_aioprom.collectors.context_managers import MeasuringContext
 
-Labels = Mapping[str, object]
 
-
-def timer(metric: Summary | Histogram, labels: Labels | None = None) -> Measuring:
-    """Observe how long each call takes, in seconds of a monotonic clock.
+def timer(metric: Summary | Histogram, labels: Labels | None = None) -> MeasuringContext:
+    """Observe the duration of each call, in seconds of a monotonic clock.
 
     Args:
-        metric: Takes the durations.
+        metric: Observes the durations.
         labels: Labels of the series.
 
     Raises:
-        TypeError: The metric is of another kind.
+        TypeError: ``metric`` is neither a summary nor a histogram.
 
     Spec:
         N19.
@@ -31,15 +28,15 @@ def timer(metric: Summary | Histogram, labels: Labels | None = None) -> Measurin
     return metric.time(labels)
 
 
-def inprogress(metric: Gauge, labels: Labels | None = None) -> Measuring:
-    """Keep a gauge at the number of calls in progress; it comes down however a call ends.
+def inprogress(metric: Gauge, labels: Labels | None = None) -> MeasuringContext:
+    """Keep a gauge at the number of calls in progress; it goes down however a call ends.
 
     Args:
-        metric: Counts up at the start and down at the end of each call.
+        metric: Incremented at the start and decremented at the end of each call.
         labels: Labels of the series.
 
     Raises:
-        TypeError: The metric is no gauge.
+        TypeError: ``metric`` is no gauge.
 
     Spec:
         N19.
@@ -48,15 +45,15 @@ def inprogress(metric: Gauge, labels: Labels | None = None) -> Measuring:
     return metric.track_inprogress(labels)
 
 
-def count_exceptions(metric: Counter, labels: Labels | None = None) -> Measuring:
-    """Count calls that raise an exception; cancellation and the end of a generator are none.
+def count_exceptions(metric: Counter, labels: Labels | None = None) -> MeasuringContext:
+    """Count calls that raise an exception; cancellation and the end of a generator do not count.
 
     Args:
-        metric: Has no series before the first exception.
+        metric: Counts the exceptions; no series is created before the first one.
         labels: Labels of the series.
 
     Raises:
-        TypeError: The metric is no counter.
+        TypeError: ``metric`` is no counter.
 
     Spec:
         N19.

@@ -1,4 +1,4 @@
-"""Every exception class of the library.
+"""All exception classes of the library.
 
 ```
 MetricsError
@@ -19,96 +19,93 @@ MetricsError
     └── ServiceStartError (OSError)       .address .reason
 ```
 
-Look-ups of what is not there raise ``KeyError``, arguments of the wrong kind ``TypeError``.
+Besides these, a look-up that finds nothing raises ``KeyError``, and an argument of the wrong type ``TypeError``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 
 class MetricsError(Exception):
-    """Base of every error that the library raises on its own account."""
+    """Base of every error that the library itself raises."""
+
+    _message: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(*vars(self).values())  # pickle and repr read ``args``
+
+    def __str__(self) -> str:
+        return self._message.format_map(vars(self)) or super().__str__()
 
 
+@dataclass(eq=False, repr=False)
 class InvalidNameError(MetricsError, ValueError):
     """A metric name that no Prometheus format can carry.
 
     Attributes:
-        name: The name as given.
-        reason: What would have been right.
+        name: The name as passed.
+        reason: Which names are valid.
     """
 
-    def __init__(self, name: object, reason: str) -> None:
-        super().__init__(name, reason)
-        self.name = name
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"invalid metric name {self.name!r}: {self.reason}"
+    name: object
+    reason: str
+    _message = "invalid metric name {name!r}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class InvalidLabelsError(MetricsError, ValueError):
     """A label set with a name that is not allowed.
 
     Attributes:
-        labels: The label set as given.
-        reason: Which name is wrong, and what would have been right.
+        labels: The label set as passed.
+        reason: Which name is invalid, and which names are valid.
     """
 
-    def __init__(self, labels: Mapping[str, object], reason: str) -> None:
-        super().__init__(labels, reason)
-        self.labels = labels
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"invalid labels {self.labels!r}: {self.reason}"
+    labels: Mapping[str, object]
+    reason: str
+    _message = "invalid labels {labels!r}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class DuplicateCollectorError(MetricsError, ValueError):
-    """A registry already exposes samples of this name.
+    """The registry already exposes samples of this name.
 
     Attributes:
-        name: The name that is wanted twice.
-        existing: Name of the collector that has it.
+        name: The name that collides.
+        existing: Name of the registered collector that has it.
     """
 
-    def __init__(self, name: str, existing: str) -> None:
-        super().__init__(name, existing)
-        self.name = name
-        self.existing = existing
+    name: str
+    existing: str
 
     def __str__(self) -> str:
-        owner = (
-            "another collector"
-            if self.name == self.existing
-            else f"the collector {self.existing!r}"
-        )
+        other = f"the collector {self.existing!r}"
+        owner = "another collector" if self.name == self.existing else other
         return f"the name {self.name!r} is taken by {owner}: choose another name, or deregister that one first"
 
 
+@dataclass(eq=False, repr=False)
 class TranslationError(MetricsError, ValueError):
-    """An OpenTelemetry metric that has no Prometheus form. Caught, counted and logged by the reader.
+    """An OpenTelemetry metric that has no Prometheus form. The reader catches, counts and logs it.
 
     Attributes:
         metric: Name of the OpenTelemetry metric.
-        reason: Why it is left out.
+        reason: Why it is dropped.
     """
 
-    def __init__(self, metric: str, reason: str) -> None:
-        super().__init__(metric, reason)
-        self.metric = metric
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.metric!r} cannot be translated: {self.reason}"
+    metric: str
+    reason: str
+    _message = "{metric!r} cannot be translated: {reason}"
 
 
 class GatherError(MetricsError, RuntimeError):
-    """Something had to be left out of a response, and ``on_error="fail"`` forbids that.
+    """Something is missing from a response, and ``on_error="fail"`` forbids that.
 
     Attributes:
-        faults: One sentence for each thing left out.
+        faults: One sentence for each thing that is missing.
     """
 
     def __init__(self, faults: Sequence[str]) -> None:
@@ -119,19 +116,16 @@ class GatherError(MetricsError, RuntimeError):
         return "metrics would be missing from the response: " + "; ".join(self.faults)
 
 
+@dataclass(eq=False, repr=False)
 class SlowReaderError(MetricsError, ConnectionError):
-    """A client has not read its response in time; the connection is to be cut.
+    """A client has not read its response in time; its connection is to be closed.
 
     Attributes:
-        seconds: How long it was waited for.
+        seconds: The write timeout that has expired.
     """
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-    def __str__(self) -> str:
-        return f"it took nothing of its response for {self.seconds} s and was dropped"
+    seconds: float
+    _message = "the client took nothing of its response for {seconds} s and was disconnected"
 
 
 class ServiceError(MetricsError, RuntimeError):
@@ -139,128 +133,111 @@ class ServiceError(MetricsError, RuntimeError):
 
 
 class ServiceNotRunningError(ServiceError):
-    """An address was asked for before ``start`` or after ``stop``."""
+    """The address was read before ``start`` or after ``stop``."""
 
 
+@dataclass(eq=False, repr=False)
 class ServiceStartError(ServiceError, OSError):
-    """The service could not listen; nothing is left open. The system's error is the cause.
+    """The service cannot listen; no socket stays open. The system's error is the cause.
 
     Attributes:
-        address: Host and port that were asked for, as ``host:port``.
-        reason: What the system said.
+        address: Host and port as ``host:port``.
+        reason: The system's message.
     """
 
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(address, reason)
-        self.address = address
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"cannot listen on {self.address}: {self.reason}"
+    address: str
+    reason: str
+    _message = "cannot listen on {address}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class SecretError(MetricsError, OSError):
-    """A secret cannot be had from its file. Never tells the secret. The system's error, if any, is the cause.
+    """A secret cannot be read from its file. Never contains the secret. The system's error, if any, is the cause.
 
     Attributes:
         path: The file.
         reason: What is wrong with it.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"no secret in {self.path!r}: {self.reason}"
+    path: str
+    reason: str
+    _message = "no secret in {path!r}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class WebConfigError(MetricsError, ValueError):
-    """A web configuration file that cannot be used. Tells no hash and no key.
+    """A web configuration file that is invalid. Contains no hash and no key.
 
     Attributes:
         path: The file.
         where: The setting as a dotted key, or the line; empty for the file as a whole.
-        reason: What is wrong, and what would have been right.
+        reason: What is wrong, and what is valid.
     """
 
-    def __init__(self, path: str, where: str, reason: str) -> None:
-        super().__init__(path, where, reason)
-        self.path = path
-        self.where = where
-        self.reason = reason
+    path: str
+    where: str
+    reason: str
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.path, self.where, self.reason) if part)
 
 
+@dataclass(eq=False, repr=False)
 class ConfigurationError(MetricsError, ValueError):
-    """A configuration with a key or a value that makes no sense.
+    """A configuration with an unknown key or an invalid value.
 
     Attributes:
-        key: The key as given.
-        reason: What is wrong, and what would have been right.
+        key: The key as passed.
+        reason: What is wrong, and what is valid.
     """
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
-        self.key = key
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"configuration of otel_aioprom: {self.key}: {self.reason}"
+    key: str
+    reason: str
+    _message = "configuration of otel_aioprom: {key}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class PushError(MetricsError, ConnectionError):
-    """Metrics have not arrived. The error of the connection, if any, is the cause.
+    """A push has failed. The error of the connection, if any, is the cause.
 
     Attributes:
-        url: Where they were to go, without credentials.
-        status: The HTTP status of the refusal; ``None`` if there was no response.
-        reason: What the server said, or what became of the connection.
+        url: Where to, without credentials.
+        status: HTTP status of the response; ``None`` without a response.
+        reason: The server's message, or why the connection failed.
     """
 
-    def __init__(self, url: str, status: int | None, reason: str) -> None:
-        super().__init__(url, status, reason)
-        self.url = url
-        self.status = status
-        self.reason = reason
+    url: str
+    status: int | None
+    reason: str
 
     def __str__(self) -> str:
         answer = "no response" if self.status is None else f"status {self.status}"
         return f"nothing arrived at {self.url}: {answer}: {self.reason}"
 
 
+@dataclass(eq=False, repr=False)
 class SpoolError(MetricsError, OSError):
-    """A folder in which messages wait cannot be used. The system's error is the cause.
+    """The folder of queued messages cannot be used. The system's error is the cause.
 
     Attributes:
         path: The folder or file.
         reason: What is wrong with it.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"messages cannot be kept in {self.path!r}: {self.reason}"
+    path: str
+    reason: str
+    _message = "messages cannot be kept in {path!r}: {reason}"
 
 
+@dataclass(eq=False, repr=False)
 class MissingExtraError(MetricsError, ImportError):
     """A feature needs a package that is not installed.
 
     Attributes:
-        package: The package that is missing.
-        extra: The extra of this library that brings it.
+        package: The missing package.
+        extra: The extra of this library that installs it.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(package, extra)
-        self.package = package
-        self.extra = extra
-
-    def __str__(self) -> str:
-        return f"{self.package} is not installed: pip install otel-aioprom[{self.extra}]"
+    package: str
+    extra: str
+    _message = "{package} is not installed: pip install otel-aioprom[{extra}]"

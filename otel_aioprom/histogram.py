@@ -1,4 +1,4 @@
-"""Classic histograms by themselves, and helpers that make bounds of buckets: the names of aioprometheus."""
+"""Classic histograms without a collector, and helpers for bucket bounds, under the names of aioprometheus."""
 
 from __future__ import annotations
 

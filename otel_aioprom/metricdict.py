@@ -1,4 +1,4 @@
-"""A mapping keyed by label sets, in any order of their names: the name of aioprometheus."""
+"""A mapping keyed by label sets, in any order of their names, under the name of aioprometheus."""
 
 from __future__ import annotations
 

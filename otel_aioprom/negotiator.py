@@ -1,4 +1,4 @@
-"""What a client asks for and what it gets: format and compression."""
+"""Content negotiation: format and compression of a response."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from otel_aioprom.formats import (
     with_escaping,
 )
 
-_MOST_PARTS = 64
-"""Parts of a header beyond these are not read: real ones have five."""
+_MAX_RANGES = 64  # media ranges of a header; further ones are ignored, and real clients send five
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[^",;]+|[,;]|.', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_WILD = 2  # how little a wildcard says, against 0 for a media type
 
 
 class MediaRange(NamedTuple):
-    """One part of an ``Accept`` header.
+    """One media range of an ``Accept`` header.
 
     Attributes:
         media_type: Type and subtype in lower case, either of which may be ``*``.
-        parameters: By name in lower case, ``q`` not among them.
-        quality: How much it is wanted, from 0 (not at all) to 1.
+        parameters: By name in lower case, without ``q``.
+        quality: The weight ``q``, from 0 (not acceptable) to 1.
     """
 
     media_type: str
@@ -39,51 +37,52 @@ class MediaRange(NamedTuple):
     quality: float
 
 
-class _Served(NamedTuple):
-    """A format with what a part must say to get it.
+class _Format(NamedTuple):
+    """A format and the media range that selects it.
 
     Attributes:
         formatter: The format.
-        media_type: What the part must name.
-        parameters: Values that it must give; ``None`` among them lets the parameter be absent.
+        media_type: The media type.
+        parameters: Accepted values of parameters; ``None`` among them makes the parameter optional.
     """
 
     formatter: type[IFormatter]
     media_type: str
     parameters: Mapping[str, tuple[str | None, ...]]
 
-    def answers(self, part: MediaRange) -> bool:
-        """Tell whether a part asks for this format."""
-        return part.media_type == self.media_type and all(
-            part.parameters.get(name) in values for name, values in self.parameters.items()
+    def matches(self, wanted: MediaRange) -> bool:
+        """Return whether a media range selects this format."""
+        return wanted.media_type == self.media_type and all(
+            wanted.parameters.get(name) in values for name, values in self.parameters.items()
         )
 
 
 _FAMILY = "io.prometheus.client.MetricFamily"
-_SERVED = (
-    _Served(TextFormatter, "text/plain", {"version": ("0.0.4", None)}),
-    _Served(Text100Formatter, "text/plain", {"version": ("1.0.0",)}),
-    _Served(OpenMetricsFormatter, "application/openmetrics-text", {"version": ("1.0.0", None)}),
-    _Served(OpenMetrics001Formatter, "application/openmetrics-text", {"version": ("0.0.1",)}),
-    _Served(
+_FORMATS = (
+    _Format(TextFormatter, "text/plain", {"version": ("0.0.4", None)}),
+    _Format(Text100Formatter, "text/plain", {"version": ("1.0.0",)}),
+    _Format(OpenMetricsFormatter, "application/openmetrics-text", {"version": ("1.0.0", None)}),
+    _Format(OpenMetrics001Formatter, "application/openmetrics-text", {"version": ("0.0.1",)}),
+    _Format(
         BinaryFormatter,
         "application/vnd.google.protobuf",
         {"proto": (_FAMILY,), "encoding": ("delimited",)},
     ),
 )
-_WILDCARDS = ("text/*", "*/*")
-_SPELLED = (Text100Formatter, OpenMetricsFormatter, BinaryFormatter)
-"""Formats whose answer names an escaping scheme; the others are older than the schemes."""
+_WILDCARDS = {"text/*": 1, "*/*": 2}
+"""Supported wildcards, the less specific with the higher number."""
+_ESCAPING = (Text100Formatter, OpenMetricsFormatter, BinaryFormatter)
+"""Formats with an escaping scheme in their content type; the others are older than the schemes."""
 
 
 def parse_accepts(accept_headers: Sequence[str]) -> set[str]:
-    """Take ``Accept`` headers apart.
+    """Split ``Accept`` headers into their items.
 
     Args:
-        accept_headers: The values of all ``Accept`` lines of a request.
+        accept_headers: The values of all ``Accept`` headers of a request.
 
     Returns:
-        Media types and parameters alike, without blanks. Never raises.
+        Media types and parameters in one set, stripped of blanks. Never raises.
 
     Spec:
         N15.
@@ -96,40 +95,37 @@ def parse_accepts(accept_headers: Sequence[str]) -> set[str]:
 
 
 def media_ranges(accept_headers: Sequence[str]) -> list[MediaRange]:
-    """Read ``Accept`` headers, as they stand.
+    """Parse ``Accept`` headers, in their order.
 
     Args:
-        accept_headers: The values of all ``Accept`` lines of a request, or anything malformed.
+        accept_headers: The values of all ``Accept`` headers of a request, malformed or not.
 
     Returns:
-        What can be read of them. Never raises.
+        All media ranges that can be parsed. Never raises.
 
     Spec:
         E52.
     """
-    found = []
+    ranges = []
     for media_type, *items in _split(accept_headers):
         if "/" in media_type:
             parameters = dict(reversed([_parameter(item) for item in items]))
             quality = _quality(parameters.pop("q", "1"))
-            found.append(MediaRange(media_type.lower(), parameters, quality))
-    return found
+            ranges.append(MediaRange(media_type.lower(), parameters, quality))
+    return ranges
 
 
 def negotiate(
     accepts_headers: Sequence[str], *, protobuf_escaping: Escaping = "underscores"
 ) -> type[IFormatter]:
-    """Choose the format of a response: the one wanted most among those served.
-
-    Text 0.0.4 is what every client can read and what anything that cannot be served falls back to.
+    """Choose the format of a response: the supported one with the highest weight, else text 0.0.4.
 
     Args:
-        accepts_headers: The values of all ``Accept`` lines of a request, none, or anything malformed.
-        protobuf_escaping: What becomes of names that are not classic in protobuf, where the client does not
-            say: Prometheus never does.
+        accepts_headers: The values of all ``Accept`` headers of a request; none or malformed ones are allowed.
+        protobuf_escaping: Escaping scheme for protobuf if the client requests none, as Prometheus does.
 
     Returns:
-        The formatter's class, with the escaping that was asked for. Never raises.
+        The formatter's class, with the requested escaping scheme. Never raises.
 
     Spec:
         N15, E53 to E56.
@@ -138,37 +134,34 @@ def negotiate(
         >>> negotiate(["application/openmetrics-text; version=1.0.0"]).protocol
         'OpenMetricsText1.0.0'
     """
-    wanted = [part for part in media_ranges(accepts_headers) if part.quality > 0]
-    for part in sorted(wanted, key=lambda part: (-part.quality, _vagueness(part))):
-        formatter = _answering(part)
+    acceptable = [part for part in media_ranges(accepts_headers) if part.quality > 0]
+    for wanted in sorted(
+        acceptable, key=lambda part: (-part.quality, _WILDCARDS.get(part.media_type, 0))
+    ):
+        formatter = _formatter_for(wanted)
         if formatter is not None:
-            return with_escaping(formatter, _escaping(part, formatter, protobuf_escaping))
+            return with_escaping(formatter, _escaping(wanted, formatter, protobuf_escaping))
     return TextFormatter
 
 
-def _vagueness(part: MediaRange) -> int:
-    return 0 if "*" not in part.media_type else _WILD - (part.media_type != "*/*")
-
-
-def _answering(part: MediaRange) -> type[IFormatter] | None:
-    if part.media_type in _WILDCARDS:
+def _formatter_for(wanted: MediaRange) -> type[IFormatter] | None:
+    if wanted.media_type in _WILDCARDS:
         return TextFormatter
-    return next((served.formatter for served in _SERVED if served.answers(part)), None)
+    return next((each.formatter for each in _FORMATS if each.matches(wanted)), None)
 
 
-def _escaping(part: MediaRange, formatter: type[IFormatter], protobuf: Escaping) -> Escaping:
+def _escaping(wanted: MediaRange, formatter: type[IFormatter], protobuf: Escaping) -> Escaping:
     default = protobuf if formatter is BinaryFormatter else formatter.escaping
-    asked = part.parameters.get("escaping")
-    known = formatter in _SPELLED
-    return next((scheme for scheme in ESCAPING_SCHEMES if known and scheme == asked), default)
+    requested = wanted.parameters.get("escaping") if formatter in _ESCAPING else None
+    return next((scheme for scheme in ESCAPING_SCHEMES if scheme == requested), default)
 
 
 def choose_coding(headers: Sequence[str], served: Sequence[str]) -> str | None:
-    """Choose how a response is compressed.
+    """Choose the content coding of a response.
 
     Args:
-        headers: The values of all ``Accept-Encoding`` lines of a request.
-        served: What can be had, the best first; the last one is what ``*`` stands for.
+        headers: The values of all ``Accept-Encoding`` headers of a request.
+        served: Supported codings, the best first; ``*`` means the last one.
 
     Returns:
         One of ``served``, or ``None`` for no compression. Never raises.
@@ -185,13 +178,13 @@ def choose_coding(headers: Sequence[str], served: Sequence[str]) -> str | None:
         weights.setdefault(coding.lower(), _quality(dict(map(_parameter, items)).get("q", "1")))
     if "*" in weights:
         weights.setdefault(served[-1], weights["*"])
-    least = weights.get("identity", 0.0)
-    fit = [coding for coding in served if weights.get(coding, 0.0) >= max(least, 0.001)]
-    return max(fit, key=weights.__getitem__, default=None)
+    least = max(weights.get("identity", 0.0), 0.001)
+    acceptable = [coding for coding in served if weights.get(coding, 0.0) >= least]
+    return max(acceptable, key=weights.__getitem__, default=None)
 
 
 def _split(headers: Sequence[str]) -> Iterator[list[str]]:
-    """Split at commas, and each part at semicolons, both outside quotes; blanks are taken off."""
+    """Split at commas, and each part at semicolons, both outside quotes; strip blanks."""
     part, item, count = [], "", 0
     for match in _TOKEN.finditer(",".join(headers)):
         if match[0] not in (",", ";"):
@@ -202,7 +195,7 @@ def _split(headers: Sequence[str]) -> Iterator[list[str]]:
         if match[0] == ",":
             yield part
             part, count = [], count + 1
-            if count == _MOST_PARTS:
+            if count == _MAX_RANGES:
                 return
     yield [*part, item.strip()]
 
@@ -216,7 +209,7 @@ def _parameter(item: str) -> tuple[str, str]:
 
 
 def _quality(text: str) -> float:
-    """Read a weight; one that cannot be read counts as 1, as if it were not there (E52)."""
+    """Parse a weight; a malformed one counts as 1, like an absent one (E52)."""
     try:
         weight = float(text)
     except ValueError:

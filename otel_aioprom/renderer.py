@@ -1,4 +1,4 @@
-"""Registry and ``Accept`` headers in, bytes and headers out."""
+"""Rendering: collect a registry, and encode it in the format that the ``Accept`` headers negotiate."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from time import perf_counter
 from typing import Literal, get_args
 
-from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, in_worker
+from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, run_in_thread
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import negotiate
-from otel_aioprom.registry.registry import CollectorRegistry, Gathering
+from otel_aioprom.registry.gathering import Gathering
+from otel_aioprom.registry.registry import CollectorRegistry
 
 OnError = Literal["continue", "fail"]
-"""What to do when something must be left out: serve the rest, or raise."""
+"""What to do if something cannot be exposed: drop it, or raise."""
 
 DEFAULT_TIMEOUT = 5.0
-"""Seconds that sources get to answer; half of what Prometheus waits for a whole scrape by default."""
+"""Seconds that sources may take; half of Prometheus' default scrape timeout."""
 
-_SLICE = 0.001
-_PIECE = 49_152  # most chunks are longer and leave as they are
+_SLICE = 0.001  # seconds of encoding between two yields to the event loop
+_PIECE = 49_152  # bytes; most chunks are longer and are written alone
 
 Select = Callable[[MetricFamily], bool]
-"""Tells whether a family is to be shown."""
+"""Returns whether to expose a family."""
 
 
 def check_on_error(on_error: str) -> OnError:
-    """Return the option, or say what it may be.
+    """Return the option, or raise if it is invalid.
 
     Raises:
         ValueError: It is neither ``"continue"`` nor ``"fail"``.
@@ -39,10 +40,10 @@ def check_on_error(on_error: str) -> OnError:
 
 
 def check_escaping(escaping: str) -> Escaping:
-    """Return the option, or say what it may be.
+    """Return the option, or raise if it is invalid.
 
     Raises:
-        ValueError: It is none of the schemes.
+        ValueError: It is none of the escaping schemes.
     """
     for scheme in ESCAPING_SCHEMES:
         if scheme == escaping:
@@ -58,24 +59,24 @@ def render(
     created_samples: bool = False,
     protobuf_escaping: Escaping = "underscores",
 ) -> tuple[bytes, dict[str, str]]:
-    """Collect a registry in the calling thread and encode it whole.
+    """Collect a registry in the calling thread and encode it.
 
-    For scripts, threads and tests: it waits for every source. On an event loop use ``async_render``.
+    For scripts, threads and tests: it waits for every source. On an event loop, use ``async_render``.
 
     Args:
         registry: What to expose.
-        accepts_headers: Values of the request's ``Accept`` lines; none means text 0.0.4.
-        on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` raises instead.
-        created_samples: Write start times as samples in OpenMetrics.
-        protobuf_escaping: What becomes of names that are not classic in protobuf.
+        accepts_headers: Values of the request's ``Accept`` headers; none means text 0.0.4.
+        on_error: ``"continue"`` drops what cannot be exposed; ``"fail"`` raises instead.
+        created_samples: Write start times as ``_created`` samples in OpenMetrics.
+        protobuf_escaping: Escaping scheme of names outside the classic character set in protobuf.
 
     Returns:
-        The body, and the headers that go with it.
+        The body and its headers.
 
     Raises:
-        GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
-        ValueError: An option has no such value.
-        TypeError: ``accepts_headers`` is one text.
+        GatherError: Something cannot be exposed and ``on_error`` is ``"fail"``.
+        ValueError: An option has an invalid value.
+        TypeError: ``accepts_headers`` is one string.
 
     Spec:
         N16.
@@ -95,23 +96,10 @@ async def async_render(
     created_samples: bool = False,
     protobuf_escaping: Escaping = "underscores",
 ) -> tuple[bytes, dict[str, str]]:
-    """Collect a registry and encode it without holding the event loop.
+    """Collect a registry and encode it without blocking the event loop.
 
-    Args:
-        registry: What to expose.
-        accepts_headers: Values of the request's ``Accept`` lines; none means text 0.0.4.
-        on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` raises instead.
-        timeout: Seconds that sources get to answer; what is late is left out.
-        created_samples: Write start times as samples in OpenMetrics.
-        protobuf_escaping: What becomes of names that are not classic in protobuf.
-
-    Returns:
-        The body, and the headers that go with it.
-
-    Raises:
-        GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
-        ValueError: An option has no such value.
-        TypeError: ``accepts_headers`` is one text.
+    Like ``render``, with the same arguments, result and errors, and with a ``timeout``: the seconds that sources may
+    take. Later ones are dropped from the response.
     """
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
@@ -122,11 +110,11 @@ async def async_render(
 def make_formatter(
     accepts_headers: Sequence[str], created_samples: bool, protobuf_escaping: Escaping
 ) -> IFormatter:
-    """Make the formatter of a response; options and errors as for ``render``."""
+    """Create the formatter of a response; options and errors as for ``render``."""
     if isinstance(accepts_headers, str):
         raise TypeError(f"Accept headers come in a list, as in [{accepts_headers!r}]")
-    chosen = negotiate(accepts_headers, protobuf_escaping=check_escaping(protobuf_escaping))
-    return chosen(False, created_samples=created_samples)
+    negotiated = negotiate(accepts_headers, protobuf_escaping=check_escaping(protobuf_escaping))
+    return negotiated(False, created_samples=created_samples)
 
 
 def encode(
@@ -136,26 +124,26 @@ def encode(
     on_error: OnError,
     select: Select | None = None,
 ) -> Iterator[bytes]:
-    """Start to write a collection.
+    """Encode a collection lazily.
 
     Args:
-        registry: Where it comes from, which is told what the format cannot carry.
+        registry: The collected registry; what the format cannot represent is reported to it.
         gathering: The collection.
         formatter: The format.
         on_error: As for ``render``.
-        select: Tells which families are wanted; all if not given.
+        select: Selects families; ``None`` selects all.
 
     Returns:
-        Chunks that are made when they are asked for.
+        Chunks, each encoded when it is read.
 
     Raises:
-        GatherError: Something had to be left out and ``on_error`` is ``"fail"``.
+        GatherError: Something cannot be exposed and ``on_error`` is ``"fail"``.
     """
-    wanted = gathering.families if select is None else list(filter(select, gathering.families))
-    families, faults = formatter.prepare(wanted)
+    selected = gathering.families if select is None else list(filter(select, gathering.families))
+    families, faults = formatter.prepare(selected)
     registry.report(faults)
     if on_error == "fail":
-        Gathering(families, [*gathering.faults, *faults]).insist()
+        Gathering(families, [*gathering.faults, *faults]).raise_if_lost()
     return formatter.encode(families)
 
 
@@ -166,13 +154,13 @@ async def async_encode(
     on_error: OnError,
     select: Select | None = None,
 ) -> Iterator[bytes]:
-    """Start to write a collection as ``encode`` does, without holding the event loop for names that must be escaped, or for many families."""
-    if not _is_much(gathering, formatter):
+    """Encode a collection like ``encode``; prepare many families, or many names to escape, in a thread."""
+    if not _is_large(gathering, formatter):
         return encode(registry, gathering, formatter, on_error, select)
-    return await in_worker(encode, registry, gathering, formatter, on_error, select)
+    return await run_in_thread(encode, registry, gathering, formatter, on_error, select)
 
 
-def _is_much(gathering: Gathering, formatter: IFormatter) -> bool:
+def _is_large(gathering: Gathering, formatter: IFormatter) -> bool:
     if len(gathering.families) > MANY_FAMILIES:
         return True
     if formatter.escaping == "allow-utf-8":
@@ -181,10 +169,10 @@ def _is_much(gathering: Gathering, formatter: IFormatter) -> bool:
 
 
 async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Make chunks in slices of about a millisecond, with the event loop's turn between two slices.
+    """Join chunks to pieces; yield to the event loop about every millisecond.
 
     Args:
-        chunks: Made when asked for, each in a fraction of a millisecond.
+        chunks: Encoded lazily, each in a fraction of a millisecond.
 
     Yields:
         Pieces of about 64 KiB, the last one shorter.
@@ -199,27 +187,20 @@ async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 def in_pieces_blocking(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Make chunks without a pause, for threads.
-
-    Args:
-        chunks: Made when asked for.
-
-    Yields:
-        Pieces of about 64 KiB, the last one shorter.
-    """
+    """Join chunks to the same pieces as ``in_pieces``, in a thread."""
     return filter(None, _pieces(chunks))
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join chunks until they are worth a write; nothing for a chunk that has to wait for others."""
-    waiting: list[bytes] = []
+    """Join chunks to pieces; yield empty bytes for each chunk that is buffered."""
+    buffer: list[bytes] = []
     size = 0
     for chunk in chunks:
-        waiting.append(chunk)
+        buffer.append(chunk)
         size += len(chunk)
         if size < _PIECE:
             yield b""
         else:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting)
+            yield b"".join(buffer)
+            buffer, size = [], 0
+    yield b"".join(buffer)

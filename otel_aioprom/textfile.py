@@ -1,4 +1,4 @@
-"""A registry as a file, for the node exporter's textfile collector."""
+"""A registry written to a file, for the node exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _READABLE = 0o644  # the node exporter runs as another user
 
 
 def write_textfile(registry: CollectorRegistry, path: str | os.PathLike[str]) -> None:
-    """Write a registry in text format 0.0.4, at once or not at all.
+    """Write a registry to a file atomically, in text format 0.0.4.
 
-    Readers see the old file or the new one, never a part. It waits for sources and for the disk: on an
-    event loop, call it with ``asyncio.to_thread``.
+    Readers see the old file or the new one, never a part. The call blocks for sources and for the disk: on an event
+    loop, use ``asyncio.to_thread``.
 
     Args:
         registry: What to write.
-        path: The file, which ends in ``.prom`` for the node exporter; its folder must exist.
+        path: The file; the node exporter reads names that end in ``.prom``. Its folder must exist.
 
     Raises:
-        OSError: The file cannot be written; an older one is as it was, and nothing else is left behind.
+        OSError: The file cannot be written; an older file is unchanged, and no temporary file is left.
     """
     target = Path(path)
     body = TextFormatter(False).marshall(registry)
-    # In the same folder, for a file changes its name in one step only within a file system.
+    # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

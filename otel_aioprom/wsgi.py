@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from otel_aioprom.registry.registry import CollectorRegistry
-from otel_aioprom.service.messages import ScrapeRequest, ScrapeResponse
+from otel_aioprom.service.messages import ScrapeRequest, selected_names, without_slash
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 
 if TYPE_CHECKING:
@@ -20,15 +19,15 @@ App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class MetricsApp:
-    """A WSGI application that answers scrapes on whatever path it stands at.
+    """A WSGI application that answers scrapes on any path.
 
     Args:
         registry: What to expose.
-        **options: As for ``Scraper``; the server decides how long a slow reader is waited for.
+        **options: The options of ``Scraper``; ``send_timeout`` has no effect, as the server writes the response.
 
     Raises:
-        ValueError: An option has no such value.
-        TypeError: There is no such option.
+        ValueError: An option has an invalid value.
+        TypeError: An option is unknown.
     """
 
     def __init__(self, registry: CollectorRegistry, **options: Unpack[ScrapeOptions]) -> None:
@@ -40,17 +39,17 @@ class MetricsApp:
 
 
 class MetricsMiddleware:
-    """A WSGI application in front of another one.
+    """WSGI middleware that answers scrapes at one path.
 
     Args:
-        app: The application that everything else goes to.
+        app: The application for all other requests.
         registry: What to expose.
-        path: Where the metrics are, with or without a slash at the end.
-        **options: As for ``Scraper``.
+        path: Path of the metrics, with or without a slash at the end.
+        **options: As for ``MetricsApp``.
 
     Raises:
-        ValueError: ``path`` is no path, or an option has no such value.
-        TypeError: There is no such option.
+        ValueError: ``path`` does not start with a slash, or an option has an invalid value.
+        TypeError: An option is unknown.
     """
 
     def __init__(
@@ -60,20 +59,18 @@ class MetricsMiddleware:
         path: str = "/metrics",
         **options: Unpack[ScrapeOptions],
     ) -> None:
-        if not path.startswith("/"):
-            raise ValueError(f"path must start with a slash, as in '/metrics', not {path!r}")
         self._app = app
-        self._path = path.rstrip("/")
+        self._path = without_slash(path)
         self._metrics = MetricsApp(registry, **options)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        mine = environ.get("PATH_INFO", "").rstrip("/") == self._path
-        return (self._metrics if mine else self._app)(environ, start_response)
+        matches = environ.get("PATH_INFO", "").rstrip("/") == self._path
+        return (self._metrics if matches else self._app)(environ, start_response)
 
 
 class _Body:
-    """A response while it is sent: the scrape is over when the server closes it, sent or not."""
+    """A response body; the scrape ends when the server calls ``close``, read or not."""
 
     def __init__(
         self, scraper: Scraper, request: ScrapeRequest, start_response: StartResponse
@@ -81,7 +78,8 @@ class _Body:
         self._open = ExitStack()
         answer = self._open.enter_context(scraper.scrape_blocking(request))
         try:
-            start_response(_status_line(answer), list(answer.headers.items()))
+            status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+            start_response(status, list(answer.headers.items()))
         except BaseException:
             self._open.close()
             raise
@@ -91,26 +89,21 @@ class _Body:
         return self._pieces
 
     def close(self) -> None:
-        """End the scrape; called by the server, whatever happened."""
+        """End the scrape; the server always calls this."""
         self._open.close()
 
 
-def _status_line(answer: ScrapeResponse) -> str:
-    return f"{answer.status} {HTTPStatus(answer.status).phrase}"
-
-
 def _scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
-    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
     return ScrapeRequest(
         method=environ["REQUEST_METHOD"],
-        accept=_lines(environ, "HTTP_ACCEPT"),
-        accept_encoding=_lines(environ, "HTTP_ACCEPT_ENCODING"),
-        names=query.get("name[]", ()),
+        accept=_values(environ, "HTTP_ACCEPT"),
+        accept_encoding=_values(environ, "HTTP_ACCEPT_ENCODING"),
+        names=selected_names(environ.get("QUERY_STRING", "")),
         timeout=environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"),
         authorization=environ.get("HTTP_AUTHORIZATION"),
     )
 
 
-def _lines(environ: Mapping[str, Any], name: str) -> list[str]:
-    """Return a header's values; WSGI has joined its lines."""
+def _values(environ: Mapping[str, Any], name: str) -> list[str]:
+    """Return a header's values, which WSGI joins into one string."""
     return [environ[name]] if name in environ else []

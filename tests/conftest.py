@@ -15,7 +15,7 @@ from otel_aioprom.collectors.series import expiry
 from otel_aioprom.otel import async_observer
 from otel_aioprom.registry import CollectorRegistry
 
-# How fast the machine is, and which examples happen to be drawn, is no reason to fail.
+# A slow machine, or the examples that happen to be drawn, must not fail a test.
 settings.register_profile(
     "suite",
     deadline=None,
@@ -28,12 +28,12 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
-# A shell that begins this in the background has it ignore interrupts, and then all programs that tests begin do.
+# In a background job of a shell interrupts are ignored, also by all programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where no coverage is measured, pytest-cov has nothing to pause, and fails when it is asked to."""
+    """Remove ``no_cover`` if no coverage is measured: pytest-cov would fail."""
     if config.getoption("no_cov", default=True):
         for node in {node for item in items for node in item.listchain()}:
             node.own_markers[:] = [mark for mark in node.own_markers if mark.name != "no_cover"]
@@ -41,9 +41,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def observers_end() -> Iterator[None]:
-    """What a test has left asking is not heard in the log of another."""
+    """Close observers, so that those of one test do not log in another."""
     yield
-    for observer in async_observer.living():
+    for observer in async_observer.all_observers():
         observer.close()
 
 
@@ -61,14 +61,14 @@ def gauge(registry: CollectorRegistry) -> Gauge:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
-    """The clock by which series age."""
-    made = ManualClock()
-    monkeypatch.setattr(expiry, "monotonic", made)
-    return made
+    """The clock of expiring series."""
+    manual = ManualClock()
+    monkeypatch.setattr(expiry, "monotonic", manual)
+    return manual
 
 
 @pytest.fixture
 def hostile_switching() -> Iterator[None]:
-    """Threads change as often as the interpreter can."""
+    """Let the interpreter switch threads as often as possible."""
     with switching():
         yield

@@ -1,4 +1,4 @@
-"""The public face: the package root gives what its rooms hold."""
+"""The public names of the package root are those of its subpackages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import otel_aioprom
 
-HOMES = {
+MODULES = {
     "REGISTRY": "registry",
     "BasicAuth": "_transport.credentials",
     "BearerAuth": "_transport.credentials",
@@ -47,23 +47,23 @@ HOMES = {
 }
 
 
-def test_the_root_promises_these_names() -> None:
-    """A name more or less is a change of the public interface."""
-    assert sorted(otel_aioprom.__all__) == sorted([*HOMES, "formats"])
+def test_the_public_names() -> None:
+    """Adding or removing one changes the public interface."""
+    assert sorted(otel_aioprom.__all__) == sorted([*MODULES, "formats"])
     assert len(set(otel_aioprom.__all__)) == len(otel_aioprom.__all__)
 
 
-@pytest.mark.parametrize(("name", "home"), sorted(HOMES.items()))
-def test_the_facade_gives_what_the_room_holds(name: str, home: str) -> None:
-    """Both ways to import a name lead to the same object, each time."""
-    held = getattr(import_module(f"otel_aioprom.{home}"), name)
+@pytest.mark.parametrize(("name", "module"), sorted(MODULES.items()))
+def test_a_name_is_the_same_object_in_its_module(name: str, module: str) -> None:
+    """At the first use and later."""
+    expected = getattr(import_module(f"otel_aioprom.{module}"), name)
 
-    assert getattr(otel_aioprom, name) is held
-    assert getattr(otel_aioprom, name) is held
+    assert getattr(otel_aioprom, name) is expected
+    assert getattr(otel_aioprom, name) is expected
 
 
 def test_formats_is_the_package_of_formats() -> None:
-    """A name for a whole room."""
+    """The only public name of a package."""
     formats = import_module("otel_aioprom.formats")
 
     assert otel_aioprom.formats is formats
@@ -71,7 +71,7 @@ def test_formats_is_the_package_of_formats() -> None:
 
 
 def run(program: str) -> str:
-    """What a program prints in a fresh interpreter, where nothing is loaded yet."""
+    """Return what a program prints in a new interpreter, in which nothing is imported yet."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=Path(otel_aioprom.__file__).resolve().parents[1],
@@ -83,8 +83,8 @@ def run(program: str) -> str:
     return result.stdout.strip()
 
 
-def test_each_name_can_be_asked_for_first() -> None:
-    """The lazy root works from any entrance: no name needs another one loaded before."""
+def test_each_name_can_be_imported_first() -> None:
+    """None needs another one imported before."""
     program = """
 import importlib, sys
 names = importlib.import_module("otel_aioprom").__all__
@@ -99,7 +99,7 @@ print(len(names))
 
 
 def test_dir_lists_the_public_names() -> None:
-    """Loaded or not."""
+    """Imported or not."""
     assert set(dir(otel_aioprom)) >= set(otel_aioprom.__all__)
     assert dir(otel_aioprom) == sorted(dir(otel_aioprom))
 
@@ -112,13 +112,13 @@ def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
 
 
 def test_an_unknown_name_cannot_be_imported() -> None:
-    """The usual error, not one from the depth."""
+    """With the usual error."""
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         exec("from otel_aioprom import nothing", {})  # noqa: S102 - the statement is what is tested
 
 
-def test_a_star_import_gives_all_names() -> None:
-    """Whether loaded before or not."""
+def test_a_star_import_imports_all_names() -> None:
+    """Whether they were used before or not."""
     program = "from otel_aioprom import *; import otel_aioprom; print(set(otel_aioprom.__all__) - set(globals()))"
 
     assert run(program) == "set()"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import otel_aioprom
 
+ROOT = Path(__file__).parent.parent
 HOME = Path(otel_aioprom.__file__).resolve().parents[1]
+PACKAGE = ROOT / "otel_aioprom"
+FOLDERS = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
 PROGRAM = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -87,3 +93,82 @@ def test_the_reader_and_the_service_do_not_know_each_other() -> None:
     assert of_package(reader, "aiohttp") == []
     assert of_package(service, "aiohttp")
     assert of_package(service, "opentelemetry") == []
+
+
+def test_the_drawn_rooms_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What contributors read is what import-linter checks: `python tools/rooms.py` draws it anew."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    rooms = import_module("rooms")
+
+    assert rooms.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_can_be_taken_in_at_a_glance(folder: Path) -> None:
+    """It has 16 files at most, the package's root 14."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"]
+
+    assert len(files) <= (14 if folder == PACKAGE else 16)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_says_what_lives_there(folder: Path) -> None:
+    """In its docstring, and each of its modules does."""
+    for path in folder.glob("*.py"):
+        doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        assert doc, path
+        assert doc[0].isupper() or not doc[0].isalpha(), path
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("asgi", "MetricsApp MetricsMiddleware"),
+        ("autoconfigure", "AutoPrometheusMetricReader"),
+        ("collectors", "Collector Counter Gauge Histogram Summary Info StateSet Enum MetricsTypes"),
+        ("collectors", "DEFAULT_BUCKETS DEFAULT_INVARIANTS POS_INF"),
+        ("decorators", "timer inprogress count_exceptions"),
+        ("errors", "MetricsError ServiceStartError PushError"),
+        ("formats", "IFormatter TextFormatter BinaryFormatter OpenMetricsFormatter with_escaping"),
+        ("formats.base", "IFormatter"),
+        ("formats.text", "TextFormatter"),
+        ("histogram", "Histogram linearBuckets exponentialBuckets POS_INF"),
+        ("histogram", "linear_buckets exponential_buckets"),
+        ("instrument", "process_metrics"),
+        ("metricdict", "MetricDict"),
+        ("negotiator", "negotiate parse_accepts"),
+        ("otel.reader", "PrometheusMetricReader"),
+        ("otel.tracing", "trace_exemplar"),
+        ("pusher", "Pusher BlockingPusher PushResult Retry job_metrics"),
+        ("registry", "CollectorRegistry Registry REGISTRY MetricFamily Fault"),
+        ("registry", "SupportsCollect SupportsAsyncCollect"),
+        ("remote_write", "RemoteWriter"),
+        ("renderer", "render async_render"),
+        ("service", "Service ThreadedService"),
+        ("service.web_config", "WebConfig"),
+        ("textfile", "write_textfile"),
+        ("wsgi", "MetricsApp MetricsMiddleware"),
+    ],
+)
+def test_paths_that_users_know_stay(module: str, names: str) -> None:
+    """Those of aioprometheus, of the documents, and of the folders."""
+    found = import_module(f"otel_aioprom.{module}")
+
+    for name in names.split():
+        assert getattr(found, name) is not None
+
+
+def test_a_facade_that_loads_late_knows_only_its_names() -> None:
+    """Another name is the usual error."""
+    service = import_module("otel_aioprom.service")
+
+    with pytest.raises(AttributeError, match=r"'otel_aioprom\.service' has no attribute 'Servant'"):
+        service.Servant  # noqa: B018 - looking is the test
+
+
+def test_entry_points_lead_to_the_reader() -> None:
+    """Those that the SDK looks for."""
+    groups = ("opentelemetry_metrics_exporter", "opentelemetry_pull_metric_exporter")
+    found = [entry for group in groups for entry in entry_points(group=group, name="otel_aioprom")]
+
+    assert [entry.load().__name__ for entry in found] == ["AutoPrometheusMetricReader"] * 2

@@ -1,6 +1,6 @@
-"""Write docs/reference/conformance.md: which test proves which rule.
+"""Write docs/reference/conformance.md: which tests check which rule.
 
-Tests carry the ids of the rules that they prove in their names, ``test_m13_…`` or ``test_e09_e10_…``.
+The name of a test starts with the ids of the rules that it checks: ``test_m13_…`` or ``test_e09_e10_…``.
 
 Usage:
     python tools/conformance.py [--check]
@@ -25,12 +25,18 @@ SETS = {
 }
 HEAD = """# Conformance
 
-Which test proves which rule. The rules are numbered after the OpenTelemetry specification's Prometheus compatibility pages
-(M), the Prometheus and OpenMetrics exposition formats, pushing and remote write (E), and the API that aioprometheus documents (N).
-All rules of mapping and exposition stand here, those without a test with the reason; of the API those that a test names. Made by `tools/conformance.py`.
+Which tests check which rule. The rules have these sources:
+
+| rules | source | listed here |
+|---|---|---|
+| M | Prometheus compatibility pages of the OpenTelemetry specification | all; a rule without a test has the reason |
+| E | Prometheus and OpenMetrics exposition formats, pushing, remote write | all; a rule without a test has the reason |
+| N | the documented API of aioprometheus | rules with a test |
+
+`tools/conformance.py` writes this page.
 """
 LISTED = {"E": (EXPOSITION, UNTESTED), "M": (MAPPING, UNTESTED_MAPPING)}
-"""Sets of which every rule is listed: what each is about, and why some have no test."""
+"""Sets whose rules are all listed: their titles, and why some have no test."""
 _TEST = re.compile(r"^\s*(?:async )?def (test_((?:[a-z]\d+_)+)\w+)", re.MULTILINE)
 
 
@@ -40,7 +46,9 @@ def find_tests() -> dict[str, list[str]]:
     for path in sorted(TESTS.rglob("test_*.py")):
         for name, ids in _TEST.findall(path.read_text(encoding="utf-8")):
             for rule in re.findall(r"([a-z])(\d+)_", ids):
-                rules[f"{rule[0].upper()}{int(rule[1])}"].append(f"{path.relative_to(TESTS).as_posix()}::{name}")
+                rules[f"{rule[0].upper()}{int(rule[1])}"].append(
+                    f"{path.relative_to(TESTS).as_posix()}::{name}"
+                )
     return rules
 
 
@@ -75,7 +83,7 @@ def _listed(tests: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` tell whether it is up to date."""
+    """Write the page. With ``--check``, return 0 if it is up to date, else 1."""
     text = page(find_tests())
     if "--check" in arguments:
         return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1

@@ -1,4 +1,4 @@
-"""Write the pages of the reference that are tables of what the code holds: metrics of its own, options, environment, units."""
+"""Write the reference pages that are tables generated from the code: self metrics, options, environment, units."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ PAGES = Path(__file__).parent.parent / "docs" / "reference"
 
 
 def self_metrics() -> str:
-    """The library's own metrics, with type and help."""
+    """Return the page of the library's own metrics, with type and help."""
     families = [FaultLog().family(), *ScrapeMetrics().families(), *PushMetrics().families()]
     rows = [f"| `{each.name}` | {each.type} | {each.doc} |" for each in families]
     head = [
         "# The library's own metrics",
         "",
-        "Each is shown from its first use on, in the registry that it is about. Labels are told in [Scraping](../explanation/scraping.md) and [Pushing](../explanation/pushing.md). Alert rules and a dashboard for them are in [Operations](../operations/index.md).",
+        "Each metric is exposed from its first use on, in the registry that it describes.",
+        "",
+        "- Labels: [Scraping](../explanation/scraping.md) and [Pushing](../explanation/pushing.md)",
+        "- Alert rules and a dashboard: [Operations](../operations/index.md)",
         "",
         "| metric | type | |",
         "|---|---|---|",
@@ -59,8 +62,8 @@ OPTIONS: dict[str, Callable[..., Any]] = {
 
 
 def options() -> str:
-    """Options, as signatures and docstrings have them."""
-    lines = ["# Options", "", "What can be told to each class and function, with its default.", ""]
+    """Return the page of options, taken from signatures and docstrings."""
+    lines = ["# Options", "", "The options of each class and function, with their defaults.", ""]
     for title, owner in OPTIONS.items():
         lines += [f"## {title}", "", "| option | default | |", "|---|---|---|"]
         lines += _option_rows(owner)
@@ -87,7 +90,7 @@ def _default(value: Any) -> str:
 
 
 def _told(doc: str) -> dict[str, str]:
-    """Name → what ``Args`` or ``Attributes`` of a docstring says of it, in one line."""
+    """Return name → its description under ``Args`` or ``Attributes`` of a docstring, in one line."""
     found: dict[str, str] = {}
     for section in re.findall(
         r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)", f"{doc}\n", re.MULTILINE
@@ -99,7 +102,7 @@ def _told(doc: str) -> dict[str, str]:
 
 
 def environment() -> str:
-    """Variables and keys of a configuration."""
+    """Return the page of environment variables and configuration keys."""
     host, port, file = autoconfigure.HOST, autoconfigure.PORT, autoconfigure.FILE
     keys = ", ".join(f"`{key}`" for key in autoconfigure._KEYS)  # noqa: SLF001 - the page is about them
     strategies = ", ".join(f"`{name}`" for name in autoconfigure._STRATEGIES)  # noqa: SLF001
@@ -107,16 +110,16 @@ def environment() -> str:
         [
             "# Environment and configuration",
             "",
-            "How they are used stands in [Serve without writing code](../how-to/configure.md).",
+            "[Serve without writing code](../how-to/configure.md) shows how to use them.",
             "",
             "| variable | default | |",
             "|---|---|---|",
-            "| `OTEL_METRICS_EXPORTER` | `otlp` | `otel_aioprom` chooses this library; read by the SDK |",
+            "| `OTEL_METRICS_EXPORTER` | `otlp` | `otel_aioprom` selects this library; read by the SDK |",
             f"| `{host}` | `{autoconfigure.DEFAULT_HOST}` | where to listen; an empty value counts as absent |",
-            f"| `{port}` | `{autoconfigure.DEFAULT_PORT}` | what is no port number is warned about, and the default used |",
-            f"| `{file}` | | a configuration file, read by the SDK; where there is one, the two above do not count |",
+            f"| `{port}` | `{autoconfigure.DEFAULT_PORT}` | an invalid port number is logged, and the default is used |",
+            f"| `{file}` | | a configuration file, read by the SDK; with one, host and port above are ignored |",
             "",
-            f"Keys below `otel_aioprom` in such a file: {keys}. Each may end in `/development`.",
+            f"Keys under `otel_aioprom` in such a file: {keys}. Each may end in `/development`.",
             "",
             f"Values of `translation_strategy`: {strategies}.",
             "",
@@ -125,16 +128,18 @@ def environment() -> str:
 
 
 def units() -> str:
-    """The tables of units in OpenTelemetry names."""
+    """Return the page with the tables of OpenTelemetry units."""
     return "\n".join(
         [
             "# Units",
             "",
-            "What becomes of an OpenTelemetry instrument's unit in the metric's name ([Mapping](../explanation/mapping.md)). A unit in braces says nothing; others stand as they are.",
+            "How the unit of an OpenTelemetry instrument appears in the metric's name.",
+            "A unit in braces is dropped. Units that are not listed stay as they are.",
+            "[Mapping](../explanation/mapping.md) has the other rules for names.",
             "",
             *_table(UNIT_WORDS),
             "",
-            "Behind a slash (`By/s` becomes `bytes_per_second`):",
+            "After a slash (`By/s` becomes `bytes_per_second`):",
             "",
             *_table(PER_WORDS),
             "",
@@ -148,7 +153,7 @@ def _table(words: Mapping[str, str]) -> list[str]:
 
 
 def pages() -> dict[Path, str]:
-    """Each page with what it should say."""
+    """Return each page with its text."""
     return {
         PAGES / "self_metrics.md": self_metrics(),
         PAGES / "options.md": options(),

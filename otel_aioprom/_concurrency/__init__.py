@@ -1,1 +1,1 @@
-"""Threads, event loops, forks and calls into code of others: what every room needs to be safe under them."""
+"""Threads, event loops, forks and user code: what every part of the library needs to be safe with them."""

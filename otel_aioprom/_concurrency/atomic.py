@@ -1,8 +1,7 @@
-"""Recording without waiting, on interpreters with and without a global lock.
+"""Atomic recording, on interpreters with and without a global interpreter lock (GIL).
 
-With a global lock, CPython changes threads only at calls and at the end of loops. A read, an
-addition and a store with no call between them are one step, and so is a row of such statements.
-Without the global lock the same methods need a lock of their own.
+With a GIL, CPython switches threads only at calls and at the end of loops. A read, an addition and a store without a
+call between them are atomic, and so are several such statements in a row. Without a GIL the same methods need a lock.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from otel_aioprom._concurrency.fork_safety import ForkSafeLock
 C = TypeVar("C", bound=type[Any])
 
 
-def has_global_lock() -> bool:
-    """Tell whether this interpreter runs one thread at a time."""
+def has_gil() -> bool:
+    """Return whether this interpreter has a GIL."""
     ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
     return ask is None or ask()
 
 
-def one_step(*methods: str) -> Callable[[C], C]:
-    """Decorate a class so that each of these methods is one step for all threads.
+def atomic_methods(*methods: str) -> Callable[[C], C]:
+    """Decorate a class so that each of these methods is atomic.
 
     Args:
-        methods: Methods that hold no call between the first read and the last store of the
-            object's state; what they call before that is their own affair.
+        *methods: Names of methods without a call between the first read and the last store of the object's state; calls
+            before that do no harm.
 
     Returns:
-        A decorator: with a global lock it changes nothing, else it gives a class with a lock for each instance.
+        A decorator: with a GIL it returns the class itself, else a subclass with a lock for each instance.
     """
 
     def decorate(cls: C) -> C:
-        return cls if has_global_lock() else with_lock(cls, methods)
+        return cls if has_gil() else with_lock(cls, methods)
 
     return decorate
 
 
 def with_lock(cls: C, methods: tuple[str, ...]) -> C:
-    """Make a subclass whose instances run the named methods under a lock of their own."""
+    """Return a subclass whose instances run the named methods under a lock of their own."""
 
     def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
         self = object.__new__(subclass)

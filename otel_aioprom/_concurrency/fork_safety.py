@@ -1,4 +1,4 @@
-"""What a child process must not take over from its parent: locks that somebody held, and threads that it has not got."""
+"""Fork safety: a child process inherits locks that threads of its parent held, but not the threads."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _logger = logging.getLogger(__name__)
 
 
 class SupportsAfterFork(Protocol):
-    """What starts over in a child process."""
+    """An object that starts over in a child process."""
 
     def after_fork(self) -> None:
-        """Called in the child, in its only thread, before anything else of it runs."""
+        """Start over. Called in the child right after the fork, in its only thread."""
 
 
-_told: WeakSet[Any] = WeakSet()
+_registered: WeakSet[Any] = WeakSet()
 
 
-def tell_of_forks(told: SupportsAfterFork) -> None:
-    """Call ``after_fork`` of an object in every child process, as long as the object lives."""
-    _told.add(told)
+def register_after_fork(registered: SupportsAfterFork) -> None:
+    """Call ``after_fork`` of an object in every child process, as long as the object lives; it is referenced weakly."""
+    _registered.add(registered)
 
 
 def _after_fork() -> None:
-    start_over(list(_told))
+    call_after_fork(list(_registered))
 
 
-def start_over(every: Iterable[SupportsAfterFork]) -> None:
-    """Let objects start over in a child process; one that fails costs itself."""
+def call_after_fork(every: Iterable[SupportsAfterFork]) -> None:
+    """Call ``after_fork`` of objects; one that raises is logged, and the others are called all the same."""
     for each in every:
         try:
             each.after_fork()
@@ -50,10 +50,10 @@ call_in_children(_after_fork)
 
 
 class ForkSafeLock:
-    """A lock that whoever holds it may take again, as signal handlers and finalizers do, and that is free in a child process.
+    """A reentrant lock, for signal handlers and finalizers may run while it is held, that is free in a child process.
 
     Attributes:
-        lock: To be used with ``with``. It is the interpreter's own: a method of ours around it would hold it for ever if a signal handler
+        lock: The interpreter's own lock, for ``with``. A wrapper method would hold it for ever if a signal handler
             raised in there.
     """
 
@@ -61,10 +61,10 @@ class ForkSafeLock:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        tell_of_forks(self)
+        register_after_fork(self)
 
     def after_fork(self) -> None:
-        """Forget who held it, unless it is the thread that forks, which goes on to release it: all others are gone."""
+        """Replace the lock, unless it is held by the forking thread, which goes on and releases it."""
         if self.lock.acquire(blocking=False):
             self.lock.release()
         else:

@@ -1,4 +1,4 @@
-"""Doing something again and again, and once more on the way out."""
+"""Periodic background tasks that run once more on shutdown, and the SIGTERM handler for that."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from otel_aioprom._core.numbers import check_seconds
 _logger = logging.getLogger(__name__)
 
 
-class Watch:
-    """Logs when something begins to fail and when it works again, a line each.
+class FailureLogger:
+    """Logs when something begins to fail, and when it works again.
 
     Args:
-        what: What it is, in the plural.
+        what: What it is, in the plural, as "pushes to host".
     """
 
     def __init__(self, what: str) -> None:
@@ -28,19 +28,19 @@ class Watch:
         self._failures = 0
 
     def failed(self, reason: object) -> None:
-        """Note a failure."""
+        """Count a failure, and log it if it is the first since a success."""
         self._failures += 1
         if self._failures == 1:
             _logger.warning("%s fail: %s", self._what, reason)
 
     def worked(self) -> None:
-        """Note that it has worked."""
+        """Reset the count, and log the success if it follows a failure."""
         if self._failures:
             _logger.info("%s work again, after %d that failed", self._what, self._failures)
         self._failures = 0
 
 
-async def repeat(
+async def run_periodically(
     act: Callable[[], Awaitable[object]],
     last: Callable[[], Awaitable[object]],
     interval: float,
@@ -48,37 +48,41 @@ async def repeat(
     exit_timeout: float,
     on_sigterm: bool,
 ) -> None:
-    """Do something at once and then every ``interval`` seconds, until the task is cancelled.
+    """Call a coroutine function at once and then every ``interval`` seconds, until the task is cancelled.
 
-    A turn that takes longer than the interval delays the next one to the next multiple of it.
+    If a call takes longer than the interval, the next one is delayed to the next multiple of it.
 
     Args:
-        act: What to do; it must not raise.
-        last: What to do on the way out; it must not raise.
-        interval: Seconds from one beginning to the next.
+        act: What to await; must not raise.
+        last: What to await on shutdown; must not raise.
+        interval: Seconds from the start of one call to the start of the next.
         exit_timeout: Seconds that ``last`` may take.
-        on_sigterm: End on ``SIGTERM`` too, if nobody else handles it; the process then ends as if nobody had.
+        on_sigterm: Shut down on ``SIGTERM`` too, unless the application handles it, and then end the process by it.
 
     Raises:
         ValueError: ``interval`` or ``exit_timeout`` is not above 0.
     """
-    check_times(interval, exit_timeout)
-    ending = asyncio.Event()
+    check_intervals(interval, exit_timeout)
+    shutdown = asyncio.Event()
     if on_sigterm:
-        _terminations.join(ending)
+        _sigterm.add(shutdown)
     try:
-        await _turns(act, interval, ending)
+        await _run_until(act, interval, shutdown)
     finally:
         try:
             await asyncio.wait_for(last(), exit_timeout)
         except asyncio.TimeoutError:
-            _logger.warning("the last turn took more than %s s and was given up", exit_timeout)
+            _logger.warning("the last call took more than %s s and was given up", exit_timeout)
         finally:
-            _terminations.leave(ending)
+            _sigterm.remove(shutdown)
 
 
-def check_times(interval: float, exit_timeout: float) -> None:
-    """Refuse what ``repeat`` cannot take.
+def check_intervals(interval: float, exit_timeout: float) -> None:
+    """Check the times that ``run_periodically`` takes.
+
+    Args:
+        interval: Seconds between two calls.
+        exit_timeout: Seconds for the last call.
 
     Raises:
         ValueError: One of them is not above 0.
@@ -88,13 +92,13 @@ def check_times(interval: float, exit_timeout: float) -> None:
 
 
 @asynccontextmanager
-async def ending_with_block(run: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Run something beside a block, and cancel it at the end of that; it may take its time then.
+async def running_in_background(run: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run a coroutine as a background task during a block; at its end, cancel the task and wait for it.
 
-    Whoever is cancelled meanwhile waits no longer, and what was run is cancelled once more.
+    If the caller is cancelled while it waits, the task is cancelled once more.
     """
     task = asyncio.create_task(run)
-    await asyncio.sleep(0)  # what is cancelled before it has begun has no way out to take
+    await asyncio.sleep(0)  # a task that is cancelled before it has begun does not shut down
     try:
         yield
     finally:
@@ -109,39 +113,39 @@ async def ending_with_block(run: Coroutine[object, object, None]) -> AsyncIterat
             task.result()
 
 
-async def _turns(
-    act: Callable[[], Awaitable[object]], interval: float, ending: asyncio.Event
+async def _run_until(
+    act: Callable[[], Awaitable[object]], interval: float, shutdown: asyncio.Event
 ) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    acting: asyncio.Future[object] | None = None
-    waiting = asyncio.ensure_future(ending.wait())
+    call: asyncio.Future[object] | None = None
+    ended = asyncio.ensure_future(shutdown.wait())
     try:
-        while not ending.is_set():
-            acting = asyncio.ensure_future(act())
-            await asyncio.wait([acting, waiting], return_when=asyncio.FIRST_COMPLETED)
-            late = (loop.time() - began) % interval
-            await asyncio.wait([waiting], timeout=interval - late)
+        while not shutdown.is_set():
+            call = asyncio.ensure_future(act())
+            await asyncio.wait([call, ended], return_when=asyncio.FIRST_COMPLETED)
+            elapsed = (loop.time() - began) % interval
+            await asyncio.wait([ended], timeout=interval - elapsed)
     finally:
-        waiting.cancel()
-        if acting is not None:
-            acting.cancel()
+        ended.cancel()
+        if call is not None:
+            call.cancel()
 
 
-class _Terminations:
-    """All that want a last turn before ``SIGTERM`` ends the process: the signal has one handler, however many wait.
+class _SigtermHandler:
+    """The one handler of ``SIGTERM``, installed as long as there are events to set.
 
-    The handler is there as long as somebody waits. The last one to leave lets the signal have its way.
+    When the last event is removed, the signal gets its default handler back, and is sent again if it has come.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
-        self._came = False
+        self._events: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._received = False
 
-    def join(self, ending: asyncio.Event) -> None:
+    def add(self, event: asyncio.Event) -> None:
         """Set an event of the running loop when the signal comes.
 
-        Nothing is done where the application handles the signal, or outside of the main thread.
+        Does nothing if the application handles the signal, and outside of the main thread.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -150,25 +154,25 @@ class _Terminations:
             signal.signal(signal.SIGTERM, self._handle)
         elif handler != self._handle:
             return
-        self._waiting[ending] = asyncio.get_running_loop()
-        if self._came:
-            ending.set()
+        self._events[event] = asyncio.get_running_loop()
+        if self._received:
+            event.set()
 
-    def leave(self, ending: asyncio.Event) -> None:
-        """Forget an event, if it has joined."""
-        if self._waiting.pop(ending, None) is None or self._waiting:
+    def remove(self, event: asyncio.Event) -> None:
+        """Remove an event, if it was added."""
+        if self._events.pop(event, None) is None or self._events:
             return
-        came, self._came = self._came, False
+        received, self._received = self._received, False
         if signal.getsignal(signal.SIGTERM) == self._handle:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if came:
+            if received:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
-        for ending, loop in self._waiting.items():
+        self._received = True
+        for event, loop in self._events.items():
             if not loop.is_closed():
-                loop.call_soon_threadsafe(ending.set)
+                loop.call_soon_threadsafe(event.set)
 
 
-_terminations = _Terminations()
+_sigterm = _SigtermHandler()

@@ -1,4 +1,4 @@
-"""Who is being asked just now: known to all that is called and started meanwhile, so that nobody asks itself."""
+"""Re-entrancy guard: user code that is called to collect something must not collect it again."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 
-class _Answer:
-    """Something that is being asked, known to all that is called and started meanwhile."""
+class _ActiveCall:
+    """A guarded call, visible to all that it calls and starts."""
 
-    __slots__ = ("of", "over")
+    __slots__ = ("guarded", "returned")
 
-    def __init__(self, of: object) -> None:
-        self.of = of
-        self.over = False
+    def __init__(self, guarded: object) -> None:
+        self.guarded = guarded
+        self.returned = False
 
 
-_answers: ContextVar[tuple[_Answer, ...]] = ContextVar("answers", default=())
+_active_calls: ContextVar[tuple[_ActiveCall, ...]] = ContextVar("active_calls", default=())
 
 
 @contextmanager
-def answering(asked: object) -> Iterator[None]:
-    """Note that something is being asked in this block, so that it is not asked by itself."""
-    answer = _Answer(asked)
-    token = _answers.set((*_answers.get(), answer))
+def reentrancy_guard(guarded: object) -> Iterator[None]:
+    """Mark an object as being called, for all that this block calls and starts (tasks, threads with its context)."""
+    call = _ActiveCall(guarded)
+    token = _active_calls.set((*_active_calls.get(), call))
     try:
         yield
     finally:
-        answer.over = True  # for what it has started, and what lives on
+        call.returned = True  # for what was started and lives on
         with suppress(ValueError):  # a coroutine that is thrown away ends in another context
-            _answers.reset(token)
+            _active_calls.reset(token)
 
 
-def is_answering(asked: object) -> bool:
-    """Tell whether it is this that has called, or started, what calls here."""
-    return any(each.of is asked and not each.over for each in _answers.get())
+def is_reentrant(guarded: object) -> bool:
+    """Return whether the caller was called, or started, by a block that guards this object and has not returned yet."""
+    return any(call.guarded is guarded and not call.returned for call in _active_calls.get())

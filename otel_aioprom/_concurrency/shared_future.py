@@ -1,4 +1,4 @@
-"""Results that several wait for: in threads, and on any number of event loops."""
+"""Shared futures: results that any number of threads and event loops wait for."""
 
 from __future__ import annotations
 
@@ -13,118 +13,118 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Waiting = dict[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+_LoopFutures = dict[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
-LONGEST = threading.TIMEOUT_MAX
-"""Seconds that can be waited."""
+MAX_WAIT = threading.TIMEOUT_MAX
+"""The longest wait that the system supports, in seconds."""
 
 
 class LoopEndedError(RuntimeError):
-    """The event loop on which something ran has ended before it was done."""
+    """The event loop of a run has ended before the run."""
 
 
-class Run(Future[T]):
-    """The result of a run that has not begun, for all who have asked for it; nobody can cancel it.
+class SharedFuture(Future[T]):
+    """The result of one run of a single flight, for all its callers; none of them can cancel it.
 
     Attributes:
-        askers: Event loops of those who have asked, ``None`` for a thread without one.
-        context: That of the first who has asked, in which it runs.
+        callers: Event loops of the callers; ``None`` for threads without one.
+        context: The first caller's context, in which the job runs.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.context = copy_context()
-        self.askers: dict[asyncio.AbstractEventLoop | None, None] = {}  # each once, in order
-        self._waiting: _Waiting = {}
+        self.callers: dict[asyncio.AbstractEventLoop | None, None] = {}  # ordered
+        self._loop_futures: _LoopFutures = {}
         self.set_running_or_notify_cancel()
-        self.add_done_callback(partial(_tell, self._waiting))
+        self.add_done_callback(partial(_notify_loops, self._loop_futures))
 
-    def ended(self) -> asyncio.Future[None]:
-        """Return what coroutines wait for that must not wait in their thread: done when there is a result or an error.
+    def done_future(self) -> asyncio.Future[None]:
+        """Return a future of the running event loop that is done when this one is.
 
-        All on one event loop wait for the same one, and nothing is kept for loops that are closed: each would leave
-        something behind on a run that never ends.
+        All coroutines of a loop get the same one, and those of closed loops are dropped: otherwise a run that never
+        ends would accumulate them.
         """
-        self._forget_closed()
+        self._drop_closed_loops()
         loop = asyncio.get_running_loop()
-        waited = self._waiting.get(loop)
-        if waited is None or waited.cancelled():
-            self._waiting[loop] = waited = loop.create_future()
+        waiter = self._loop_futures.get(loop)
+        if waiter is None or waiter.cancelled():
+            self._loop_futures[loop] = waiter = loop.create_future()
         if self.done():
-            _wake(waited)
-        return waited
+            _wake(waiter)
+        return waiter
 
-    def asked_by(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Note who has asked."""
-        self._forget_closed()
-        self.askers[loop] = None
+    def called_from(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Add a caller."""
+        self._drop_closed_loops()
+        self.callers[loop] = None
 
-    def _forget_closed(self) -> None:
-        for loop in [*self.askers, *self._waiting]:
+    def _drop_closed_loops(self) -> None:
+        for loop in [*self.callers, *self._loop_futures]:
             if loop is not None and loop.is_closed():
-                self.askers.pop(loop, None)
-                self._waiting.pop(loop, None)
+                self.callers.pop(loop, None)
+                self._loop_futures.pop(loop, None)
 
-    def end(self, result: T) -> None:
-        """Hand a result to whoever waits, unless there is one: a loop that was thought to have ended may have gone on."""
+    def finish(self, result: T) -> None:
+        """Set the result, unless there is an outcome already: a loop that seemed to have ended may have gone on."""
         with suppress(InvalidStateError):
             self.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """Hand an error to whoever waits, unless there is a result."""
+        """Set the exception, unless there is an outcome already."""
         with suppress(InvalidStateError):
             self.set_exception(error)
 
-    def follow(self, other: Future[T]) -> None:
-        """Take the outcome of another run."""
+    def copy_from(self, other: Future[T]) -> None:
+        """Take over the outcome of another future."""
         error = other.exception()
         if error is not None:
             self.fail(error)
         else:
-            self.end(other.result())
+            self.finish(other.result())
 
 
-def _tell(waiting: _Waiting, _run: Future[Any]) -> None:
-    for loop, waited in waiting.copy().items():
-        with suppress(RuntimeError):  # it is closed
-            loop.call_soon_threadsafe(_wake, waited)
+def _notify_loops(waiters: _LoopFutures, _: Future[Any]) -> None:
+    for loop, waiter in waiters.copy().items():
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_wake, waiter)
 
 
-def _wake(waited: asyncio.Future[None]) -> None:
-    if not waited.done():
-        waited.set_result(None)
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
-def wait_for(runs: Collection[Future[Any]], seconds: float) -> None:
-    """Wait in the calling thread until all runs have ended, or for so many seconds."""
-    wait(runs, min(seconds, LONGEST))
+def wait_all(futures: Collection[Future[Any]], seconds: float) -> None:
+    """Block the calling thread until all futures are done, or for so many seconds."""
+    wait(futures, min(seconds, MAX_WAIT))
 
 
-async def until_ended(runs: Iterable[Run[Any]], seconds: float) -> None:
-    """Wait as ``wait_for`` does, without holding the event loop."""
-    waited = [run.ended() for run in runs]
-    if waited:
-        await asyncio.wait(waited, timeout=min(seconds, LONGEST))
+async def async_wait_all(futures: Iterable[SharedFuture[Any]], seconds: float) -> None:
+    """Wait as ``wait_all`` does, without blocking the event loop."""
+    waiters = [future.done_future() for future in futures]
+    if waiters:
+        await asyncio.wait(waiters, timeout=min(seconds, MAX_WAIT))
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, if there is one."""
+    """Return the event loop that runs in this thread, if any."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
 
 
-def run_apart(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in an event loop of its own, as ``asyncio.run`` does, and leave the thread's current loop alone."""
+def run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a new event loop, as ``asyncio.run`` does, but keep the thread's current loop."""
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(main)
     finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
+        unfinished = asyncio.all_tasks(loop)
+        for task in unfinished:
             task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if unfinished:
+            loop.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

@@ -1,4 +1,4 @@
-"""Single flight: whoever asks while a job runs shares the next run with all others who ask."""
+"""Single flight: callers that come while a job runs share the result of the next run."""
 
 from __future__ import annotations
 
@@ -8,202 +8,202 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from otel_aioprom._concurrency.foreign_code import FAILURES, is_exit
-from otel_aioprom._concurrency.shared_future import LoopEndedError, Run, running_loop
+from otel_aioprom._concurrency.shared_future import LoopEndedError, SharedFuture, running_loop
+from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 
 T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs a job in a thread of its own, one run at a time.
+    """Runs a job in a thread of its own, never twice at the same time.
 
-    A run that has begun may have passed by what its caller is about to see, so that a request
-    never joins it but the one after it: each caller gets a result of a run that started after its
-    call, and any number of callers cost two runs at most.
+    A caller never gets the result of a run that has already begun, since that may have missed what the caller is
+    about to see, but that of the next one. So any number of callers at the same time cost two runs at most.
 
-    The thread is a daemon: a job that hangs keeps neither the next caller's thread nor the
-    interpreter's exit waiting. No lock is waited for: signal handlers and finalizers may ask in the middle of anything.
+    The thread is a daemon: a job that hangs blocks neither other callers nor the interpreter's exit. ``join`` waits
+    for no lock, so that signal handlers and finalizers may call it at any point.
 
     Args:
-        job: What to run. What it raises, the callers get.
+        job: What to run. Callers get what it returns or raises.
         name: Name of the thread.
     """
 
     def __init__(self, job: Callable[[], T], name: str) -> None:
         self._job = job
         self._name = name
-        self._next: dict[None, Run[T]] = {}
-        self._turn = threading.Lock()  # held while there is a run; only tried, never waited for
+        self._next: dict[None, SharedFuture[T]] = {}
+        self._running = threading.Lock()  # held during a run; only tried, never waited for
         self._began: float | None = None
 
-    def join(self) -> Run[T]:
-        """Ask for a run.
-
-        Returns:
-            The result of the next run; cancelling it has no effect.
-        """
-        waiting = self._next.setdefault(None, Run())
-        if self._turn.acquire(blocking=False):
-            self._go_on()
-        return waiting
+    def join(self) -> SharedFuture[T]:
+        """Return the result of the next run, and start that if the job does not run; cancelling has no effect."""
+        future = self._next.setdefault(None, SharedFuture())
+        if self._running.acquire(blocking=False):
+            self._start_next()
+        return future
 
     def busy_for(self) -> float:
-        """Return for how many seconds the run under way has lasted; 0 if there is none."""
+        """Return the seconds since the current run began; 0 if there is none."""
         began = self._began
         return 0.0 if began is None else monotonic() - began
 
-    def _go_on(self) -> None:
-        """Start what waits, or let others have the turn."""
+    def _start_next(self) -> None:
+        """Start the next run if anybody waits for one, else release the lock. The caller holds it."""
         while True:
             if self._next:
                 try:
                     self._start()
-                except RuntimeError as error:  # the system has no thread to spare
+                except RuntimeError as error:  # the system cannot start another thread
                     self._next.pop(None).fail(error)
                     continue
                 return
-            self._turn.release()
-            if not self._next or not self._turn.acquire(blocking=False):
+            self._running.release()
+            if not self._next or not self._running.acquire(blocking=False):
                 return
 
     def _start(self) -> None:
         threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
-        while (run := self._next.pop(None, None)) is not None:
+        while (future := self._next.pop(None, None)) is not None:
             self._began = monotonic()
             try:
-                result = run.context.run(self._job)
-            except BaseException as error:  # noqa: BLE001 - handed to the callers
-                run.fail(error)
+                result = future.context.run(self._job)
+            except BaseException as error:  # noqa: BLE001 - passed to the callers
+                future.fail(error)
             else:
-                run.end(result)
+                future.finish(result)
         self._began = None
-        self._go_on()
+        self._start_next()
 
 
-class _Stay:
-    """The runs on one event loop, from when they are to begin there to the last one for now.
+class _LoopSession:
+    """Consecutive runs on one event loop, until nobody waits for another one.
 
     Attributes:
-        loop: Where.
-        over: Held once they are over, or the loop is.
-        run: What runs now.
-        task: Runs it.
+        loop: The event loop.
+        closed: Held once the session has ended, or its loop has.
+        future: Of the current run.
+        task: Executes the runs.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.over = threading.Lock()
-        self.run: Run[Any] | None = None
+        self.closed = threading.Lock()
+        self.future: SharedFuture[Any] | None = None
         self.task: asyncio.Task[None] | None = None
 
 
-class AsyncFlight(SingleFlight[T]):
-    """Runs a coroutine function on the event loop of whoever asks, one run at a time.
+class AsyncSingleFlight(SingleFlight[T]):
+    """Runs a coroutine function on the event loop of a caller, never twice at the same time.
 
-    Who asks from a thread without a loop gets a run on the loop that was used last, if that still runs; else in a thread with a
-    loop of its own. What a loop leaves undone when it ends is run again for those who have asked from elsewhere.
+    For a caller without an event loop it runs on the loop that was used last, if that still runs, else in a thread
+    with a loop of its own. If a loop ends during a run, the job runs again for callers from elsewhere.
 
     Args:
-        job: What to run. What it raises, the callers get.
+        job: What to run. Callers get what it returns or raises.
         name: Name of the task, and of the thread.
     """
 
     def __init__(self, job: Callable[[], Coroutine[Any, Any, T]], name: str) -> None:
         super().__init__(lambda: asyncio.run(job()), name)
         self._coroutine = job
-        self._stay: _Stay | None = None
+        self._loop_session: _LoopSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._left: asyncio.AbstractEventLoop | None = None
+        self._left_loop: asyncio.AbstractEventLoop | None = None
 
-    def join(self) -> Run[T]:
-        """Ask for a run; see ``SingleFlight.join``."""
+    def join(self) -> SharedFuture[T]:
+        """Return the result of the next run; see ``SingleFlight.join``."""
         self.revive()
-        run = super().join()
-        run.asked_by(running_loop())
-        return run
+        future = super().join()
+        future.called_from(running_loop())
+        return future
 
     def busy_for(self) -> float:
-        """Return for how many seconds the run under way has lasted; see ``SingleFlight.busy_for``."""
+        """Return the seconds since the current run began; see ``SingleFlight.busy_for``."""
         self.revive()
         return super().busy_for()
 
     def revive(self) -> None:
-        """Start over if the loop has ended, which takes with it what was to run or ran there."""
-        stay = self._stay
-        if stay is not None and not stay.loop.is_running() and stay.over.acquire(blocking=False):
-            self._leave(stay)
+        """Go on elsewhere if the event loop has ended, and with it the current run and the next one."""
+        session = self._loop_session
+        if (
+            session is not None
+            and not session.loop.is_running()
+            and session.closed.acquire(blocking=False)
+        ):
+            self._leave(session)
 
-    def _leave(self, stay: _Stay) -> None:
-        """Go on elsewhere. The turn is ours."""
-        self._stay, self._left, self._began = None, stay.loop, None
-        run = stay.run
-        if run is not None and not run.done():
-            run.askers.pop(stay.loop, None)
-            if run.askers:
-                self._again(run)
+    def _leave(self, session: _LoopSession) -> None:
+        """Go on elsewhere. The caller has closed the session."""
+        self._loop_session, self._left_loop, self._began = None, session.loop, None
+        future = session.future
+        if future is not None and not future.done():
+            future.callers.pop(session.loop, None)
+            if future.callers:
+                self._run_again(future)
             else:
-                run.fail(LoopEndedError("the event loop has ended"))
-        self._go_on()
+                future.fail(LoopEndedError("the event loop has ended"))
+        self._start_next()
 
-    def _again(self, run: Run[T]) -> None:
-        waiting = self._next.setdefault(None, run)
-        if waiting is not run:
-            waiting.askers.update(run.askers)
-            waiting.add_done_callback(run.follow)
+    def _run_again(self, future: SharedFuture[T]) -> None:
+        following = self._next.setdefault(None, future)
+        if following is not future:
+            following.callers.update(future.callers)
+            following.add_done_callback(future.copy_from)
 
     def _start(self) -> None:
-        loop = self._choose()
+        loop = self._choose_loop()
         if loop is None:
             super()._start()
             return
         self._loop = loop
-        self._stay = stay = _Stay(loop)
+        self._loop_session = session = _LoopSession(loop)
         try:
-            loop.call_soon_threadsafe(self._begin, stay)
+            loop.call_soon_threadsafe(self._begin, session)
         except RuntimeError:  # it was closed just now
-            self._stay = None
+            self._loop_session = None
             super()._start()
 
-    def _choose(self) -> asyncio.AbstractEventLoop | None:
-        left, self._left = self._left, None
-        waiting = self._next.get(None)
-        askers = [] if waiting is None else list(waiting.askers)
-        for loop in (running_loop(), self._loop, *askers):
+    def _choose_loop(self) -> asyncio.AbstractEventLoop | None:
+        left, self._left_loop = self._left_loop, None
+        future = self._next.get(None)
+        callers = [] if future is None else list(future.callers)
+        for loop in (running_loop(), self._loop, *callers):
             if loop is not None and loop is not left and loop.is_running():
                 return loop
         return None
 
-    def _begin(self, stay: _Stay) -> None:
-        stay.task = stay.loop.create_task(self._turns(stay), name=self._name)
+    def _begin(self, session: _LoopSession) -> None:
+        session.task = session.loop.create_task(self._run_on_loop(session), name=self._name)
 
-    async def _turns(self, stay: _Stay) -> None:
-        while not stay.over.locked() and (run := self._next.pop(None, None)) is not None:
-            stay.run, self._began = run, monotonic()
-            task = run.context.run(asyncio.create_task, self._attempt(run), name=self._name)
+    async def _run_on_loop(self, session: _LoopSession) -> None:
+        while not session.closed.locked() and (future := self._next.pop(None, None)) is not None:
+            session.future, self._began = future, monotonic()
+            task = future.context.run(asyncio.create_task, self._await(future), name=self._name)
             try:
                 await asyncio.wait([task])
-            except asyncio.CancelledError:  # of the loop: the task's own ends up below
-                if stay.over.acquire(blocking=False):
-                    self._leave(stay)
+            except (
+                asyncio.CancelledError
+            ):  # by the loop; a cancellation of the task itself is handled below
+                if session.closed.acquire(blocking=False):
+                    self._leave(session)
                 task.cancel()
                 raise
             if task.cancelled():
-                run.fail(asyncio.CancelledError())
+                future.fail(asyncio.CancelledError())
             elif (error := task.exception()) is not None:  # such as GeneratorExit
-                run.fail(error)
-            stay.run = None
-        if stay.over.acquire(blocking=False):  # else somebody has gone on elsewhere
-            self._stay = self._began = None
-            self._go_on()
+                future.fail(error)
+            session.future = None
+        if session.closed.acquire(blocking=False):  # else another thread has gone on elsewhere
+            self._loop_session = self._began = None
+            self._start_next()
 
-    async def _attempt(self, run: Run[T]) -> None:
+    async def _await(self, future: SharedFuture[T]) -> None:
         try:
             result = await self._coroutine()
-        except FAILURES as error:  # handed to the callers
-            if is_exit(error):
-                raise
-            run.fail(error)
+        except FAILURES as error:  # passed to the callers
+            raise_if_exit(error)
+            future.fail(error)
         else:
-            run.end(result)
+            future.finish(result)

@@ -1,1 +1,1 @@
-"""The words that every room speaks: families and series, labels, names, numbers. No I/O, no threads."""
+"""The terms that all packages share: families and series, labels, names, numbers. No I/O, no threads."""

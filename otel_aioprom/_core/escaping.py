@@ -1,4 +1,4 @@
-"""Names that are not classic, for readers of every kind: in quotes, or escaped in one of three ways."""
+"""Escaping schemes for UTF-8 names: unescaped in quotes, or escaped in one of three ways."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Literal, get_args
 from otel_aioprom._core.names import is_valid_label_name, is_valid_metric_name
 
 Escaping = Literal["allow-utf-8", "underscores", "dots", "values"]
-"""What becomes of names that are not classic, as content negotiation calls it."""
+"""Escaping scheme for UTF-8 names, as content negotiation calls it."""
 
 ESCAPING_SCHEMES: tuple[Escaping, ...] = get_args(Escaping)
 
-_KNOWN = 4096  # bounded, for names can come from strangers
+_CACHED_NAMES = 4096  # limited, because names can come from clients
 _LEGAL_ALWAYS = re.compile(r"[a-zA-Z_]")
 _SURROGATES = range(0xD800, 0xE000)
 
 
-@lru_cache(maxsize=_KNOWN)
+@lru_cache(maxsize=_CACHED_NAMES)
 def escape_metric_name(name: str, scheme: Escaping) -> str:
-    """Write a metric name as a scheme demands it; a classic one stays as it is.
+    """Escape a metric name; a legacy name (``[a-zA-Z_:][a-zA-Z0-9_:]*``) is returned unchanged.
 
     Spec:
         E45 to E48.
@@ -35,9 +35,9 @@ def escape_metric_name(name: str, scheme: Escaping) -> str:
     return _escape(name, scheme, _legal_in_metric)
 
 
-@lru_cache(maxsize=_KNOWN)
+@lru_cache(maxsize=_CACHED_NAMES)
 def escape_label_name(name: str, scheme: Escaping) -> str:
-    """Write a label name as a scheme demands it; unlike in metric names, a colon is not legal.
+    """Escape a label name; unlike in metric names, a colon is not legal.
 
     Spec:
         E44 to E48.
@@ -52,17 +52,17 @@ def escape_label_name(name: str, scheme: Escaping) -> str:
 
 
 def _escape(name: str, scheme: Escaping, legal: Callable[[str, int], bool]) -> str:
-    spell = {"underscores": _underscore, "dots": _dot}.get(scheme, _value)
-    escaped = [spell(char, legal(char, place)) for place, char in enumerate(name)]
+    escape = {"underscores": _underscore, "dots": _dot}.get(scheme, _value)
+    escaped = [escape(char, legal(char, index)) for index, char in enumerate(name)]
     return ("U__" if scheme == "values" else "") + "".join(escaped)
 
 
-def _legal_in_label(char: str, place: int) -> bool:
-    return _LEGAL_ALWAYS.fullmatch(char) is not None or (place > 0 and char in "0123456789")
+def _legal_in_label(char: str, index: int) -> bool:
+    return _LEGAL_ALWAYS.fullmatch(char) is not None or (index > 0 and char in "0123456789")
 
 
-def _legal_in_metric(char: str, place: int) -> bool:
-    return char == ":" or _legal_in_label(char, place)
+def _legal_in_metric(char: str, index: int) -> bool:
+    return char == ":" or _legal_in_label(char, index)
 
 
 def _underscore(char: str, legal: bool) -> str:

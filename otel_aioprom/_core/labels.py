@@ -1,7 +1,6 @@
-"""Label sets: checked, put in order and written once, when their series is made.
+"""Label sets: checked, sorted and written once, when their series is created.
 
-A *key* tells label sets of one collector apart, a *text* is what every later response repeats
-without looking at the labels again.
+The canonical pairs are the key of a series in its collector; its text is repeated in every response.
 """
 
 from __future__ import annotations
@@ -16,22 +15,18 @@ from otel_aioprom.errors import InvalidLabelsError
 Pairs = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name, each name once."""
 
-EXEMPLAR_LIMIT = 128
-"""Code points that the labels of an exemplar may have, names and values together."""
-
-_IDS = frozenset({"trace_id", "span_id"})
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
-_KNOWN_NAMES = 4096  # bounded, for names can come from strangers
+_CACHED_NAMES = 4096  # limited, because names can come from clients
 _RESERVED_PREFIX = "__"
 _SCRAPER_LABEL = "job"
 
 
 def label_value(value: object) -> str:
-    r"""Turn what a caller passes into the text that stands for it, ready for UTF-8.
+    r"""Return a label value as a ``str`` that UTF-8 can encode.
 
-    Lone surrogates, which UTF-8 cannot carry, become U+FFFD: a strange value must never cost a
-    response. Members of ``str`` enumerations stand for their value.
+    Lone surrogates become U+FFFD, because no label value may break a response. Members of ``str`` enumerations become
+    their value.
 
     Examples:
         >>> label_value(404), label_value("a\ud800b") == "a\ufffdb"
@@ -41,32 +36,31 @@ def label_value(value: object) -> str:
 
 
 def label_texts(labels: Mapping[str, object]) -> dict[str, str]:
-    """Return a label set with the texts that stand for its names and values, as they are now."""
+    """Return a copy of a label set with plain ``str`` names and values."""
     return {plain(name): label_value(value) for name, value in labels.items()}
 
 
 def encodable(text: str) -> str:
-    """Replace what UTF-8 cannot carry; surrogates that make a pair become the character they mean."""
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD, and surrogate pairs by their character."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def canonical_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str]) -> Pairs:
-    """Reduce a label set to what tells its series apart on the wire.
+    """Return the labels that identify a series of a collector.
 
-    To a server an empty value equals an absent label, and a label that repeats a constant one
-    says nothing, so neither makes a series of its own.
+    Labels with an empty value, which equal absent ones to a server, and those that repeat a constant label are dropped.
 
     Args:
         labels: Names and values, values of any type.
-        const_labels: The labels that every series of the collector has.
+        const_labels: The labels of every series of the collector.
 
     Returns:
         Pairs sorted by name.
 
     Raises:
-        TypeError: Names cannot be put in order, for some are no texts.
+        TypeError: Names cannot be sorted, because some are not strings.
 
     Spec:
         N3, E15.
@@ -78,7 +72,7 @@ def canonical_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str
 def pairs_to_find(
     labels: Mapping[str, object] | None, const_labels: Mapping[str, str]
 ) -> Pairs | None:
-    """Return the pairs by which a label set is looked up; ``None`` for names that cannot be put in order, for they are none."""
+    """Return the canonical pairs of a label set; ``None`` if its names cannot be sorted: no series can have them."""
     try:
         return canonical_pairs(labels or {}, const_labels)
     except TypeError:
@@ -86,7 +80,7 @@ def pairs_to_find(
 
 
 def wire_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str]) -> Pairs:
-    """All labels of a series as they are exposed: the constant ones, and the call's over them.
+    """Return all labels of a series as they are exposed: the constant ones, overridden by those of the call.
 
     Spec:
         N3, E12.
@@ -96,14 +90,13 @@ def wire_pairs(labels: Mapping[str, object], const_labels: Mapping[str, str]) ->
 
 
 def labels_text(pairs: Iterable[tuple[str, str]]) -> str:
-    r"""Write labels as they stand between a sample's name and its value, blank included.
+    r"""Write labels as text formats do between the name and the value of a sample, with the space.
 
     Args:
-        pairs: Names and any values, in the order in which they are to stand.
+        pairs: Names and values, in the order in which to write them.
 
     Returns:
-        ``{a="1",b="2"}`` and a blank, or the blank alone where there are no labels. Names that are not
-        classic stand in quotes.
+        ``{a="1",b="2"}`` and a space, or the space alone without labels. UTF-8 names are quoted.
 
     Spec:
         E11, E13, E43.
@@ -117,17 +110,17 @@ def labels_text(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def inner_text(pairs: Iterable[tuple[str, str]]) -> str:
-    """Write labels as ``labels_text`` does, without braces and blank."""
+    """Write labels as ``labels_text`` does, without braces and space."""
     return ",".join([f'{_label_name(name)}="{value.translate(_ESCAPES)}"' for name, value in pairs])
 
 
-@lru_cache(maxsize=_KNOWN_NAMES)
+@lru_cache(maxsize=_CACHED_NAMES)
 def _label_name(name: str) -> str:
     return name if is_valid_label_name(name) else quoted(name)
 
 
 def quoted(text: str) -> str:
-    r"""Put a text into quotes, as names that are not classic are written.
+    r"""Quote and escape a string, as text formats write UTF-8 names.
 
     Spec:
         E43.
@@ -140,11 +133,11 @@ def quoted(text: str) -> str:
 
 
 def help_text(doc: str, *, quotes: bool = False) -> str:
-    """Escape a description.
+    """Escape a help text.
 
     Args:
-        doc: Any text.
-        quotes: Escape quotes too, as OpenMetrics wants it; to the text formats they are nothing special.
+        doc: Any string.
+        quotes: Escape quotes too, as OpenMetrics requires.
 
     Spec:
         E14.
@@ -153,20 +146,20 @@ def help_text(doc: str, *, quotes: bool = False) -> str:
 
 
 def escaped_name(name: str, scheme: Escaping) -> str:
-    """Escape the name of a label; the metric's own name is left alone: a server refuses a whole response for a label that takes it (M43, E65)."""
+    """Escape a label name; ``__name__``, which makes a server reject the response, gets a prefix (M43, E65)."""
     escaped = escape_label_name(name, scheme)
     return "exported___name__" if escaped == "__name__" else escaped
 
 
 def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
-    """Escape label names; values whose names become one are joined, in the order of the names as they were.
+    """Escape label names, and join the values of names that collide.
 
     Args:
-        pairs: Names and values; of names that meet, the values are joined in their order.
-        scheme: How to escape.
+        pairs: Names and values. Values of names that collide are joined by ``;`` in this order.
+        scheme: The escaping scheme.
 
     Returns:
-        Pairs, each name once, in the order in which the names came.
+        Pairs, each name once, in the order of first appearance.
 
     Spec:
         E45, E49, M40.
@@ -182,40 +175,16 @@ def escaped_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
     return tuple(joined.items())
 
 
-def exemplar_pairs(pairs: Iterable[tuple[str, str]], scheme: Escaping) -> Pairs:
-    """Escape the label names of an exemplar.
-
-    Args:
-        pairs: Names and values. The ids of trace and span win over labels that would take their names, and stay alone
-            if the names have grown too long for what is allowed.
-        scheme: How to escape.
-
-    Spec:
-        E38, E45, M62, M63.
-    """
-    given = list(pairs)
-    ids = tuple([pair for pair in given if pair[0] in _IDS])
-    taken = {name for name, _ in ids}
-    others = [p for p in given if p[0] and escape_label_name(p[0], scheme) not in taken]
-    every = (*ids, *escaped_pairs(others, scheme))
-    return every if exemplar_length(every) <= EXEMPLAR_LIMIT else ids
-
-
-def exemplar_length(pairs: Iterable[tuple[str, str]]) -> int:
-    """Return the length of names and values together, in code points (E38)."""
-    return sum([len(name) + len(value) for name, value in pairs])
-
-
 def check_labels(labels: Mapping[str, object], reserved: str | None) -> None:
-    """Refuse label names that no series of a native collector may have.
+    """Raise if a native collector cannot have a series with these labels.
 
     Args:
-        labels: The label set as given.
-        reserved: The name that the collector's own samples use (``le``, ``quantile``), if any.
+        labels: The label set as passed.
+        reserved: Label name that the collector's samples use (``le``, ``quantile``), if any.
 
     Raises:
-        TypeError: ``labels`` is no mapping.
-        InvalidLabelsError: A name is malformed or taken.
+        TypeError: ``labels`` is not a mapping.
+        InvalidLabelsError: A name is malformed or reserved.
 
     Spec:
         N3.
@@ -225,11 +194,12 @@ def check_labels(labels: Mapping[str, object], reserved: str | None) -> None:
     for name in labels:
         if not is_valid_label_name(name):
             raise InvalidLabelsError(
-                labels, f"{name!r} must be letters, digits and '_', with no digit in front"
+                labels,
+                f"{name!r} must consist of letters, digits and '_', and not start with a digit",
             )
         if name.startswith(_RESERVED_PREFIX):
             raise InvalidLabelsError(
-                labels, f"{name!r}: names that start with '__' belong to Prometheus"
+                labels, f"{name!r}: names that start with '__' are reserved for Prometheus"
             )
         if name in (_SCRAPER_LABEL, reserved):
             raise InvalidLabelsError(

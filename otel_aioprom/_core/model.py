@@ -1,7 +1,6 @@
-"""The one model between recording and encoding: families of series.
+"""The data model between recording and encoding: families of series.
 
-A native collector is a family that can be written to; an OpenTelemetry stream becomes one.
-Formats know nothing else.
+Native collectors and OpenTelemetry streams become families; formats know nothing else.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ class Exemplar(NamedTuple):
     """One observation, kept as an example of those that a sample counts.
 
     Attributes:
-        labels: What leads to the observation, such as a trace id: pairs of name and value, each name once,
+        labels: Where the observation comes from, such as a trace id: pairs of name and value, each name once,
             together at most 128 code points.
-        value: What was observed; in a bucket, it lies inside.
-        timestamp: When, in seconds since the epoch; ``None`` if that is unknown.
+        value: The observed value; that of a bucket lies inside the bucket.
+        timestamp: Seconds since the epoch; ``None`` if unknown.
 
     Spec:
         E37, E38, M61 to M63.
@@ -40,18 +39,16 @@ class Exemplar(NamedTuple):
 class Series:
     """One label set of a family and, in the subclasses, its current value.
 
-    A series is read live while a response is encoded. What belongs together (a histogram's
-    buckets and sum) is read at once.
+    A series is read live while a response is encoded; values that belong together (a histogram's buckets and sum) are
+    read at once.
 
     Attributes:
-        names: Label names as exposed, sorted, ``le`` and ``quantile`` not among them; one tuple
-            for all series of a family that have the same names.
+        names: Label names as exposed, sorted, without ``le`` and ``quantile``; series of a family with the same names
+            share one tuple.
         values: Their values, in the same order.
-        text: Both as exposition text, written once: ``{a="1"}`` and a blank, or the blank alone. Names
-            that are not classic stand in quotes.
-        wire: What the protobuf format repeats in each response, kept from the first one on.
-        created: When counting began, in seconds since the epoch; ``None`` if that is unknown, and for
-            all that do not count.
+        text: Both in text format, written once; see ``labels_text``.
+        wire: Both in protobuf format, kept from the first response on.
+        created: Start time in seconds since the epoch; ``None`` if unknown, and for series that do not count.
     """
 
     __slots__ = ()
@@ -63,21 +60,21 @@ class Series:
 
     @property
     def exemplar(self) -> Exemplar | None:
-        """Of a counter, the latest one if there is any."""
+        """Latest exemplar of a counter, if any."""
         return None
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Label names with their values."""
+        """Pairs of label name and value."""
         return tuple(zip(self.names, self.values))
 
     def renamed(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Self:
-        """Return this series as it stands now, under other labels.
+        """Return a copy of this series with other labels.
 
         Args:
-            names: Its label names, sorted.
+            names: Label names, sorted.
             values: Their values.
-            text: Both as exposition text.
+            text: Both in text format.
         """
         other: Any = copy(self)
         other.names, other.values, other.text, other.wire = names, values, text, None
@@ -86,17 +83,16 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
-    """Name, type, help, unit, and all series under them.
+    """Name, type, help, unit, and all series of a metric.
 
     Attributes:
-        name: The name that samples carry in the text format, without ``_bucket``, ``_sum`` and
-            ``_count``: a counter's ``_total`` and an info's ``_info`` belong to it.
+        name: Name of the samples in the text format, without ``_bucket``, ``_sum`` and ``_count``, but with a counter's
+            ``_total`` and an info's ``_info``.
         type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped``, ``info`` or ``stateset``.
-        doc: The description, not escaped; empty if there is none.
-        unit: The unit's words as in the name (``seconds``), or empty.
-        series: Series of the class that the type asks for, no two with the same labels, in the
-            order in which they are exposed.
-        utf8: Its name or the name of a label is not classic, so that formats must quote or escape.
+        doc: The help text, not escaped; may be empty.
+        unit: The unit as in the name (``seconds``), or empty.
+        series: Series of the class of the type, no two with the same labels, in the order in which they are exposed.
+        utf8: Its name or a label name is no legacy name, so that formats must quote or escape it.
     """
 
     name: str
@@ -107,7 +103,7 @@ class MetricFamily:
     utf8: bool = False
 
     def sample_names(self) -> tuple[str, ...]:
-        """Names of the samples that this family produces.
+        """Return the names of this family's samples.
 
         Spec:
             E22, E23, E24.
@@ -119,5 +115,5 @@ class MetricFamily:
         return (self.name,)
 
     def taken_names(self) -> tuple[str, ...]:
-        """Names that no other family may use: its own, then those of its samples."""
+        """Return the names that no other family may use: its own, then those of its samples."""
         return tuple(dict.fromkeys((self.name, *self.sample_names())))

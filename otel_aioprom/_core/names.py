@@ -1,4 +1,4 @@
-"""Which metric and label names every Prometheus can read."""
+"""Legacy names: metric and label names that every Prometheus can read, without quotes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def plain(name: str) -> str:
-    """Return a name as a ``str`` and nothing derived from it; what is no text stays, for a check to refuse.
+    """Return a name of a ``str`` subclass as a ``str``, because enumerations are formatted by their member's name.
 
-    Members of ``str`` enumerations would write themselves in another way.
+    What is not a ``str`` is returned unchanged, for checks to reject.
     """
     return name if type(name) is str or not isinstance(name, str) else str.__str__(name)
 
 
 def is_valid_metric_name(name: object) -> bool:
-    """Tell whether a metric name needs no quotes in any format.
+    """Return whether a metric name needs no quotes in any format.
 
     Spec:
         E6.
@@ -28,7 +28,7 @@ def is_valid_metric_name(name: object) -> bool:
 
 
 def is_valid_label_name(name: object) -> bool:
-    """Tell whether a label name needs no quotes in any format; unlike metric names, it has no colons.
+    """Return whether a label name needs no quotes in any format; unlike a metric name, it has no colons.
 
     Spec:
         E6, E44.
@@ -37,11 +37,13 @@ def is_valid_label_name(name: object) -> bool:
 
 
 def check_metric_name(name: str) -> str:
-    """Return the name as a plain ``str``, or say what is wrong with it.
+    """Return a metric name as a plain ``str``.
 
     Raises:
         InvalidNameError: The name is not ``[a-zA-Z_:][a-zA-Z0-9_:]*``.
     """
     if not is_valid_metric_name(name):
-        raise InvalidNameError(name, "use letters, digits, '_' and ':', and no digit in front")
+        raise InvalidNameError(
+            name, "use letters, digits, '_' and ':', and do not start with a digit"
+        )
     return plain(name)

@@ -15,24 +15,23 @@ HIGHEST_SCHEMA = 8
 LARGEST = sys.float_info.max
 
 Buckets = Sequence[tuple[int, int]]
-"""Index and count of each bucket, ascending; indexes that are left out count nothing."""
+"""Index and count of each bucket, ascending; buckets that are absent are empty."""
 
-_POWERS = 1024  # of two; the first one that no double holds
-_BRIDGED = 2  # so many empty buckets cost less than a span of their own
+_OVERFLOW_EXPONENT = 1024  # of the first power of two beyond a double
+_BRIDGED = 2  # up to so many empty buckets are shorter than another span
 
 
 @dataclass(frozen=True, slots=True)
 class NativeBuckets:
-    """Where the observations of a histogram lie, at one moment.
+    """Snapshot of the buckets of a native histogram.
 
-    The bucket of index *i* holds values above *b* to the power *i* - 1, up to *b* to the power *i*, where *b* is
-    2 to the power of 2 to the power of the negative schema. Negative values lie in buckets of their own, by
-    their absolute value.
+    The bucket of index *i* counts values in (*b* ** (*i* - 1), *b* ** *i*], where *b* = 2 ** (2 ** -schema). Negative
+    values have buckets of their own, by their absolute value.
 
     Attributes:
-        schema: Resolution, from -4 (a bucket for 16 powers of two) to 8 (256 buckets for one).
-        zero_threshold: Values up to it count as zero, whatever their sign.
-        zero_count: How many such values there were.
+        schema: Resolution, from -4 (one bucket for 16 powers of two) to 8 (256 buckets for each power of two).
+        zero_threshold: Values whose absolute value does not exceed it count as zero.
+        zero_count: Count of such values.
         positive: Buckets of the positive values.
         negative: Buckets of the negative values.
         exemplars: Any number, each with a timestamp.
@@ -54,20 +53,20 @@ class NativeBuckets:
     def __post_init__(self) -> None:
         if not LOWEST_SCHEMA <= self.schema <= HIGHEST_SCHEMA:
             raise ValueError(
-                f"a schema lies between {LOWEST_SCHEMA} and {HIGHEST_SCHEMA}, not at {self.schema}"
+                f"a schema must lie between {LOWEST_SCHEMA} and {HIGHEST_SCHEMA}, not {self.schema}"
             )
         if not self.zero_threshold >= 0 or self.zero_count < 0:
-            raise ValueError("neither the zero threshold nor a count can be negative")
+            raise ValueError("neither the zero threshold nor the zero count may be negative")
         for buckets in (self.positive, self.negative):
             if any(count < 0 for _, count in buckets):
-                raise ValueError("no bucket can hold fewer than 0 observations")
+                raise ValueError("no count of a bucket may be negative")
             if any(first >= second for (first, _), (second, _) in pairwise(buckets)):
                 raise ValueError("the indexes of buckets must ascend")
 
     def plus(self, other: NativeBuckets) -> NativeBuckets:
-        """Add the counts of another histogram, in the coarser resolution of the two.
+        """Return the sum with another histogram, in the lower schema of the two.
 
-        The wider zero bucket is that of the sum. It grows to the end of a bucket of the other histogram that it would cut.
+        The sum has the wider zero bucket, extended to the upper bound of a bucket of the other one that it would cut.
 
         Args:
             other: The other histogram.
@@ -79,7 +78,7 @@ class NativeBuckets:
         mine, theirs = _coarser(self, schema), _coarser(other, schema)
         mine = _widened(mine, theirs.zero_threshold)
         theirs = _widened(theirs, mine.zero_threshold)
-        # If it has grown once more, then to the end of a bucket: it cuts none of the others.
+        # If it was extended once more, then to the bound of a bucket: it cuts none of the others.
         mine = _widened(mine, theirs.zero_threshold)
         return NativeBuckets(
             schema,
@@ -92,23 +91,23 @@ class NativeBuckets:
 
     @property
     def observations(self) -> int:
-        """How many observations the buckets hold; NaN is in none."""
+        """Count of observations in all buckets; NaN is in none."""
         return self.zero_count + sum(
             [n for part in (self.positive, self.negative) for _, n in part]
         )
 
 
 def upper_bound(index: int, schema: int) -> float:
-    """Return where a bucket ends (E72): the last one before the overflow bucket at the largest number."""
+    """Return the upper bound of a bucket (E72): the largest double for the last one before the overflow bucket."""
     per_power = 1 << max(schema, 0)
-    power, place = divmod(index << max(-schema, 0), per_power)
-    if power >= _POWERS:
-        return LARGEST if (power, place) == (_POWERS, 0) else inf
-    return ldexp(2.0 ** (place / per_power - 1), power + 1)
+    power, step = divmod(index << max(-schema, 0), per_power)
+    if power >= _OVERFLOW_EXPONENT:
+        return LARGEST if (power, step) == (_OVERFLOW_EXPONENT, 0) else inf
+    return ldexp(2.0 ** (step / per_power - 1), power + 1)
 
 
 def _coarser(native: NativeBuckets, schema: int) -> NativeBuckets:
-    """Lower the resolution: two buckets become one each time, the index being rounded up."""
+    """Lower the schema: each step merges two buckets into one, and halves the index, rounded up."""
     times = native.schema - schema
     if not times:
         return native
@@ -120,7 +119,7 @@ def _coarser(native: NativeBuckets, schema: int) -> NativeBuckets:
 
 
 def _widened(native: NativeBuckets, threshold: float) -> NativeBuckets:
-    """Let the zero bucket grow up to a threshold, and on to the end of a bucket with observations that this cuts."""
+    """Extend the zero bucket to a threshold, and on to the upper bound of a non-empty bucket that this cuts."""
     if threshold <= native.zero_threshold:
         return native
     last, zero = -inf, native.zero_count
@@ -146,14 +145,13 @@ def _added(*parts: Buckets) -> list[tuple[int, int]]:
 
 
 def spans(buckets: Buckets) -> list[tuple[int, list[int]]]:
-    """Put buckets into runs without gaps; one or two empty buckets are filled in with zeros.
+    """Group buckets into spans without gaps; gaps of one or two empty buckets are filled with zeros.
 
     Args:
         buckets: Ascending by index.
 
     Returns:
-        Pairs of offset and counts: the first offset is an index, each other one the number of buckets that
-        are skipped.
+        Pairs of offset and counts: the first offset is an index, each other one the number of buckets that are skipped.
 
     Spec:
         E74.
@@ -162,27 +160,27 @@ def spans(buckets: Buckets) -> list[tuple[int, list[int]]]:
         >>> spans([(-2, 3), (-1, 5), (2, 1), (7, 3)])
         [(-2, [3, 5, 0, 0, 1]), (4, [3])]
     """
-    runs: list[tuple[int, list[int]]] = []
+    found: list[tuple[int, list[int]]] = []
     following = 0
     for index, count in buckets:
         gap = index - following
-        if runs and gap <= _BRIDGED:
-            runs[-1][1].extend([0] * gap)
-            runs[-1][1].append(count)
+        if found and gap <= _BRIDGED:
+            found[-1][1].extend([0] * gap)
+            found[-1][1].append(count)
         else:
-            runs.append((gap, [count]))
+            found.append((gap, [count]))
         following = index + 1
-    return runs
+    return found
 
 
-def deltas(runs: list[tuple[int, list[int]]]) -> Iterator[int]:
-    """Yield the first count, then the difference of each count to the one before, over all runs.
+def deltas(grouped: list[tuple[int, list[int]]]) -> Iterator[int]:
+    """Yield the first count of all spans, then the difference of each count to the one before.
 
     Spec:
         E74.
     """
     before = 0
-    for _, counts in runs:
+    for _, counts in grouped:
         for count in counts:
             yield count - before
             before = count

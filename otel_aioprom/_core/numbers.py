@@ -1,7 +1,6 @@
-"""Numbers: what is recorded, and how a float is written.
+"""Numbers: which values can be recorded, and how floats are written.
 
-Values are ``int`` or ``float`` and nothing else from the moment they are recorded, so that no
-later step has to ask.
+Recorded values are exactly ``int`` or ``float``, so that no later step has to check.
 """
 
 from __future__ import annotations
@@ -13,32 +12,32 @@ from functools import lru_cache
 from typing import SupportsFloat, SupportsIndex
 
 Number = int | float
-"""What a series stores; the exact types, nothing derived from them."""
+"""What a series stores: exactly these types, no subclasses."""
 
 INT_LIMIT = 2**256
-"""Larger integers are kept as floats: sums of what lies below can never leave the range of a double."""
+"""Larger integers are stored as floats, so that no sum of integers can exceed the range of a double."""
 
 _SCIENTIFIC_FROM = 6
 _SCIENTIFIC_BELOW = -4
 
-_LONGEST = sys.float_info.max  # seconds, beside forever
+_LONGEST = sys.float_info.max  # seconds, besides inf
 
 
 def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
-    """Turn any real number into a plain ``int`` or ``float``.
+    """Convert any real number to a plain ``int`` or ``float``.
 
-    Integers of every kind (``bool``, ``IntEnum``, NumPy's) become ``int``, everything else that
-    is a number (``Decimal``, ``Fraction``, NumPy's floats) becomes ``float``.
+    Integers of all types (``bool``, ``IntEnum``, NumPy's) become ``int``, all other numbers (``Decimal``,
+    ``Fraction``, NumPy's floats) become ``float``.
 
     Args:
-        value: The number as the caller has it.
+        value: The number.
 
     Returns:
         An object whose type is exactly ``int`` or ``float``.
 
     Raises:
-        TypeError: ``value`` is no real number; text is none.
-        ValueError: ``value`` is beyond the range of a double.
+        TypeError: ``value`` is not a real number; strings are not converted.
+        ValueError: ``value`` exceeds the range of a double.
 
     Spec:
         E8.
@@ -60,15 +59,15 @@ def coerce_number(value: SupportsFloat | SupportsIndex) -> int | float:
 
 
 def check_seconds(name: str, seconds: object) -> None:
-    """Refuse what is no length of time.
+    """Check an option that is a duration in seconds; ``inf`` is allowed.
 
     Args:
-        name: Of the option, for the message.
-        seconds: What was given for it.
+        name: Name of the option, for the message.
+        seconds: Its value.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is not above 0, or NaN.
+        TypeError: It is not a number.
+        ValueError: It is not above 0, or too large for a float.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
@@ -79,7 +78,7 @@ def check_seconds(name: str, seconds: object) -> None:
 
 
 def _to_integer(value: SupportsIndex) -> int | None:
-    # The only value of an array says but then whether it is whole.
+    # A NumPy array of one value raises here if that is not a whole number.
     try:
         return int(operator.index(value))
     except TypeError:
@@ -94,7 +93,7 @@ def _to_double(value: SupportsFloat) -> float:
 
 
 def float_text(value: float) -> str:
-    """Write a value as Prometheus spells it, shortest form that reads back equal.
+    """Write a value as Prometheus does: in the shortest form that reads back equal.
 
     Spec:
         E8.
@@ -112,16 +111,16 @@ def float_text(value: float) -> str:
 
 @lru_cache(maxsize=1024)
 def canonical_float(value: float) -> str:
-    """Write a bound or quantile in the one spelling that every format uses for it.
+    """Write a bound or quantile in its canonical form, the same in every format.
 
-    Label values are opaque to a server, so that two spellings of one bound are two series. This
-    is Go's shortest form with ``.0`` behind whole numbers, the form that OpenMetrics demands.
+    Label values are opaque to a server: two forms of one bound are two series. This is Go's shortest form, with
+    ``.0`` after whole numbers, as OpenMetrics requires.
 
     Args:
-        value: Upper bound of a bucket, or a quantile; ints are taken as floats.
+        value: Upper bound of a bucket, or a quantile; an ``int`` is converted.
 
     Returns:
-        The text for ``le`` or ``quantile``.
+        The value of the label ``le`` or ``quantile``.
 
     Spec:
         E9, E10.
@@ -144,7 +143,7 @@ def canonical_float(value: float) -> str:
 
 
 def _shortest_digits(value: float) -> tuple[str, int]:
-    """Digits d₁d₂… and the exponent x of d₁.d₂…·10^x, as few digits as read back equal."""
+    """Return the digits d₁d₂… and the exponent x of d₁.d₂…·10^x, as few digits as read back equal."""
     mantissa, _, exponent = repr(value).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")

@@ -1,4 +1,4 @@
-"""Patterns that select names: of attributes, or of metrics."""
+"""Patterns that select names of attributes or metrics."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 
 
 class Patterns:
-    """Which names an option selects, by lists of patterns.
+    """Selects names by lists of patterns.
 
-    In a pattern ``*`` stands for any characters, also none, and ``?`` for exactly one; everything
-    else, brackets included, for itself. Case matters.
+    In a pattern ``*`` matches any characters, or none, and ``?`` exactly one; everything else, brackets included,
+    matches itself. Case matters.
 
     Args:
         included: Names that match one of these are selected; ``None`` selects all.
-        excluded: Names that match one of these are not selected after all.
+        excluded: Names that match one of these are not selected, even if they are included.
 
     Raises:
-        TypeError: A list is no list of texts.
+        TypeError: An argument is not a list of strings.
         ValueError: A list is empty.
 
     Spec:
@@ -39,16 +39,16 @@ class Patterns:
 
     @classmethod
     def from_option(cls, option: Mapping[str, Sequence[str] | None]) -> Patterns:
-        """Read the option as it stands in a declarative configuration.
+        """Create patterns from an option of a declarative configuration.
 
         Args:
-            option: ``included`` and ``excluded``, both optional, ``None`` counting as absent.
+            option: ``included`` and ``excluded``; both may be absent or ``None``.
 
         Returns:
             The patterns.
 
         Raises:
-            TypeError: The option is no mapping, or a list is no list of texts.
+            TypeError: The option is not a mapping, or one of its values is not a list of strings.
             ValueError: The option has other keys, or a list is empty.
         """
         if not isinstance(option, Mapping):
@@ -59,10 +59,10 @@ class Patterns:
         return cls(option.get("included"), option.get("excluded"))
 
     def matches(self, *spellings: str) -> bool:
-        """Tell whether a name is selected.
+        """Return whether a name is selected.
 
         Args:
-            *spellings: All that the name may be called: one that is excluded is enough to leave it out.
+            *spellings: All forms of the name; it is not selected if one of them is excluded.
         """
         if self._excluded is not None and any(map(self._excluded.fullmatch, spellings)):
             return False
@@ -72,7 +72,7 @@ class Patterns:
 def _compiled(option: str, patterns: Sequence[str] | None) -> re.Pattern[str] | None:
     if patterns is None:
         return None
-    # A text is a sequence of texts too, and each of its letters would become a pattern.
+    # A str is a sequence of strings too: each of its letters would become a pattern.
     if not isinstance(patterns, (list, tuple)) or not all(
         isinstance(pattern, str) for pattern in patterns
     ):

@@ -1,1 +1,1 @@
-"""One HTTP request with its tries, credentials and compression: what endpoints, pushers and remote write share."""
+"""HTTP client requests with retries, credentials, and compression, shared by service, pushers, and remote write."""

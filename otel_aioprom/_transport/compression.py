@@ -1,4 +1,4 @@
-"""Compression of a stream of chunks: gzip always, zstd where a library for it is installed."""
+"""Streaming compression: gzip always, zstd where a library for it is installed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from otel_aioprom.errors import MissingExtraError
 
 _GZIP = zlib.MAX_WBITS | 16
 _LEVEL = 1
-"""For more costs more time than it saves on the wire."""
+"""Higher levels cost more time than they save on the wire."""
 
 
 class _Compressor(Protocol):
-    """What compresses a stream."""
+    """A streaming compressor."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Take some bytes in, and return what is ready."""
+        """Feed bytes, and return the output that is ready."""
 
     def flush(self) -> bytes:
-        """Return the rest."""
+        """Finish the stream, and return its last bytes."""
 
 
 def codings() -> tuple[str, ...]:
-    """Return what can be served, as ``Content-Encoding`` calls it, the best first."""
+    """Return the supported content codings, the preferred one first."""
     return ("gzip",) if _zstd() is None else ("zstd", "gzip")
 
 
@@ -39,31 +39,27 @@ def compressed(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
         coding: One of ``codings()``.
 
     Yields:
-        As many chunks as there were, often empty ones, and the rest.
+        One chunk, often empty, for each input chunk, and the end of the stream.
     """
-    compressor = _gzip() if coding == "gzip" else _zstd_of(_zstd())
+    compressor: _Compressor
+    if coding == "gzip":
+        compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    elif (make := _zstd()) is not None:
+        compressor = make()
+    else:
+        raise MissingExtraError("zstandard", "zstd")
     for chunk in chunks:
         yield compressor.compress(chunk)
     yield compressor.flush()
 
 
-def _gzip() -> _Compressor:
-    return zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-
-
-def _zstd_of(make: Callable[[], _Compressor] | None) -> _Compressor:
-    if make is None:
-        raise MissingExtraError("zstandard", "zstd")
-    return make()
-
-
 @cache
 def _zstd() -> Callable[[], _Compressor] | None:
-    """Find a maker of zstd streams: in the standard library from 3.14 on, else in ``zstandard``."""
+    """Return a factory of zstd compressors: of the standard library from 3.14 on, else of ``zstandard``."""
     if sys.version_info >= (3, 14):
         try:
             module: Any = import_module("compression.zstd")
-        except ImportError:  # built without it
+        except ImportError:  # Python was built without it
             pass
         else:
             return lambda: module.ZstdCompressor(level=_LEVEL)

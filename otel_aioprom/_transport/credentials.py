@@ -1,4 +1,4 @@
-"""Basic and Bearer credentials, given or kept in files that may change: asked of others, or shown to them."""
+"""Basic and Bearer authentication, for servers and clients; secrets may be in files that change."""
 
 from __future__ import annotations
 
@@ -16,39 +16,38 @@ from otel_aioprom.errors import SecretError
 BASIC_CHALLENGE = 'Basic realm="metrics", charset="UTF-8"'
 BEARER_CHALLENGE = 'Bearer realm="metrics"'
 
-_LARGEST = 64 * 1024  # bytes of a file with a secret; more is another file, given by mistake
+_MAX_BYTES = 64 * 1024  # of a secret file; a larger one is another file, passed by mistake
 
 _Path = str | os.PathLike[str]
 
 
 class Authenticator(Protocol):
-    """Decides by a request's ``Authorization`` header."""
+    """Authenticates requests by their ``Authorization`` header."""
 
     @property
     def challenge(self) -> str:
-        """Value of the ``WWW-Authenticate`` header of a refusal."""
+        """Value of the ``WWW-Authenticate`` header of a 401 response."""
 
     @property
     def slow(self) -> bool:
-        """Whether ``check`` may take milliseconds, so that an event loop runs it in a thread."""
+        """Whether ``check`` may take milliseconds, so that it must not run on the event loop."""
 
     def check(self, authorization: str | None) -> bool:
-        """Tell whether a request may pass.
+        """Return whether a request is authenticated.
 
         Args:
-            authorization: Value of the ``Authorization`` header, whatever a stranger sends; ``None``
-                without one.
+            authorization: Value of the ``Authorization`` header, whatever a client sends; ``None`` without one.
 
         Raises:
-            SecretError: The secret cannot be read at present, so that nobody may pass.
+            SecretError: The secret cannot be read at present; no request is authenticated.
         """
 
     def remembers(self, authorization: str | None) -> bool:
-        """Tell whether ``check`` would answer at once, though it is slow as a rule."""
+        """Return whether the result of ``check`` is cached, so that it is fast."""
 
 
 class FileSignature(NamedTuple):
-    """What changes when a file is written or replaced, also behind a symbolic link."""
+    """Changes when a file is written or replaced, also behind a symbolic link."""
 
     modified: int
     size: int
@@ -59,19 +58,19 @@ def file_signature(path: _Path) -> FileSignature:
     """Return the signature of a file.
 
     Raises:
-        OSError: There is no such file, or it is a folder or a device: a pipe would be waited for.
+        OSError: The file does not exist, or is no regular file: reading a pipe would block.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 - takes half of the time of a Path, at each request
-    except ValueError as error:  # such as a zero byte in the name
-        raise OSError(errno.EINVAL, "no system has a file of this name") from error
+        status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, and each request pays it
+    except ValueError as error:  # such as a null byte in the name
+        raise OSError(errno.EINVAL, "not a valid file name") from error
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     return FileSignature(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 class BasicAuth:
-    """One user with a password.
+    """Authenticate one user by name and password.
 
     Spec:
         RFC 7617: UTF-8; the password may contain colons.
@@ -79,12 +78,12 @@ class BasicAuth:
     Args:
         username: Name of the user.
         password: The password.
-        password_file: File with the password instead; one line break at its end does not count. It is
+        password_file: File that contains the password instead; one line break at its end is ignored. It is
             read again whenever it changes.
 
     Raises:
-        TypeError: Not exactly one of ``password`` and ``password_file``, or not text.
-        ValueError: No client can send such a name or password; an empty password.
+        TypeError: Not exactly one of ``password`` and ``password_file``, or not a string.
+        ValueError: No client can send this name or password, or the password is empty.
         SecretError: The file cannot be used.
 
     Examples:
@@ -107,21 +106,21 @@ class BasicAuth:
         self._secret = _Secret("password", password, password_file, _flaw_of_password)
 
     def check(self, authorization: str | None) -> bool:
-        """Tell whether the header names the user and the password; see ``Authenticator``."""
-        # First, so that all requests get the same answer if it fails.
+        """Return whether the header contains the user and the password; see ``Authenticator``."""
+        # First, so that all requests get the same response if it fails.
         expected = self._secret.digest()
-        given = basic_credentials(authorization)
-        name, password = given or (b"", b"")
+        credentials = basic_credentials(authorization)
+        name, password = credentials or (b"", b"")
         same_name = hmac.compare_digest(_digest(name), self._name)
         same_password = hmac.compare_digest(_digest(password), expected)
-        return (same_name & same_password) and given is not None
+        return (same_name & same_password) and credentials is not None
 
     def remembers(self, authorization: str | None) -> bool:
         """Tell that each check is quick; see ``Authenticator``."""
         return True
 
     def header(self) -> str:
-        """Return the ``Authorization`` header that shows name and password to another server.
+        """Return the value of the ``Authorization`` header of a client request.
 
         Raises:
             SecretError: The password cannot be read at present.
@@ -134,19 +133,19 @@ class BasicAuth:
 
 
 class BearerAuth:
-    """A token that whoever bears it may pass with.
+    """Authenticate by a bearer token.
 
     Spec:
         RFC 6750, section 2.1.
 
     Args:
-        token: The token: printable ASCII without blanks.
-        token_file: File with the token instead; one line break at its end does not count. It is read
+        token: The token: printable ASCII without spaces.
+        token_file: File that contains the token instead; one line break at its end is ignored. It is read
             again whenever it changes.
 
     Raises:
-        TypeError: Not exactly one of ``token`` and ``token_file``, or not text.
-        ValueError: No client can send such a token; an empty token.
+        TypeError: Not exactly one of ``token`` and ``token_file``, or not a string.
+        ValueError: No client can send this token, or it is empty.
         SecretError: The file cannot be used.
 
     Examples:
@@ -162,17 +161,17 @@ class BearerAuth:
         self._secret = _Secret("token", token, token_file, _flaw_of_token)
 
     def check(self, authorization: str | None) -> bool:
-        """Tell whether the header bears the token; see ``Authenticator``."""
+        """Return whether the header contains the token; see ``Authenticator``."""
         expected = self._secret.digest()
-        given = _after_scheme(authorization, "bearer")
-        return hmac.compare_digest(_digest(given or b""), expected) and given is not None
+        token = _after_scheme(authorization, "bearer")
+        return hmac.compare_digest(_digest(token or b""), expected) and token is not None
 
     def remembers(self, authorization: str | None) -> bool:
         """Tell that each check is quick; see ``Authenticator``."""
         return True
 
     def header(self) -> str:
-        """Return the ``Authorization`` header that shows the token to another server.
+        """Return the value of the ``Authorization`` header of a client request.
 
         Raises:
             SecretError: The token cannot be read at present.
@@ -184,7 +183,7 @@ class BearerAuth:
 
 
 def basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
-    """Return user name and password of a Basic ``Authorization`` header; none for any other header."""
+    """Return user name and password of a Basic ``Authorization`` header, or ``None`` for any other header."""
     encoded = _after_scheme(authorization, "basic")
     if encoded is None:
         return None
@@ -196,7 +195,7 @@ def basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
 
 
 def _after_scheme(authorization: str | None, wanted: str) -> bytes | None:
-    """Return what follows the name of a scheme, if it is the wanted scheme and plain ASCII."""
+    """Return the credentials of a header of the wanted scheme, if they are ASCII."""
     if authorization is None or not authorization.isascii():
         return None
     scheme, _, rest = authorization.partition(" ")
@@ -204,17 +203,13 @@ def _after_scheme(authorization: str | None, wanted: str) -> bytes | None:
 
 
 class _Secret:
-    """A secret: given once, or from a file that is read again when it changes."""
+    """A constant secret, or one from a file that is read again when it changes."""
 
     def __init__(
-        self,
-        kind: str,
-        value: str | None,
-        file: _Path | None,
-        flaw: Callable[[bytes], str],
+        self, kind: str, value: str | None, file: _Path | None, flaw: Callable[[bytes], str]
     ) -> None:
         if (value is None) is (file is None):
-            raise TypeError(f"give either {kind} or {kind}_file, and not both")
+            raise TypeError(f"pass either {kind} or {kind}_file, and not both")
         self._flaw = flaw
         self._path = None if file is None else os.fsdecode(file)
         self._signature: FileSignature | None = None
@@ -228,18 +223,18 @@ class _Secret:
         self._known = secret
 
     def digest(self) -> bytes:
-        """Return the digest of the secret as it is now."""
+        """Return the digest of the current secret."""
         return _digest(self.value())
 
     def value(self) -> bytes:
-        """Return the secret as it is now."""
+        """Return the current secret."""
         if self._path is None:
             return self._known
         try:
             signature = file_signature(self._path)
             if signature == self._signature:
                 return self._known
-            self._signature = None  # a failure must not leave the old secret in force
+            self._signature = None  # after a failure the old secret must not be valid
             secret = _read(self._path)
         except OSError as error:
             self._signature = None
@@ -247,7 +242,7 @@ class _Secret:
         if fault := self._flaw(secret):
             raise SecretError(self._path, f"it {fault}")
         self._known = secret
-        # Taken before reading: a change meanwhile is seen the next time.
+        # From before the read, so that a change during it is noticed the next time.
         self._signature = signature
         return self._known
 
@@ -256,26 +251,26 @@ class _Secret:
 
 
 def _read(path: str) -> bytes:
-    """Return the content of a file without one line break at its end."""
+    """Return the content of a file, without one line break at its end."""
     with open(path, "rb") as file:  # noqa: PTH123 - as the signature
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise OSError(errno.EFBIG, f"larger than {_LARGEST} bytes")
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_BYTES} bytes")
     return content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
 
 
 def _encoded(kind: str, value: str) -> bytes:
     if not isinstance(value, str):
-        raise TypeError(f"the {kind} must be text, not {type(value).__name__}")
+        raise TypeError(f"the {kind} must be a string, not {type(value).__name__}")
     try:
         return value.encode()
     except UnicodeEncodeError:
-        # Not chained: the error shows the text.
-        raise ValueError(f"the {kind} contains half a character (a surrogate)") from None
+        # Not chained: that error contains the secret.
+        raise ValueError(f"the {kind} contains a lone surrogate") from None
 
 
 def _digest(secret: bytes) -> bytes:
-    """Digests are all of one length, so that a comparison tells nothing of the secret's."""
+    """Return a digest: all have one length, so that comparing them does not leak the secret's."""
     return hashlib.sha256(secret).digest()
 
 
@@ -293,4 +288,4 @@ def _flaw_of_token(secret: bytes) -> str:
     if not secret:
         return "is empty"
     printable = all(0x20 < byte < 0x7F for byte in secret)  # noqa: PLR2004 - ASCII
-    return "" if printable else "contains something else than printable ASCII without blanks"
+    return "" if printable else "must be printable ASCII without spaces"

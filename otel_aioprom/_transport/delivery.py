@@ -1,4 +1,4 @@
-"""One request to a server that takes metrics: sent in pieces, tried again where that can help."""
+"""HTTP client of the pushers: requests with a chunked body, retries, and credentials."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _logger = logging.getLogger(__name__)
 
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LEAST = 0.001  # seconds: to aiohttp, 0 and less mean no limit
-_LONGEST = 1000  # bytes of a response that an error shows
+_MIN_TIMEOUT = 0.001  # seconds: to aiohttp, 0 and less mean no timeout
+_MAX_ERROR_BYTES = 1000  # of a response body, in an error
 _FRAMING = frozenset(
     name.lower()
     for name in (
@@ -36,13 +36,13 @@ _FRAMING = frozenset(
         hdrs.HOST,
     )
 )
-# What no second try mends: the certificate will be the same one.
+# Not worth a retry: the certificate will be the same one.
 _FINAL = (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
 _TRANSIENT = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 class Credentials(Protocol):
-    """Shows who we are: ``BasicAuth`` or ``BearerAuth``."""
+    """Credentials of a client: ``BasicAuth`` or ``BearerAuth``."""
 
     def header(self) -> str:
         """Return the value of the ``Authorization`` header.
@@ -53,7 +53,7 @@ class Credentials(Protocol):
 
 
 class DeliveryOptions(TypedDict, total=False):
-    """The options of ``Delivery``, for signatures of what passes them on."""
+    """The options of ``Delivery``, for the signatures of callers that pass them on."""
 
     auth: Credentials | None
     ssl: ssl_module.SSLContext | bool
@@ -66,24 +66,24 @@ class DeliveryOptions(TypedDict, total=False):
 
 
 class Delivery:
-    """Sends requests of one kind to one server.
+    """Send requests to one server.
 
-    Belongs to the event loop in which it is used. Inside ``async with`` it keeps one session for all requests;
-    outside, each request has its own, which is closed when the response has been read.
+    Belongs to the event loop in which it is used. Between ``open`` and ``close`` all requests share one session;
+    otherwise each request has its own, which is closed when the response has been read.
 
     Args:
-        auth: Credentials to show.
-        ssl: Context for HTTPS; ``False`` takes any certificate.
-        timeout: Seconds for each try; an attribute too.
-        headers: More headers.
-        session: A session to use instead; whoever made it closes it.
-        retry: How often to try; once if not given.
-        raise_for_status: Raise for what the server refuses, instead of returning its response.
-        resolver: Finds the address of a host; in a thread, if not given.
+        auth: Credentials to send.
+        ssl: SSL context for HTTPS; ``False`` disables the verification of certificates.
+        timeout: Seconds for each attempt; also an attribute.
+        headers: Additional request headers.
+        session: Client session to use instead of an own one; the caller closes it.
+        retry: Retry policy; one attempt if not given.
+        raise_for_status: Raise for an error status, instead of returning the response.
+        resolver: DNS resolver; by default, names are resolved in a thread.
 
     Raises:
-        ValueError: An option has no such value, or a header is one that a request has anyway.
-        TypeError: ``auth`` is no credentials.
+        ValueError: An option has an invalid value, or a header is one that the library sets itself.
+        TypeError: ``auth`` is neither ``BasicAuth`` nor ``BearerAuth``.
     """
 
     def __init__(
@@ -105,36 +105,36 @@ class Delivery:
         self._ssl = ssl
         self.timeout = timeout
         self._headers = _check_headers(headers or {}, auth)
-        self._given = session
-        self._kept: aiohttp.ClientSession | None = None
+        self._external_session = session
+        self._own_session: aiohttp.ClientSession | None = None
         self._retry = retry or ONCE
         self._raise = raise_for_status
         self._resolver = resolver
 
     def check_target(self, url: URL) -> None:
-        """Refuse an address that shows other credentials.
+        """Reject a URL that contains credentials besides those of ``auth``.
 
         Raises:
-            ValueError: It has some, and ``auth`` is given.
+            ValueError: There are both.
         """
         if self._auth is not None and url.user is not None:
-            raise ValueError("credentials stand in the address: leave out those, or auth")
+            raise ValueError("the URL contains credentials: remove them, or auth")
 
     async def open(self) -> None:
-        """Keep one session from now on; a second call does nothing."""
-        if self._given is None and self._kept is None:
-            self._kept = self._make_session()
+        """Open a session for all requests that follow; a second call does nothing."""
+        if self._external_session is None and self._own_session is None:
+            self._own_session = self._create_session()
 
     async def close(self) -> None:
-        """Close the session, if it is our own; a second call does nothing."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.close()
+        """Close the session that ``open`` created; a second call does nothing."""
+        session, self._own_session = self._own_session, None
+        if session is not None:
+            await session.close()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Keep one session while the block runs; whoever has opened one before keeps it longer."""
-        if self._kept is not None:
+        """Open a session for the block; one that is open already stays open after it."""
+        if self._own_session is not None:
             yield
             return
         await self.open()
@@ -145,16 +145,15 @@ class Delivery:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        session = self._given or self._kept
-        if session is not None:
+        if session := self._external_session or self._own_session:
             yield session
             return
-        async with self._make_session() as own:
-            yield own
+        async with self._create_session() as session:
+            yield session
 
-    def _make_session(self) -> aiohttp.ClientSession:
+    def _create_session(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=self._resolver))
-        # Otherwise aiohttp repeats a request by itself; there is no public way to say so, and in old releases none.
+        # Otherwise aiohttp retries by itself; there is no public option, and in old releases none at all.
         if hasattr(session, "_retry_connection"):
             session._retry_connection = False  # noqa: SLF001
         return session
@@ -163,25 +162,25 @@ class Delivery:
         self,
         method: str,
         url: URL,
-        pieces: Sequence[bytes] = (),
+        chunks: Sequence[bytes] = (),
         headers: Mapping[str, str] | None = None,
         *,
         retry: Retry | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send a request, and try again as long as that can help.
+        """Send a request, and retry it according to the policy.
 
         Args:
             method: The HTTP method.
-            url: Where to.
-            pieces: The body, in pieces of a size that is written at once.
-            headers: What goes with the body.
-            retry: How often to try, if not as usual.
+            url: The URL.
+            chunks: The body, in chunks that are written at once.
+            headers: Headers of this request.
+            retry: Retry policy, instead of that of the constructor.
 
         Returns:
             The last response, its body read.
 
         Raises:
-            PushError: No response came; or one that refuses, and ``raise_for_status`` was asked for.
+            PushError: There was no response; or it has an error status, and ``raise_for_status`` is set.
             SecretError: The credentials cannot be read at present.
         """
         policy = retry or self._retry
@@ -190,43 +189,44 @@ class Delivery:
             while True:
                 tried += 1
                 left = min(self.timeout, policy.total - (monotonic() - began))
-                response, error = await self._try(session, method, url, pieces, headers or {}, left)
+                response, error = await self._attempt(
+                    session, method, url, chunks, headers or {}, left
+                )
                 wait = _wait_after(policy, tried, monotonic() - began, response, error)
                 if wait is None:
                     return await self._conclude(url, response, error)
-                _logger.debug("%s %s is tried again in %.2f s", method, shown(url), wait)
+                _logger.debug("retrying %s %s in %.2f s", method, redacted(url), wait)
                 await asyncio.sleep(wait)
 
-    async def _try(
+    async def _attempt(
         self,
         session: aiohttp.ClientSession,
         method: str,
         url: URL,
-        pieces: Sequence[bytes],
+        chunks: Sequence[bytes],
         headers: Mapping[str, str],
         seconds: float,
     ) -> tuple[aiohttp.ClientResponse | None, Exception | None]:
         all_headers: dict[str, str] = {**self._headers, **headers}
         if self._auth is not None:
             all_headers[hdrs.AUTHORIZATION] = self._auth.header()
-        if pieces:
-            all_headers[hdrs.CONTENT_LENGTH] = str(sum(map(len, pieces)))
+        if chunks:
+            all_headers[hdrs.CONTENT_LENGTH] = str(sum(map(len, chunks)))
+        seconds = max(seconds, _MIN_TIMEOUT)
         try:
             response = await session.request(
                 method,
                 url,
-                data=_Pieces(pieces) if pieces else None,
+                data=_ChunkedBody(chunks) if chunks else None,
                 headers=all_headers,
                 ssl=self._ssl,
-                # Half of the time for the connection tells a server that is away from one that is slow.
-                timeout=aiohttp.ClientTimeout(
-                    total=max(seconds, _LEAST), sock_connect=max(seconds, _LEAST) / 2
-                ),
-                raise_for_status=False,  # whatever a given session does: a refusal is an answer
-                allow_redirects=False,  # a path that was cleaned up is another group (E90)
+                # Half of the time to connect distinguishes an unreachable server from a slow one.
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=seconds / 2),
+                raise_for_status=False,  # whatever the caller's session is set to
+                allow_redirects=False,  # a normalized path would be another group (E90)
             )
             try:
-                # Read to its end it gives its connection back, and can be read again: a released one cannot.
+                # Reading to the end releases the connection, and the body can be read again later.
                 await response.read()
             except BaseException:
                 response.close()
@@ -239,49 +239,49 @@ class Delivery:
         self, url: URL, response: aiohttp.ClientResponse | None, error: Exception | None
     ) -> aiohttp.ClientResponse:
         if response is None:
-            reason = "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error)
-            raise PushError(shown(url), None, reason or type(error).__name__) from error
+            reason = "timed out" if isinstance(error, asyncio.TimeoutError) else str(error)
+            raise PushError(redacted(url), None, reason or type(error).__name__) from error
         if self._raise and not is_success(response):
             raise await refused(response)
         return response
 
 
 async def refused(response: aiohttp.ClientResponse) -> PushError:
-    """Return the error that stands for a response that refuses."""
-    text = (await response.read())[:_LONGEST].decode("utf-8", "replace").strip()
-    return PushError(shown(response.url), response.status, text or response.reason or "")
+    """Return the error for a response with an error status."""
+    text = (await response.read())[:_MAX_ERROR_BYTES].decode("utf-8", "replace").strip()
+    return PushError(redacted(response.url), response.status, text or response.reason or "")
 
 
 def is_success(response: aiohttp.ClientResponse) -> bool:
-    """Tell whether a server has taken what it got: 200, 202 and 204 all mean that (E81, E91)."""
+    """Return whether the server has accepted the request: 200, 202 and 204 all mean that (E81, E91)."""
     return 200 <= response.status < 300  # noqa: PLR2004 - HTTP
 
 
-def shown(url: URL) -> str:
-    """Return an address as it may be logged: without credentials, which some write into it."""
+def redacted(url: URL) -> str:
+    """Return a URL for the log, without its credentials."""
     return str(url if url.user is None else url.with_user(None))
 
 
-class _Pieces(aiohttp.payload.Payload):
-    """A body in pieces that is sent once: aiohttp repeats a request by itself if its connection was cut, which is for us to decide."""
+class _ChunkedBody(aiohttp.payload.Payload):
+    """A body that can be sent once: aiohttp may retry by itself when the connection was lost."""
 
     _value: Sequence[bytes]
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        super().__init__(pieces)
+    def __init__(self, chunks: Sequence[bytes]) -> None:
+        super().__init__(chunks)
         self._sent = False
-        self._size = sum(map(len, pieces))
+        self._size = sum(map(len, chunks))
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send all of it."""
-        if self._sent:  # newer releases ask before
-            raise aiohttp.ClientConnectionError("the connection was cut")
+        """Write all chunks."""
+        if self._sent:  # newer releases of aiohttp check this before
+            raise aiohttp.ClientConnectionError("the connection was lost")
         self._sent = self._consumed = True
-        for piece in self._value:
-            await writer.write(piece)
+        for chunk in self._value:
+            await writer.write(chunk)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return it as text, which nobody needs."""
+        """Return the body as a string; the base class asks for this method."""
         return b"".join(self._value).decode(encoding, errors)
 
 
@@ -292,19 +292,19 @@ def _wait_after(
     response: aiohttp.ClientResponse | None,
     error: Exception | None,
 ) -> float | None:
-    """Tell how long to wait before the next try, or that there is none."""
+    """Return the seconds to wait before the next attempt, or ``None`` to give up."""
     if isinstance(error, _FINAL) or (response is not None and not is_transient(response.status)):
         return None
-    asked = None if response is None else retry_after(response.headers.get(hdrs.RETRY_AFTER))
-    return retry.wait(tried, elapsed, asked)
+    server = None if response is None else retry_after(response.headers.get(hdrs.RETRY_AFTER))
+    return retry.wait(tried, elapsed, server)
 
 
 def _check_headers(headers: Mapping[str, str], auth: Credentials | None) -> dict[str, str]:
     taken = _FRAMING | ({hdrs.AUTHORIZATION.lower()} if auth is not None else set())
     for name in headers:
         if name.lower() in taken:
-            raise ValueError(f"the header {name!r} follows from what is sent: leave it out")
+            raise ValueError(f"the header {name!r} is set by the library: remove it")
         value: object = headers[name]
         if not isinstance(value, str) or not _HEADER.fullmatch(value) or not _TOKEN.fullmatch(name):
-            raise ValueError(f"the header {name!r} has a name or a value that no header can have")
+            raise ValueError(f"the header {name!r} has an invalid name or value")
     return dict(headers)

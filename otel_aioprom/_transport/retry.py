@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait before that."""
+"""Retry policy: exponential backoff with jitter, and ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _SERVER_ERRORS = 500
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often to try, and for how long.
+    """Retry policy of requests: exponential backoff with jitter.
 
-    The wait before the next try doubles from one to the next, and is drawn at random between a half and the whole
-    of that, so that many clients do not come back together. A server's ``Retry-After`` takes its place.
+    The backoff doubles with each attempt; the wait is drawn at random between half of it and all of it. A
+    ``Retry-After`` header of the server replaces it.
 
     Attributes:
-        attempts: Tries in all, the first one too.
-        total: Seconds from the first try on that all of them may take together.
-        first_wait: Seconds before the second try.
-        longest_wait: Seconds that a wait grows to.
+        attempts: Maximum number of attempts, the first one included.
+        total: Seconds that all attempts and waits may take together.
+        first_wait: Backoff before the second attempt, in seconds.
+        longest_wait: Maximum backoff, in seconds.
 
     Raises:
-        ValueError: A value makes no sense.
+        ValueError: A value is out of range.
 
     Spec:
         E90, E102.
@@ -46,17 +46,17 @@ class Retry:
             check_seconds(name, getattr(self, name))
 
     def wait(self, tried: int, elapsed: float, retry_after: float | None) -> float | None:
-        """Return the seconds before the next try, or ``None`` if there is to be none.
+        """Return the seconds to wait before the next attempt, or ``None`` to give up.
 
         Args:
-            tried: Tries so far.
+            tried: Attempts so far.
             elapsed: Seconds since the first one began.
-            retry_after: Seconds that the server asks for.
+            retry_after: Seconds that the server's ``Retry-After`` asks for.
         """
         if tried >= self.attempts:
             return None
-        grown = min(self.longest_wait, self.first_wait * 2.0 ** min(tried - 1, 64))
-        wait = random.uniform(grown / 2, grown) if retry_after is None else retry_after  # noqa: S311 - no secret
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** min(tried - 1, 64))
+        wait = random.uniform(backoff / 2, backoff) if retry_after is None else retry_after  # noqa: S311 - no secret
         return wait if elapsed + wait < self.total else None
 
 
@@ -64,15 +64,15 @@ ONCE = Retry(attempts=1, total=math.inf)
 
 
 def is_transient(status: int) -> bool:
-    """Tell whether a status may be another one the next time (E90, E102)."""
+    """Return whether a request with this status is worth a retry (E90, E102)."""
     return status == TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for; none if it makes no sense.
+    """Return the seconds that a ``Retry-After`` header asks for, or ``None`` if it is malformed.
 
     Args:
-        header: Seconds, or a date.
+        header: Value of the header, seconds or an HTTP date; ``None`` without one.
 
     Examples:
         >>> retry_after("3"), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:00 GMT")
@@ -85,7 +85,7 @@ def retry_after(header: str | None) -> float | None:
         return float(text)
     try:
         asked = parsedate_to_datetime(text)
-        if asked.tzinfo is None:  # an old form, which means UTC (RFC 9110, 5.6.7)
+        if asked.tzinfo is None:  # an obsolete form, in UTC (RFC 9110, 5.6.7)
             asked = asked.replace(tzinfo=timezone.utc)
         return max(0.0, (asked - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, OverflowError):

@@ -1,30 +1,20 @@
 """The native collectors: Counter, Gauge, Histogram, Summary, Info, StateSet and Enum.
 
-Labels come first in every call and may be left out where nothing follows them. Code that records often binds
-its series once, ``child = counter.labels({"path": "/"})``, and calls ``child.inc()``.
+Labels come first in every call and may be omitted where no argument follows. On a hot path, bind the series once,
+``child = counter.labels({"path": "/"})``, and call ``child.inc()``: that needs no look-up.
 """
 
 from __future__ import annotations
 
-from otel_aioprom.collectors.base import Collector, MetricsTypes
-from otel_aioprom.collectors.counter_gauge import Counter, Gauge
-from otel_aioprom.collectors.histogram import DEFAULT_BUCKETS, Histogram
-from otel_aioprom.collectors.info import Info
-from otel_aioprom.collectors.series.classic_histogram import POS_INF
-from otel_aioprom.collectors.stateset import Enum, StateSet
-from otel_aioprom.collectors.summary import DEFAULT_INVARIANTS, Summary
-
-__all__ = [
-    "DEFAULT_BUCKETS",
-    "DEFAULT_INVARIANTS",
-    "POS_INF",
-    "Collector",
-    "Counter",
-    "Enum",
-    "Gauge",
-    "Histogram",
-    "Info",
-    "MetricsTypes",
-    "StateSet",
-    "Summary",
-]
+from otel_aioprom.collectors.base import Collector as Collector
+from otel_aioprom.collectors.base import MetricsTypes as MetricsTypes
+from otel_aioprom.collectors.counter import Counter as Counter
+from otel_aioprom.collectors.gauge import Gauge as Gauge
+from otel_aioprom.collectors.histogram import DEFAULT_BUCKETS as DEFAULT_BUCKETS
+from otel_aioprom.collectors.histogram import Histogram as Histogram
+from otel_aioprom.collectors.info import Info as Info
+from otel_aioprom.collectors.series.classic_histogram import POS_INF as POS_INF
+from otel_aioprom.collectors.stateset import Enum as Enum
+from otel_aioprom.collectors.stateset import StateSet as StateSet
+from otel_aioprom.collectors.summary import DEFAULT_INVARIANTS as DEFAULT_INVARIANTS
+from otel_aioprom.collectors.summary import Summary as Summary

@@ -1,4 +1,4 @@
-"""What all native collectors share: a name, a description, and the store of their series."""
+"""The base of all native collectors: a name, a description, and the store of their series."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from otel_aioprom._core.labels import check_labels, label_texts, wire_pairs
+from otel_aioprom._core.labels import Pairs, check_labels, label_texts, wire_pairs
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.names import check_metric_name
 from otel_aioprom._core.numbers import coerce_number
-from otel_aioprom.collectors.hooks import Chore, Problem
-from otel_aioprom.collectors.series.expiry import watched
-from otel_aioprom.collectors.series.generations import Turn
-from otel_aioprom.collectors.series.limits import Bound
+from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
+from otel_aioprom.collectors.series.expiry import expiring_class
+from otel_aioprom.collectors.series.generations import Generation
+from otel_aioprom.collectors.series.limits import SeriesLimit
 from otel_aioprom.collectors.series.number import NumberSeries
 from otel_aioprom.collectors.series.store import SeriesStore
 
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, object]
 S = TypeVar("S", bound=Series)
+T = TypeVar("T", bound=Series)
 
 
 class SupportsRegister(Protocol):
-    """What takes collectors: a registry."""
+    """A registry of collectors."""
 
     def register(self, collector: Any, /) -> None:
         """Expose a collector from now on."""
 
 
 class MetricsTypes(Enum):
-    """Kinds of collectors, with the numbers that the protobuf format gives them.
+    """Kinds of collectors; the values are those of the protobuf format.
 
     Spec:
         N2, E64.
@@ -48,32 +49,34 @@ class MetricsTypes(Enum):
 
 
 class Collector(Generic[S]):
-    """Base of all collectors; used by itself, an untyped metric.
+    """Base of all collectors; by itself, an untyped metric.
 
-    Nothing registers itself. All methods may be called from any thread; recording never waits.
+    A collector is exposed once it is registered. All methods may be called from any thread; recording never blocks.
 
     Args:
-        name: Metric name, ``[a-zA-Z_:][a-zA-Z0-9_:]*``; counters end in ``_total`` by custom.
-        doc: What is measured, in a sentence; becomes the HELP text.
+        name: Metric name, ``[a-zA-Z_:][a-zA-Z0-9_:]*``; by convention counters end in ``_total``.
+        doc: What is measured, in a sentence; the HELP text.
         const_labels: Labels that every series of this collector has.
         registry: Registers the collector there on creation.
-        max_series: How many series there may be. What has no place is recorded on one more, labelled
-            ``otel_metric_overflow="true"``.
-        expire_after: Seconds without a measurement after which a series is forgotten, counted from the first collection
-            after the last one. It goes at a collection, and comes back with its value when somebody who holds it records on it.
+        max_series: Series limit: the most series that the collector keeps. Measurements of further label sets are
+            recorded on one overflow series, labelled ``otel_metric_overflow="true"``. ``None`` for no limit.
+        expire_after: Idle time in seconds after which a series expires and is no longer exposed. It counts from the
+            first collection after the last measurement. Recording on a bound child of the series revives it, with its
+            value. ``None`` for never.
 
     Raises:
         InvalidNameError: The name is malformed.
         InvalidLabelsError: A constant label's name is not allowed.
         DuplicateCollectorError: The registry has this name already.
-        TypeError: ``doc`` is no text, ``const_labels`` no mapping, ``registry`` none, or an option of another kind.
+        TypeError: ``doc`` is no string, ``const_labels`` no mapping, ``registry`` no registry, or an option has the
+            wrong type.
         ValueError: An option is out of range.
 
     Attributes:
-        name: As given.
-        doc: As given.
-        const_labels: As given, values as text.
-        kind: What the metric is exposed as.
+        name: The argument.
+        doc: The argument.
+        const_labels: The argument, values as strings.
+        kind: The type under which the metric is exposed.
 
     Spec:
         N1, N3, N4.
@@ -96,26 +99,30 @@ class Collector(Generic[S]):
         if not (registry is None or callable(getattr(registry, "register", None))):
             raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
         if not isinstance(doc, str):
-            raise TypeError(f"doc must be a str that says what is measured, not {doc!r}")
+            raise TypeError(f"doc must be a str that describes what is measured, not {doc!r}")
         self.doc = doc
         check_labels({} if const_labels is None else const_labels, self._reserved)
         self.const_labels = dict(wire_pairs(const_labels or {}, {}))
-        self._ages = expire_after is not None
+        self._expires = expire_after is not None
+        self._prepare()
         store: SeriesStore[S] = SeriesStore(
             self.name, self.const_labels, self._reserved, self._make, max_series, expire_after
         )
-        self._use(Turn(store))
+        self._use(Generation(store))
         if registry is not None:
             registry.register(self)
 
+    def _prepare(self) -> None:
+        """Create what must exist before the collector is registered."""
+
     def labels(self, labels: Labels | None = None) -> S:
-        """Bind a label set: find its series, or make it.
+        """Return the series of a label set, the bound child; create it if there is none.
 
         Args:
             labels: Names and values in any order, values of any type; ``None`` and ``{}`` stand for no labels.
 
         Returns:
-            The series, on which hot code records without a look-up.
+            The series. Recording on it needs no look-up, which suits hot paths.
 
         Raises:
             TypeError: ``labels`` is no mapping.
@@ -128,19 +135,19 @@ class Collector(Generic[S]):
         return self._create(labels) if child is None else child
 
     def _allowed(self, labels: Labels | None) -> Labels:
-        """Return labels as they are now, before anything is measured; refuse those that cannot be recorded on."""
+        """Return a copy of the labels; refuse those that cannot be recorded on before anything is measured."""
         labels = {} if labels is None else labels
-        if self._find(labels) is not None:  # so its values are texts already
+        if self._find(labels) is not None:  # so its values are strings already
             return dict(labels)
         check_labels(labels, self._reserved)
         return label_texts(labels)
 
     def _create(self, given: Labels | None) -> S:
-        """Find a series under another spelling of its labels, or make it."""
+        """Find the series under a canonical form of its labels, or create it."""
         return self._store.create(given)
 
     def _create_for(self, labels: Labels | None, value: Any) -> S:
-        """Bind a label set for its first value; one that is refused leaves no series behind."""
+        """Bind a label set for its first value; a refused value creates no series."""
         self._check_recorded(value)
         return self._create(labels)
 
@@ -148,12 +155,12 @@ class Collector(Generic[S]):
         coerce_number(value)
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Any:
-        """Make a series; the base keeps plain numbers."""
+        """Create a series; the base class keeps plain numbers."""
         return self._class_for(NumberSeries)(names, values, text)
 
-    def _class_for(self, cls: Any) -> Any:
-        """Return the class of series to use: one that notes measurements, if series expire."""
-        return watched(cls) if self._ages else cls
+    def _class_for(self, cls: type[T]) -> type[T]:
+        """Return the class of series to create: one that tracks measurements if series expire."""
+        return expiring_class(cls) if self._expires else cls
 
     def _known(self, labels: Labels | None) -> S:
         child = self._store.series.find(labels)
@@ -169,19 +176,19 @@ class Collector(Generic[S]):
 
         Args:
             labels: Names and values; ``None`` and ``{}`` stand for none.
-            value: A number; a ``histogram.Histogram`` on histograms, an estimator on summaries; facts or states, as ``get``
-                returns them.
+            value: A number; a ``histogram.Histogram`` for histograms, an estimator for summaries, what ``get`` returns
+                for ``Info``, ``StateSet`` and ``Enum``.
 
         Raises:
-            TypeError: ``value`` is of another kind, or the histogram has native buckets.
-            ValueError: There is no such state, or the estimator makes no sense.
+            TypeError: ``value`` has the wrong type, or the histogram has native buckets.
+            ValueError: The state is unknown, or the estimator is inconsistent.
             InvalidLabelsError: A label name is not allowed; nothing is stored.
         """
         self._check_stored(value)
         self._set_value(self.labels(labels), value)
 
     def _check_stored(self, value: Any) -> None:
-        """Refuse what cannot be stored, before a series is made for it."""
+        """Refuse what cannot be stored, before a series is created for it."""
         coerce_number(value)
 
     def _set_value(self, child: Any, value: Any) -> None:
@@ -191,7 +198,7 @@ class Collector(Generic[S]):
         """Return what is stored for a label set.
 
         Raises:
-            KeyError: There is no such series; none is made.
+            KeyError: There is no such series; none is created.
         """
         return self._get_value(self._known(labels))
 
@@ -199,25 +206,26 @@ class Collector(Generic[S]):
         return child.get()
 
     def get(self, labels: Labels | None = None) -> Any:
-        """Return the value of a label set, as people read it.
+        """Return the value of a label set in readable form.
 
         Returns:
-            A number; for histograms and summaries a dict from bound or quantile, ``"count"`` and ``"sum"``; for an ``Info`` the dict
-            of facts, for a ``StateSet`` one from state to whether it holds, for an ``Enum`` the state.
+            A number; for histograms and summaries a dict of bounds or quantiles, ``"count"`` and ``"sum"``; for an
+            ``Info`` the dict of info labels, for a ``StateSet`` a dict from state to ``bool``, for an ``Enum`` the
+            state.
 
         Raises:
-            KeyError: There is no such series; none is made.
+            KeyError: There is no such series; none is created.
         """
         child: Any = self._known(labels)
         return child.get()
 
     def get_all(self) -> list[tuple[dict[str, str], Any]]:
-        """Return all label sets (without the constant labels), each with what ``get`` gives for it."""
+        """Return all label sets (without the constant labels), each with what ``get`` returns for it."""
         children: list[tuple[dict[str, str], Any]] = self._store.series.entries()
         return [(labels, child.get()) for labels, child in children]
 
     def remove(self, labels: Labels | None) -> None:
-        """Forget a series; the next response does not show it.
+        """Remove a series; it is no longer exposed.
 
         Raises:
             KeyError: There is no such series.
@@ -226,31 +234,31 @@ class Collector(Generic[S]):
             raise self._unknown(labels)
 
     def remove_matching(self, labels: Labels) -> int:
-        """Forget all series that have these labels, among others.
+        """Remove all series that have these labels, among others.
 
         Args:
-            labels: Names and values; an empty value stands for a label that is absent.
+            labels: Names and values; an empty value matches an absent label.
 
         Returns:
-            How many there were.
+            The number of series removed.
         """
         return self._store.remove_matching(labels)
 
     def drop(self, child: S) -> None:
-        """Forget a series, if it is exactly this one that its labels have."""
+        """Remove a series if it is still the one stored for its labels."""
         self._store.drop(child)
 
     def clear(self) -> None:
-        """Forget all series."""
+        """Remove all series."""
         self._store.clear()
 
     @contextmanager
     def replace(self) -> Iterator[Self]:
-        """Fill a new set of series, and show it in place of the old one when the block has ended.
+        """Fill a new set of series and swap it in for the old one at the end of the block.
 
         Yields:
-            A collector of the same kind, empty and without functions; what is recorded on it is shown all at
-            once. If the block raises, nothing changes.
+            A collector of the same kind, empty and without callbacks. Its series are exposed all at once
+            when the block ends. If the block raises, nothing changes.
         """
         other = self._copy_empty()
         try:
@@ -262,92 +270,89 @@ class Collector(Generic[S]):
 
     def _copy_empty(self) -> Self:
         other = copy(self)
-        other._use(Turn(self._store.empty()))  # noqa: SLF001 - the same class
+        other._use(Generation(self._store.empty()))  # noqa: SLF001 - the same class
         return other
 
     def _take(self, other: Self) -> None:
-        mine = other._turn
-        before = self._turn.followed_by(mine)
-        while self._turn is not (latest := mine.latest()):  # of several that end at once
+        mine = other._generation
+        before = self._generation.append(mine)
+        while self._generation is not (latest := mine.latest()):  # blocks may end at the same time
             self._use(latest)
-        mine.thing.succeed(before.thing)
+        mine.value.take_over(before.value)
 
-    def _use(self, turn: Turn[SeriesStore[S]]) -> None:
-        store = turn.thing
+    def _use(self, generation: Generation[SeriesStore[S]]) -> None:
+        store = generation.value
         self._store = store
         self._find = store.series.find_quickly
-        self._turn = turn  # last, for whoever looks whether it is the latest one
+        self._generation = generation  # last, because `_take` compares it with the latest one
 
     def _latest(self) -> Iterator[SeriesStore[S]]:
-        """Give the latest store, and those that come to follow it while something is done with it."""
+        """Yield the latest store, and those that replace it while the caller works on it."""
         done = None
-        while done is not (latest := self._turn.latest()):
-            yield latest.thing
+        while done is not (latest := self._generation.latest()):
+            yield latest.value
             done = latest
 
     def count_overflows(self) -> int:
-        """Return how often a label set was asked for that there was no place for."""
+        """Return how often the series limit refused a label set."""
         return self._store.overflowed
 
-    def bound_by(self, bound: Bound) -> None:
-        """Count the series among those of others, too, which together have a bound."""
+    def join_limit(self, limit: SeriesLimit) -> None:
+        """Count the series towards a limit that is shared with other collectors."""
         for store in self._latest():
-            store.bound_by(bound)
+            store.join_limit(limit)
 
-    def unbound_by(self, bound: Bound) -> None:
-        """Count the series for themselves again."""
+    def leave_limit(self, limit: SeriesLimit) -> None:
+        """Stop counting the series towards a shared limit."""
         for store in self._latest():
-            store.unbound_by(bound)
+            store.leave_limit(limit)
 
-    def chores(self) -> list[Chore]:
-        """Return what must be done before each collection."""
-        return [Chore("expire", run=self._expire)] if self._ages else []
+    def pre_collect_hooks(self) -> list[PreCollectHook]:
+        """Return what must run before each collection."""
+        return [PreCollectHook("expire", run=self._expire)] if self._expires else []
 
-    def _expire(self, _asking: object) -> Sequence[Problem]:
+    def _expire(self, _caller: object) -> Sequence[HookProblem]:
         self._store.sweep()
         return ()
 
     def family(self) -> MetricFamily:
-        """Return the metric family as it stands now, its series live.
+        """Return the metric family; its series are live.
 
-        Overridden ``get_all`` methods are asked by the registry instead, see ``CollectorRegistry.register``.
+        If a subclass overrides ``get_all``, the registry calls that instead; see ``CollectorRegistry.register``.
         """
         return self.family_of(self._store.series.snapshot())
 
     def family_of(self, series: Sequence[S]) -> MetricFamily:
-        """Return the metric family that shows some series.
+        """Return the metric family of some series.
 
         Args:
-            series: Of the kind that this collector makes.
+            series: Series of the class that this collector creates.
         """
         return MetricFamily(self.name, self.kind.name, self.doc, "", series)
 
-    def count_made(self) -> int:
-        """Return how many series must be looked at to make the family: none where they are shown as they are."""
+    def count_to_build(self) -> int:
+        """Return how many series the family must be built from: none where series are exposed as they are."""
         return 0
 
     def fill(self, series: Sequence[S]) -> None:
-        """Replace all series at once by those of a collection from elsewhere.
+        """Replace all series at once by those of a collected source.
 
         Args:
-            series: Of the kind that this collector makes, no two with the same labels.
+            series: Series of the class that this collector creates, no two with the same labels.
         """
         self._store.fill(series)
-        self._use(self._turn)
+        self._use(self._generation)
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
+        if not isinstance(other, Collector) or type(self) is not type(other):
             return NotImplemented
-        assert isinstance(other, Collector)  # noqa: S101 - tells the type checker what the line above did
-        return (self.name, self.doc) == (
-            other.name,
-            other.doc,
-        ) and self._contents() == other._contents()
+        return self._contents() == other._contents()
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _contents(self) -> dict[tuple[tuple[str, str], ...], Any]:
-        return {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
+    def _contents(self) -> tuple[str, str, dict[Pairs, Any]]:
+        values = {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
+        return self.name, self.doc, values
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self._store.series)} series>"

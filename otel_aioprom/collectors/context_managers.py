@@ -1,7 +1,7 @@
-"""Measuring code: blocks, and functions of every kind, as context managers and decorators.
+"""Measure blocks and functions: context managers that are decorators too.
 
-A plain function stays a plain function, a coroutine function a coroutine function; generators and
-asynchronous generators are measured from their first step to their end.
+A decorated function stays what it is, plain or a coroutine function; generators and asynchronous generators
+are measured from their first step to their end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from otel_aioprom._concurrency.foreign_code import is_awaited, what_is_called
+from otel_aioprom._concurrency.user_code import is_coroutine_function, underlying_function
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,17 +23,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Measuring:
-    """Measures blocks, with ``with`` or ``async with``, or each call of a function that it decorates.
+class MeasuringContext:
+    """Measure blocks, with ``with`` or ``async with``, or each call of a decorated function.
 
-    One object may measure several blocks at once. What happens at the end of a block happens however it
-    ends: by its last line, an exception, or a cancellation.
+    One object may measure several blocks at once. The end of a block is measured however it ends: normally, by an
+    exception, or by cancellation.
     """
 
     __slots__ = ()
 
     def _again(self) -> Self:
-        """Return another one that measures alike."""
+        """Return a context manager for another block."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -49,27 +49,27 @@ class Measuring:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, a coroutine function, a generator function or an asynchronous one.
+        """Decorate a function, a coroutine function, a generator function or an asynchronous generator function.
 
         Raises:
-            TypeError: It cannot be called.
+            TypeError: ``function`` is not callable.
         """
         method: Any = function
-        if isinstance(method, (staticmethod, classmethod)):  # the decorator stands above that one
+        if isinstance(method, (staticmethod, classmethod)):  # decorators are applied bottom up
             return type(method)(self(method.__func__))  # type: ignore[return-value]
         if not callable(function):
-            raise TypeError(f"functions can be measured, and {function!r} is none")
+            raise TypeError(f"only functions can be decorated, not {function!r}")
         wrapper = functools.wraps(function)(_wrap(function, self._again))
         return cast("Callable[P, R]", wrapper)
 
 
-class Timing(Measuring):
-    """Hands on how many seconds of a monotonic clock each block or call took.
+class Timer(MeasuringContext):
+    """Observe the duration of each block or call, in seconds of a monotonic clock.
 
-    Of blocks that overlap, neither inside the other, it is their sum that is right.
+    If blocks of one object overlap without being nested, only the sum of their durations is right.
 
     Args:
-        observe: Takes labels and seconds.
+        observe: Called with labels and seconds.
         labels: The labels.
     """
 
@@ -80,10 +80,10 @@ class Timing(Measuring):
     ) -> None:
         self._observe = observe
         self._labels = labels
-        self._starts: Any = None  # the latest one, and those before it
+        self._starts: Any = None  # linked list, the latest start first
 
-    def _again(self) -> Timing:
-        return Timing(self._observe, self._labels)
+    def _again(self) -> Timer:
+        return Timer(self._observe, self._labels)
 
     def __enter__(self) -> Self:
         self._starts = (perf_counter(), self._starts)
@@ -94,18 +94,18 @@ class Timing(Measuring):
         self._observe(self._labels, perf_counter() - start)
 
 
-class SupportsProgress(Protocol):
-    """What counts blocks in progress: a series of a gauge."""
+class SupportsInprogress(Protocol):
+    """A series of a gauge, which counts blocks in progress."""
 
     def inc(self) -> None:
-        """One more."""
+        """Add one."""
 
     def dec(self) -> None:
-        """One less."""
+        """Subtract one."""
 
 
-class Progress(Measuring):
-    """Counts up at the beginning of each block or call, and down at its end, on the same series.
+class InprogressTracker(MeasuringContext):
+    """Increment at the beginning of each block or call, and decrement the same series at its end.
 
     Args:
         find: Returns the series.
@@ -113,13 +113,13 @@ class Progress(Measuring):
 
     __slots__ = ("_counted", "_find")
 
-    def __init__(self, find: Callable[[], SupportsProgress]) -> None:
+    def __init__(self, find: Callable[[], SupportsInprogress]) -> None:
         self._find = find
-        # In any order: each comes down as often as it went up.
-        self._counted: list[SupportsProgress] = []
+        # In any order: each is decremented as often as it was incremented.
+        self._counted: list[SupportsInprogress] = []
 
-    def _again(self) -> Progress:
-        return Progress(self._find)
+    def _again(self) -> InprogressTracker:
+        return InprogressTracker(self._find)
 
     def __enter__(self) -> Self:
         series = self._find()
@@ -131,12 +131,12 @@ class Progress(Measuring):
         self._counted.pop().dec()
 
 
-class Exceptions(Measuring):
-    """Counts the exceptions that leave blocks or calls.
+class ExceptionCounter(MeasuringContext):
+    """Count the exceptions that leave blocks or calls.
 
     Args:
-        count: Called for each.
-        types: Those that count. A generator that has ended raises none, nor does one that is closed, unless
+        count: Called for each exception.
+        types: Exception classes to count. The end of a generator is no exception, nor is closing it, unless
             ``GeneratorExit`` itself is among them.
     """
 
@@ -152,30 +152,29 @@ class Exceptions(Measuring):
         if not self._types or not all(_is_exception_type(each) for each in self._types):
             raise TypeError(f"types must be exception classes, not {types!r}")
 
-    def _again(self) -> Exceptions:
+    def _again(self) -> ExceptionCounter:
         return self
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self._types) and self._is_meant(error):
+        if isinstance(error, self._types) and (
+            not isinstance(error, GeneratorExit) or GeneratorExit in self._types
+        ):
             self._count()
-
-    def _is_meant(self, error: BaseException) -> bool:
-        return not isinstance(error, GeneratorExit) or GeneratorExit in self._types
 
 
 def _is_exception_type(given: object) -> bool:
     return isinstance(given, type) and issubclass(given, BaseException)
 
 
-Make = Callable[[], Measuring]
+Make = Callable[[], MeasuringContext]
 
 
 def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
-    called = what_is_called(function)
-    if is_awaited(function):
+    called = underlying_function(function)
+    if is_coroutine_function(function):
         return _wrap_coroutine(function, make)
     if inspect.isasyncgenfunction(called):
         return _wrap_async_generator(function, make)
@@ -186,7 +185,7 @@ def _wrap(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
 
 
 def _is_old_coroutine(function: Any) -> bool:
-    """Tell whether a generator function is a coroutine function of the old kind."""
+    """Return whether a generator function is a generator-based coroutine (``types.coroutine``)."""
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
@@ -227,7 +226,7 @@ def _wrap_async_generator(function: Callable[..., Any], make: Make) -> Callable[
                     except GeneratorExit:
                         await generator.aclose()
                         raise
-                    except BaseException as error:  # noqa: BLE001 - the decorated generator's affair
+                    except BaseException as error:  # noqa: BLE001 - the decorated generator handles it
                         item = await generator.athrow(error)
                     else:
                         item = await generator.asend(sent)
@@ -238,7 +237,7 @@ def _wrap_async_generator(function: Callable[..., Any], make: Make) -> Callable[
 
 
 def _first_of(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """Begin an asynchronous generator that the event loop does not know: it would end it, and what wraps it, both at once."""
+    """Start an asynchronous generator unseen by the event loop, which would close it and its wrapper at once."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:

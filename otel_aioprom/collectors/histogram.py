@@ -1,4 +1,4 @@
-"""Histograms: observations counted in buckets, classic or native ones."""
+"""Histograms: observations counted in classic or native buckets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from otel_aioprom._core.numbers import coerce_number
 from otel_aioprom.collectors.base import Collector, Labels, MetricsTypes, SupportsRegister
-from otel_aioprom.collectors.context_managers import Timing
+from otel_aioprom.collectors.context_managers import Timer
 from otel_aioprom.collectors.series.classic_histogram import (
     POS_INF,
     HistogramSeries,
@@ -49,30 +49,31 @@ DEFAULT_BUCKETS: tuple[float, ...] = (
 
 
 class Histogram(Collector[HistogramSeries]):
-    """Observations counted by upper bound, such as seconds that requests took.
+    """Observations counted in buckets, such as the seconds that requests took.
 
     Args:
-        name: Metric name; ``_bucket``, ``_sum`` and ``_count`` are added to it.
+        name: Metric name; samples add ``_bucket``, ``_sum`` and ``_count``.
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``le`` is not allowed.
-        buckets: Upper bounds, strictly ascending; ``inf`` is added when absent. ``None`` for native buckets alone.
-        native_bucket_factor: Count in native buckets too, each at most so many times as wide as the one before, from
-            1.0027 to 65,536: 1.1 is a good one. Formats without native histograms show the classic buckets alone.
-        native_max_buckets: When more native buckets than that hold observations, the histogram starts over, or
-            counts less finely; 0 for any number.
-        native_zero_threshold: Values up to it, of either sign, count as zero.
-        native_min_reset_duration: Seconds after which a histogram with too many buckets starts over; before that
-            it counts less finely. 0: it never starts over.
-        native_max_zero_threshold: Up to here the zero bucket may grow first.
-        exemplars: Asked for an exemplar with each observation that brings none; see ``Counter``.
+        buckets: Upper bounds of the classic buckets, strictly ascending; ``inf`` is added when absent. ``None`` for
+            native buckets alone.
+        native_bucket_factor: Record a native histogram too, whose buckets are each at most this many times as wide as
+            the one before: from 1.0027 to 65,536; 1.1 is a good choice. Formats without native histograms expose the
+            classic buckets alone.
+        native_max_buckets: Most populated native buckets. With more, the histogram is reset, or its resolution is
+            reduced; 0 for no limit.
+        native_zero_threshold: Width of the zero bucket: absolute values up to it count as zero.
+        native_min_reset_duration: Seconds since the last reset before a histogram with too many buckets is reset again;
+            until then its resolution is reduced. 0: never reset.
+        native_max_zero_threshold: Most that the zero bucket may be widened to before the resolution is reduced.
+        exemplars: A plain function that is called for each observation without an exemplar; see ``Counter``.
         registry: Registers the collector there on creation.
         max_series: See ``Collector``.
         expire_after: See ``Collector``.
 
     Raises:
-        ValueError: The bounds are empty, do not ascend, or hold NaN; an option of native buckets has no such
-            value, or is given without ``native_bucket_factor``; there are neither classic nor native buckets; or as for
-            ``Collector``.
+        ValueError: The bounds are empty, not ascending, or contain NaN; an option of native buckets is out of range, or
+            set without ``native_bucket_factor``; there are neither classic nor native buckets; or as for ``Collector``.
         TypeError: A bound or an option is no number, ``exemplars`` is no plain function; or as for ``Collector``.
 
     Spec:
@@ -134,32 +135,31 @@ class Histogram(Collector[HistogramSeries]):
 
     @property
     def upper_bounds(self) -> tuple[float, ...]:
-        """Upper bounds of the classic buckets, ``inf`` the last; they do not change (E110)."""
+        """Upper bounds of the classic buckets, ``inf`` the last (E110)."""
         return self._upper_bounds
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> HistogramSeries:
         common = (names, values, text, self.upper_bounds, time())
-        made: Any
+        made: HistogramSeries
         if self._resolution is None:
             plain = HistogramSeries if self._source is None else SampledHistogramSeries
             made = self._class_for(plain)(*common)
         else:
             native = NativeHistogramSeries if self._source is None else SampledNativeSeries
             made = self._class_for(native)(*common, self._resolution)
-        if self._source is not None:
+        if isinstance(made, (SampledHistogramSeries, SampledNativeSeries)) and self._source:
             made.source = self._source
-        series: HistogramSeries = made
-        return series
+        return made
 
     def observe(
         self, labels: Labels | None, value: float, *, exemplar: ExemplarLabels | None = None
     ) -> None:
-        """Count a value; NaN counts above every bound.
+        """Count a value in its bucket; NaN counts in the last bucket.
 
         Args:
             labels: Names and values.
-            value: What was observed.
-            exemplar: Labels that lead to it, such as a trace id; 128 code points together at most.
+            value: The observed value.
+            exemplar: Labels of an exemplar, such as a trace id; 128 code points together at most.
 
         Raises:
             TypeError: The value is no number.
@@ -167,7 +167,7 @@ class Histogram(Collector[HistogramSeries]):
         """
         child = self._find(labels)
         if child is None:
-            # Looked at once, and before: what is refused leaves no series behind.
+            # Coerced once, and first: a refused observation creates no series.
             value, exemplar = coerce_number(value), check_exemplar(exemplar)
             child = self._create(labels)
         if exemplar is None:
@@ -190,9 +190,9 @@ class Histogram(Collector[HistogramSeries]):
     def _set_value(self, child: Any, value: Any) -> None:
         *counts, total = value.snapshot()
         if sum(counts) < child.observations:
-            child.created = time()  # a reset, from which counting begins anew
+            child.created = time()  # a reset
         elif not child.observations and sum(counts):
-            child.created = None  # when what was counted elsewhere began is not known
+            child.created = None  # the start time of a count from elsewhere is unknown
         child.load(counts, total)
         child.exemplars = value.exemplars
 
@@ -200,15 +200,15 @@ class Histogram(Collector[HistogramSeries]):
         store: HistogramStore = child
         return store
 
-    def time(self, labels: Labels | None = None) -> Timing:
-        """Observe the seconds that a block, or each call of a function, takes, by a monotonic clock.
+    def time(self, labels: Labels | None = None) -> Timer:
+        """Observe the seconds that a block, or each call of a function, takes; the clock is monotonic.
 
         Args:
             labels: Labels of the series.
 
         Returns:
-            A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What is
-            cancelled or raises is observed too.
+            A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What raises
+            or is cancelled is observed too.
 
         Raises:
             TypeError: ``labels`` is no mapping.
@@ -221,4 +221,4 @@ class Histogram(Collector[HistogramSeries]):
             >>> seconds.get({"step": "load"})["count"]
             1
         """
-        return Timing(self.observe, self._allowed(labels))
+        return Timer(self.observe, self._allowed(labels))

@@ -1,4 +1,4 @@
-"""What has to be done before the values of a collector can be read."""
+"""Pre-collection hooks: what must run before the values of a collector are read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 
-class Problem(NamedTuple):
-    """What went wrong.
+class HookProblem(NamedTuple):
+    """A failure of a hook.
 
     Attributes:
         cause: ``raised`` or ``late``.
         message: A sentence for the log.
-        part: What of the collector it is about: of each part, a first problem is worth a line in the log.
-        lost: There is no value from before that could be shown.
+        part: The part of the collector that failed, such as one callback; the first failure of each part is logged.
+        lost: There is no earlier value to expose.
     """
 
     cause: str
@@ -22,15 +22,16 @@ class Problem(NamedTuple):
     lost: bool
 
 
-class Chore(NamedTuple):
-    """Something to be done before each collection: in a worker thread, or on the event loop that serves.
+class PreCollectHook(NamedTuple):
+    """Something to run before each collection: in a thread of the pool, or on the event loop that serves.
 
     Attributes:
-        name: Tells the chores of one collector apart.
-        run: Does it, in a worker thread, for whoever it is given; if there is none, the coroutine functions are awaited.
-        functions: Those that are asked.
+        name: Distinguishes the hooks of one collector.
+        run: Runs the hook in a thread of the pool, on behalf of the caller that it is passed; ``None`` to await the
+            coroutine functions among the callbacks.
+        callbacks: The ``Callbacks`` that the hook calls, if any.
     """
 
     name: str
-    run: Callable[[object], Sequence[Problem]] | None
-    functions: Any = None
+    run: Callable[[object], Sequence[HookProblem]] | None
+    callbacks: Any = None

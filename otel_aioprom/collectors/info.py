@@ -1,4 +1,4 @@
-"""Info: facts, as a series of the value one."""
+"""Info: key-value pairs, exposed as labels of a series of the value 1."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from otel_aioprom.collectors.series.number import number_of
 from otel_aioprom.errors import InvalidLabelsError
 
 
-class FactsSeries(Series):
-    """The facts about one label set; what is exposed of them never changes, other facts make another series.
+class InfoSeries(Series):
+    """The info labels of one label set; other info labels make another exposed series.
 
     Args:
         names: Label names, sorted.
@@ -22,45 +22,45 @@ class FactsSeries(Series):
         text: Both as exposition text.
     """
 
-    __slots__ = ("_said", "names", "text", "values", "wire")
+    __slots__ = ("_info", "names", "text", "values", "wire")
 
     def __init__(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> None:
         self.names = names
         self.values = values
         self.text = text
         self.wire = None
-        self._said: tuple[dict[str, str], Sequence[Series]] = ({}, ())
+        self._info: tuple[dict[str, str], Sequence[Series]] = ({}, ())
 
     @property
-    def shown(self) -> Sequence[Series]:
-        """What is exposed: one series, with labels and facts."""
-        return self._said[1]
+    def exposed(self) -> Sequence[Series]:
+        """What is exposed: one series, with its labels and the info labels."""
+        return self._info[1]
 
     def get(self) -> dict[str, str]:
-        """Return the facts."""
-        return dict(self._said[0])
+        """Return the info labels."""
+        return dict(self._info[0])
 
     def set(self, facts: Mapping[str, object]) -> None:
-        """Replace the facts.
+        """Replace the info labels.
 
         Raises:
-            TypeError: They are no mapping.
-            InvalidLabelsError: A name is not allowed, or a label of the series has it.
+            TypeError: ``facts`` is no mapping.
+            InvalidLabelsError: A name is not allowed, or is that of a label of the series.
         """
         check_labels(facts, None)
         for name in facts:
             if name in self.names:
                 raise InvalidLabelsError(facts, f"{name!r} is a label of the series already")
-        said = label_texts(facts)
-        self._said = said, [number_of((*self.pairs, *said.items()), 1)]
+        info = label_texts(facts)
+        self._info = info, [number_of((*self.pairs, *info.items()), 1)]
 
 
-class Info(Collector[FactsSeries]):
-    """Facts that hardly ever change, such as a version: a series of the value 1, with the facts as labels.
+class Info(Collector[InfoSeries]):
+    """Key-value pairs that hardly ever change, such as a version: the labels of a series of the value 1.
 
     Args:
-        name: Metric name; ``_info`` is added to it when it does not end so.
-        doc: What the facts are about, in a sentence.
+        name: Metric name; ``_info`` is appended if it does not end so.
+        doc: What the pairs describe, in a sentence.
         const_labels: Labels that every series has.
         registry: Registers the collector there on creation.
         max_series: See ``Collector``.
@@ -95,38 +95,37 @@ class Info(Collector[FactsSeries]):
             expire_after=expire_after,
         )
 
-    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> FactsSeries:
-        made: FactsSeries = self._class_for(FactsSeries)(names, values, text)
-        return made
+    def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> InfoSeries:
+        return self._class_for(InfoSeries)(names, values, text)
 
     def set(self, labels: Labels | None, facts: Mapping[str, object]) -> None:
-        """Replace the facts about a label set.
+        """Replace the info labels of a label set.
 
         Args:
-            labels: Names and values; ``{}`` where there is one set of facts.
-            facts: Names and values.
+            labels: Names and values; ``{}`` where there is one set of info labels.
+            facts: The info labels: names and values.
 
         Raises:
             TypeError: ``labels`` or ``facts`` is no mapping.
-            InvalidLabelsError: A name is not allowed, or is among the labels and the facts.
+            InvalidLabelsError: A name is not allowed, or is in both ``labels`` and ``facts``.
         """
         child = self._find(labels)
         if child is None:
-            given = [*wire_pairs(self._allowed(labels), self.const_labels)]
-            probe = FactsSeries(tuple([name for name, _ in given]), (), "")
-            probe.set(facts)  # what is refused leaves no series behind
+            pairs = wire_pairs(self._allowed(labels), self.const_labels)
+            probe = InfoSeries(tuple([name for name, _ in pairs]), (), "")
+            probe.set(facts)  # first: refused info labels create no series
             child = self._create(labels)
         child.set(facts)
 
     def set_value(self, labels: Labels | None, value: Any) -> None:
-        """Replace the facts about a label set; see ``set``."""
+        """Replace the info labels of a label set; see ``set``."""
         self.set(labels, value)
 
-    def family_of(self, series: Sequence[FactsSeries]) -> MetricFamily:
-        """Return the metric family, each series of facts once: labels and facts of two may say the same together."""
-        shown = {one.text: one for facts in series for one in facts.shown}
-        return MetricFamily(self.name, "info", self.doc, "", list(shown.values()))
+    def family_of(self, series: Sequence[InfoSeries]) -> MetricFamily:
+        """Return the metric family, without duplicates: ``{a}`` with the info label b equals ``{b}`` with the info label a."""
+        exposed = {one.text: one for info in series for one in info.exposed}
+        return MetricFamily(self.name, "info", self.doc, "", list(exposed.values()))
 
-    def count_made(self) -> int:
-        """Return how many series must be looked at to make the family."""
+    def count_to_build(self) -> int:
+        """Return how many series the family must be built from."""
         return len(self._store.series)

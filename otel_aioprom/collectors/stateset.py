@@ -1,4 +1,4 @@
-"""StateSet and Enum: states, as series of ones and zeros."""
+"""StateSet and Enum: states, exposed as series of ones and zeros."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from otel_aioprom.collectors.series.number import NumberSeries, number_of
 
 
 class StatesSeries(Series):
-    """The states of one label set; what is exposed of them is put together anew when somebody looks after a change.
+    """The states of one label set; what is exposed is rebuilt at the first reading after a change.
 
     Args:
         names: Label names, sorted.
         values: Their values.
         text: Both as exposition text.
-        label: The label that names the state: the metric's name.
-        states: All of them.
-        single: One of them holds at any time, the first one at the beginning.
+        label: Name of the label that has the state as its value: the metric's name.
+        states: All states.
+        single: Exactly one state is on at any time, the first one initially.
     """
 
     __slots__ = (
         "_choices",
+        "_exposed",
         "_on",
-        "_shown",
         "_single",
         "_state",
         "_version",
@@ -54,39 +54,34 @@ class StatesSeries(Series):
         self._single = single
         self._state = states[0]
         self._on = dict.fromkeys(states, False)
-        # Each state that does not hold, and that holds: series that never change, whose labels are written once.
+        # Each state off and on: series that never change, whose labels are encoded once.
         self._choices = [_off_and_on((*self.pairs, (label, state))) for state in states]
         self._version = object()
-        self._shown: tuple[object, Sequence[Series]] = (None, ())
+        self._exposed: tuple[object, Sequence[Series]] = (None, ())
 
     @property
-    def shown(self) -> Sequence[Series]:
-        """What is exposed: a series for each state, all of one moment."""
-        version, (known, shown) = self._version, self._shown
+    def exposed(self) -> Sequence[Series]:
+        """What is exposed: a series for each state, from one consistent snapshot."""
+        version, (known, exposed) = self._version, self._exposed
         if known is not version:
-            holding = self._holding().values()
-            shown = [choice[on] for choice, on in zip(self._choices, holding)]
-            self._shown = version, shown
-        return shown
-
-    def _holding(self) -> dict[str, bool]:
-        if not self._single:
-            return self._on.copy()
-        holds = self._state
-        return {state: state == holds for state in self._on}
+            # A copy, for other threads may set states. In an enumeration, none is ever set in the dict itself.
+            states = self._on | ({self._state: True} if self._single else {})
+            exposed = [choice[on] for choice, on in zip(self._choices, states.values())]
+            self._exposed = version, exposed
+        return exposed
 
     def get(self) -> Any:
-        """Return the state that holds, or all states and whether they hold."""
+        """Return the current state of an enumeration, or all states and whether they are on."""
         return self._state if self._single else self._on.copy()
 
     def set(self, state: str, on: bool = True) -> None:
-        """Say that a state holds, or that it does not; of an enumeration, the others do not hold then.
+        """Switch a state on or off; in an enumeration, the others go off.
 
         Raises:
-            ValueError: There is no such state, or an enumeration would be left without any.
+            ValueError: The state is unknown, or an enumeration would be left without a state.
         """
         state = check_state(state, self._on, on=bool(on) or not self._single)
-        # One assignment each, so that threads that set others lose nothing.
+        # One assignment each, so that threads that set other states lose no update.
         if self._single:
             self._state = state
         else:
@@ -95,21 +90,21 @@ class StatesSeries(Series):
 
 
 def check_state(state: object, states: Collection[str], *, on: bool = True) -> str:
-    """Return the text of a state.
+    """Return a state as a string.
 
     Args:
-        state: Something whose text it is.
-        states: All that there are.
-        on: Whether it may be set so: the only one that holds cannot be switched off.
+        state: The state, as passed by the user.
+        states: All states.
+        on: It is to be on, or may be switched off: the state of an enumeration may not.
 
     Raises:
-        ValueError: There is no such state, or it may not be set so.
+        ValueError: The state is unknown, or may not be switched off.
     """
     text = label_value(state)
     if text not in states:
-        raise ValueError(f"the states are {', '.join(states)}, and {text!r} is none")
+        raise ValueError(f"the states are {', '.join(states)}, not {text!r}")
     if not on:
-        raise ValueError("an enumeration is always in a state: set the one that holds")
+        raise ValueError("an enumeration is always in a state: set another one instead")
     return text
 
 
@@ -119,21 +114,21 @@ def _off_and_on(pairs: Iterable[tuple[str, str]]) -> tuple[NumberSeries, NumberS
 
 
 class StateSet(Collector[StatesSeries]):
-    """States of which any number may hold, each a series of the value 1 or 0 with the state as a label.
+    """States of which any number may be on; each is a series of the value 1 or 0 with the state as a label.
 
     Args:
-        name: Metric name, and name of the label that tells the state.
-        doc: What the states are about, in a sentence.
-        states: All that there are.
+        name: Metric name, and name of the label that has the state as its value.
+        doc: What the states describe, in a sentence.
+        states: All states; the first one is the initial state of an ``Enum``.
         const_labels: Labels that every series has.
         registry: Registers the collector there on creation.
-        max_series: See ``Collector``; a label set counts as one.
+        max_series: See ``Collector``; a label set counts as one series.
         expire_after: See ``Collector``.
 
     Raises:
-        TypeError: ``states`` is a single text; or as for ``Collector``.
-        ValueError: There are no states, or one comes twice; or as for ``Collector``.
-        InvalidLabelsError: The name cannot be that of a label, for it has a colon, or belongs to Prometheus.
+        TypeError: ``states`` is a single string; or as for ``Collector``.
+        ValueError: There are no states, or duplicates; or as for ``Collector``.
+        InvalidLabelsError: ``name`` is no allowed label name: it has a colon, or is reserved by Prometheus.
 
     Examples:
         >>> features = StateSet("features", "What is switched on.", ["search", "chat"])
@@ -157,10 +152,10 @@ class StateSet(Collector[StatesSeries]):
         expire_after: float | None = None,
     ) -> None:
         if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
-            raise TypeError(f"states must be several texts, not {states!r}: give a list")
+            raise TypeError(f"states must be a list of strings, not {states!r}")
         self.states = tuple([label_value(state) for state in states])
         if not self.states or len({*self.states}) < len(self.states) or "" in self.states:
-            raise ValueError(f"states must be different texts, at least one: {self.states}")
+            raise ValueError(f"states must be distinct strings, at least one: {self.states}")
         self._label = check_metric_name(name)
         check_labels({self._label: ""}, None)
         super().__init__(
@@ -177,21 +172,24 @@ class StateSet(Collector[StatesSeries]):
         return self._label
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> StatesSeries:
-        made: StatesSeries = self._class_for(StatesSeries)(
-            names, values, text, self._label, self.states, single=self._single
-        )
-        return made
+        make = self._class_for(StatesSeries)
+        return make(names, values, text, self._label, self.states, single=self._single)
 
     def set(self, labels: Labels | None, state: str, on: bool = True) -> None:
-        """Say that a state holds, or that it does not.
+        """Switch a state on or off.
+
+        Args:
+            labels: Names and values.
+            state: One of ``states``; in an ``Enum``, it replaces the current one.
+            on: ``False`` switches the state off, which an ``Enum`` refuses.
 
         Raises:
-            ValueError: There is no such state.
+            ValueError: The state is unknown, or ``on`` is false for an ``Enum``.
             InvalidLabelsError: A label name is not allowed.
         """
         child = self._find(labels)
         if child is None:
-            # What is refused leaves no series behind.
+            # First: a refused state creates no series.
             check_state(state, self.states, on=bool(on) or not self._single)
             child = self._create(labels)
         child.set(state, on)
@@ -205,22 +203,22 @@ class StateSet(Collector[StatesSeries]):
             child.set(state, on)
 
     def family_of(self, series: Sequence[StatesSeries]) -> MetricFamily:
-        """Return the metric family, all states of a label set of one moment."""
-        shown = [one for states in series for one in states.shown]
-        return MetricFamily(self.name, "stateset", self.doc, "", shown)
+        """Return the metric family; all states of a label set are from one consistent snapshot."""
+        exposed = [one for states in series for one in states.exposed]
+        return MetricFamily(self.name, "stateset", self.doc, "", exposed)
 
-    def count_made(self) -> int:
-        """Return how many series must be looked at to make the family."""
+    def count_to_build(self) -> int:
+        """Return how many series the family must be built from."""
         return len(self._store.series) * len(self.states)
 
 
 def _states_in(value: Any) -> Iterable[tuple[object, bool]]:
-    """Return the states that a stored value is about: that of an enumeration, or all of them."""
+    """Return the states of a stored value: that of an enumeration, or all of them."""
     return value.items() if isinstance(value, Mapping) else [(value, True)]
 
 
 class Enum(StateSet):
-    """States of which one holds at any time; the first one until another is set.
+    """States of which exactly one is current; initially the first one.
 
     Arguments and errors are those of ``StateSet``.
 

@@ -1,4 +1,4 @@
-"""Summaries: observations as quantiles."""
+"""Summaries: quantiles of observations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from quantile import Estimator
 
 from otel_aioprom.collectors.base import Collector, Labels, MetricsTypes, SupportsRegister
-from otel_aioprom.collectors.context_managers import Timing
+from otel_aioprom.collectors.context_managers import Timer
 from otel_aioprom.collectors.quantiles.window import check_window
 from otel_aioprom.collectors.series.summary import (
     SummarySeries,
@@ -22,26 +22,28 @@ DEFAULT_INVARIANTS: tuple[tuple[float, float], ...] = ((0.5, 0.05), (0.9, 0.01),
 
 
 class Summary(Collector[SummarySeries]):
-    """Observations as quantiles over time, such as the seconds within which 99 % of requests were answered.
+    """Quantiles of observations, such as the seconds within which 99 % of requests were answered.
 
-    Quantiles are those of the last minutes: they tell of ``max_age`` seconds, less one step of ``max_age / age_buckets`` at the most,
-    and are NaN when nothing was observed in that time. Count and sum are over the whole life of a series.
+    Quantiles cover a sliding time window: the last ``max_age`` seconds, less one step of ``max_age / age_buckets`` at
+    most. They are NaN if nothing was observed in that time. Count and sum cover the whole life of a series.
 
     Args:
-        name: Metric name; ``_sum`` and ``_count`` are added to it.
+        name: Metric name; samples add ``_sum`` and ``_count``.
         doc: What is measured, in a sentence.
         const_labels: Labels that every series has; ``quantile`` is not allowed.
-        invariants: Pairs of quantile and allowed rank error, both between 0 and 1. Finer errors cost memory and time.
-        max_age: Seconds for which an observation counts for quantiles; ``None`` for the whole life of a series.
-        age_buckets: In how many steps old observations are forgotten. Each costs memory and time.
-        clock: Tells the time in seconds; while it raises, time stands still.
+        invariants: Objectives: pairs of quantile and allowed rank error, both between 0 and 1. Smaller errors cost more
+            memory and time.
+        max_age: Time window in seconds: how long an observation counts for quantiles. ``None`` for the whole life of a
+            series.
+        age_buckets: Number of steps in which the time window moves. More steps cost more memory and time.
+        clock: Returns the time in seconds. While it raises, time stands still.
         registry: Registers the collector there on creation.
         max_series: See ``Collector``.
         expire_after: See ``Collector``.
 
     Raises:
         ValueError: An invariant, ``max_age`` or ``age_buckets`` is out of range; or as for ``Collector``.
-        TypeError: ``max_age`` or ``age_buckets`` is no number, or ``clock`` cannot be called; or as for ``Collector``.
+        TypeError: ``max_age`` or ``age_buckets`` is no number, or ``clock`` is not callable; or as for ``Collector``.
 
     Spec:
         N8, E115.
@@ -88,17 +90,15 @@ class Summary(Collector[SummarySeries]):
 
     @property
     def invariants(self) -> tuple[tuple[float, float], ...]:
-        """Pairs of quantile and allowed rank error, ascending; they do not change."""
+        """Pairs of quantile and allowed rank error, ascending."""
         return self._invariants
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
-        made: SummarySeries = self._class_for(SummarySeries)(
-            names, values, text, self.invariants, time(), self._window
-        )
-        return made
+        make = self._class_for(SummarySeries)
+        return make(names, values, text, self.invariants, time(), self._window)
 
     def observe(self, labels: Labels | None, value: float) -> None:
-        """Take a value into count, sum and quantiles.
+        """Add a value to count, sum and quantiles.
 
         Raises:
             TypeError: The value is no number, or a ``bool``.
@@ -114,7 +114,7 @@ class Summary(Collector[SummarySeries]):
     def _check_stored(self, value: Any) -> None:
         if not isinstance(value, Estimator):
             raise TypeError(f"{self.name} stores quantile.Estimator objects, not {value!r}")
-        contents_of(value)  # which raises before a series is made for it
+        contents_of(value)  # raises before a series is created for it
 
     def _set_value(self, child: Any, value: Any) -> None:
         child.load(value)
@@ -122,18 +122,6 @@ class Summary(Collector[SummarySeries]):
     def _get_value(self, child: Any) -> Any:
         return child.estimator
 
-    def time(self, labels: Labels | None = None) -> Timing:
-        """Observe the seconds that a block, or each call of a function, takes, by a monotonic clock.
-
-        Args:
-            labels: Labels of the series.
-
-        Returns:
-            A context manager, for ``with`` and ``async with``, and a decorator for functions of every kind. What is
-            cancelled or raises is observed too.
-
-        Raises:
-            TypeError: ``labels`` is no mapping.
-            InvalidLabelsError: A label name is not allowed.
-        """
-        return Timing(self.observe, self._allowed(labels))
+    def time(self, labels: Labels | None = None) -> Timer:
+        """Observe the seconds that a block, or each call of a function, takes; see ``Histogram.time``."""
+        return Timer(self.observe, self._allowed(labels))

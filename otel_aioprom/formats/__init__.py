@@ -1,4 +1,4 @@
-"""Exposition formats: families of series in, chunks of bytes out; one class a format."""
+"""Exposition formats, one formatter class each: metric families in, chunks of bytes out."""
 
 from otel_aioprom.formats.base import IFormatter, with_escaping
 from otel_aioprom.formats.openmetrics import OpenMetrics001Formatter, OpenMetricsFormatter

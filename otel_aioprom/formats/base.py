@@ -1,4 +1,4 @@
-"""What every format can do."""
+"""The base class of formatters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar, cast
 
 from otel_aioprom._core.escaping import Escaping
 from otel_aioprom._core.model import MetricFamily
-from otel_aioprom.formats.name_escaping import respell
+from otel_aioprom.formats.name_escaping import escape_names
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.registry import CollectorRegistry
 
@@ -18,17 +18,17 @@ F = TypeVar("F", bound="IFormatter")
 
 
 class IFormatter(ABC):
-    """Writes families in one exposition format.
+    """Encodes families in one exposition format.
 
     Args:
-        timestamps: Put the time of encoding on every sample. Neither the service nor a pusher asks for that:
-            a sample with a timestamp is never marked stale.
-        created_samples: Write start times as samples of their own, in formats that have such
-            (``_created``, OpenMetrics). To servers that do not know them, each is one more series.
+        timestamps: Write the time of encoding with every sample. Services and pushers do not: Prometheus does not
+            mark samples with timestamps as stale.
+        created_samples: Write start times as ``_created`` samples, in OpenMetrics. Servers that do not know these
+            store each as one more series.
 
     Attributes:
-        protocol: What Prometheus calls the format in its ``scrape_protocols``.
-        escaping: What becomes of names that are not classic.
+        protocol: Prometheus' name of the format in ``scrape_protocols``.
+        escaping: Escaping scheme of names outside the classic character set.
 
     Spec:
         N14, E17, M66.
@@ -43,49 +43,48 @@ class IFormatter(ABC):
 
     @abstractmethod
     def get_headers(self) -> dict[str, str]:
-        """Return the headers that go with the bytes: the exact ``Content-Type``."""
+        """Return the headers of the body: the exact ``Content-Type``."""
 
     def prepare(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Turn families into those that this format can carry: final names, and no two in each other's way.
+        """Escape names, and drop families whose names collide in this format.
 
         Args:
-            families: As the registry gathers them, in order of precedence.
+            families: From the registry, in order of precedence.
 
         Returns:
-            What to encode, sorted by name, and what had to be left out or changed.
+            Families to encode, sorted by name, and what was dropped or changed.
 
         Spec:
             E45, E49, M22.
         """
-        respelled, faults = respell(families, self.escaping)
-        admitted, clashes = self._admit(respelled)
-        return sorted(admitted, key=attrgetter("name")), [*faults, *clashes]
+        escaped, faults = escape_names(families, self.escaping)
+        admitted, collisions = self._admit(escaped)
+        return sorted(admitted, key=attrgetter("name")), [*faults, *collisions]
 
     def _admit(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Leave out what this format cannot tell apart; the registry has seen to sample names."""
+        """Drop families whose names collide in this format; the registry has checked sample names."""
         return families, ()
 
     @abstractmethod
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
-        """Write families, a chunk at a time.
+        """Encode families chunk by chunk.
 
-        Values are read as their chunk is made. Encoding does not fail half-way: whatever could
-        fail was refused when it was recorded, gathered or prepared.
+        Each chunk has the values of the time when it is read. Encoding does not fail half-way: invalid data was
+        refused when it was recorded, collected or prepared.
 
         Args:
             families: As ``prepare`` returns them.
 
         Yields:
-            Bytes, made in a fraction of a millisecond each; empty ones where there is more to do than to
-            show for it.
+            Chunks, each encoded in a fraction of a millisecond; empty ones as steps of longer computations.
         """
 
     def marshall(self, registry: CollectorRegistry) -> bytes:
-        """Collect a registry in the calling thread and return all of it."""
+        """Collect a registry in the calling thread and return it encoded."""
         families, faults = self.prepare(registry.gather().families)
         registry.report(faults)
         return b"".join(self.encode(families))
@@ -93,18 +92,16 @@ class IFormatter(ABC):
 
 @cache
 def with_escaping(formatter: type[F], escaping: Escaping) -> type[F]:
-    """Return a formatter class that treats names in another way.
+    """Return a formatter class with another escaping scheme.
 
     Args:
         formatter: A formatter's class.
-        escaping: One of the schemes.
+        escaping: The escaping scheme.
 
     Returns:
-        The class itself where it has this scheme, else a subclass of the same name, always the same one.
+        The class itself if it has this scheme, else a cached subclass of the same name.
     """
     if formatter.escaping == escaping:
         return formatter
-    made = type(
-        formatter.__name__, (formatter,), {"escaping": escaping, "__doc__": formatter.__doc__}
-    )
-    return cast("type[F]", made)
+    namespace = {"escaping": escaping, "__doc__": formatter.__doc__}
+    return cast("type[F]", type(formatter.__name__, (formatter,), namespace))

@@ -1,7 +1,7 @@
-"""Escaping of families: final names, and what must be merged because of them.
+"""Escaping of metric and label names, and merging of families whose escaped names are equal.
 
-Only families with names that are not classic are looked at. Their series are escaped as they are
-written, a step at a time, unless two label names of the family become one.
+Only families with names outside the classic character set are escaped. Their series are escaped lazily, while they
+are encoded, unless two label names of the family collide.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from otel_aioprom._core.labels import escaped_name, escaped_pairs, labels_text
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.names import is_valid_metric_name
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.merge import merge_families, merge_series, without_clashes
+from otel_aioprom.registry.merge import merge_families, merge_series, without_collisions
 
 
-def respell(
+def escape_names(
     families: Sequence[MetricFamily], scheme: Escaping
 ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-    """Escape all names, and merge families whose names become one.
+    """Escape all names, and merge families whose names become equal.
 
     Args:
         families: In order of precedence.
-        scheme: How to escape.
+        scheme: The escaping scheme; ``"allow-utf-8"`` changes nothing.
 
     Returns:
-        Families with classic names, unless the scheme leaves names alone, in order of precedence; and what
-        was wrong.
+        Families with classic names, in order of precedence, and the faults.
 
     Spec:
         E45, E49, M22, M54 to M58.
@@ -38,34 +37,36 @@ def respell(
     if scheme == "allow-utf-8" or not any(family.utf8 for family in families):
         return families, ()
     faults: list[Fault] = []
-    # Who has a name by right keeps it against those that only escaping brings there.
+    # A family with a classic name precedes those that get the same name by escaping.
     ranked = sorted(families, key=lambda each: each.utf8 and not is_valid_metric_name(each.name))
-    escaped = [_respelled(family, scheme, faults) if family.utf8 else family for family in ranked]
+    escaped = [
+        _escaped_family(family, scheme, faults) if family.utf8 else family for family in ranked
+    ]
     merged, conflicts = merge_families(escaped, {})
-    admitted, clashes = without_clashes(merged, {})
-    return admitted, [*faults, *conflicts, *clashes]
+    admitted, collisions = without_collisions(merged, {})
+    return admitted, [*faults, *conflicts, *collisions]
 
 
-def _respelled(family: MetricFamily, scheme: Escaping, faults: list[Fault]) -> MetricFamily:
+def _escaped_family(family: MetricFamily, scheme: Escaping, faults: list[Fault]) -> MetricFamily:
     name = escape_metric_name(family.name, scheme)
-    every: Sequence[Series] = Escaped(family.series, scheme)
-    if _labels_meet(family.series, scheme):
-        every = merge_series(name, list(every), faults)
-    return replace(family, name=name, series=every)
+    series: Sequence[Series] = _EscapedSeries(family.series, scheme)
+    if _labels_collide(family.series, scheme):
+        series = merge_series(name, list(series), faults)
+    return replace(family, name=name, series=series)
 
 
-def _labels_meet(every: Sequence[Series], scheme: Escaping) -> bool:
-    """Tell whether two label names of a family become one: then label sets may become equal too."""
+def _labels_collide(every: Sequence[Series], scheme: Escaping) -> bool:
+    """Return whether two label names of a family become equal: then label sets may become equal too."""
     names = set().union(*set(map(attrgetter("names"), every)))
     return len({escaped_name(name, scheme) for name in names}) < len(names)
 
 
-class Escaped(Sequence[Series]):
-    """Series under escaped label names, made when they are asked for.
+class _EscapedSeries(Sequence[Series]):
+    """Series with escaped label names, created on access.
 
     Args:
-        every: The series as they are.
-        scheme: How to escape.
+        every: The original series.
+        scheme: The escaping scheme.
     """
 
     def __init__(self, every: Sequence[Series], scheme: Escaping) -> None:
@@ -76,13 +77,13 @@ class Escaped(Sequence[Series]):
         return len(self._every)
 
     @overload
-    def __getitem__(self, place: int) -> Series: ...
+    def __getitem__(self, index: int) -> Series: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Series]: ...
-    def __getitem__(self, place: int | slice) -> Series | list[Series]:
-        if isinstance(place, slice):
-            return [self._escaped(series) for series in self._every[place]]
-        return self._escaped(self._every[place])
+    def __getitem__(self, index: slice) -> list[Series]: ...
+    def __getitem__(self, index: int | slice) -> Series | list[Series]:
+        if isinstance(index, slice):
+            return [self._escaped(series) for series in self._every[index]]
+        return self._escaped(self._every[index])
 
     def _escaped(self, series: Series) -> Series:
         pairs = tuple(sorted(escaped_pairs(series.pairs, self._scheme)))

@@ -9,7 +9,8 @@ from operator import attrgetter
 from typing import Any
 
 from otel_aioprom._core.escaping import Escaping
-from otel_aioprom._core.labels import encodable, exemplar_pairs, help_text, inner_text
+from otel_aioprom._core.exemplars import exemplar_pairs
+from otel_aioprom._core.labels import encodable, help_text, inner_text
 from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom._core.numbers import float_text
 from otel_aioprom.formats.base import IFormatter
@@ -18,17 +19,17 @@ from otel_aioprom.formats.text_lines import (
     bucket_heads,
     end_of_line,
     histogram_writer,
-    in_steps,
+    in_batches,
     inner_labels,
+    metadata_name,
+    metadata_type,
+    metadata_unit,
     number_writer,
     quantile_heads,
     sample_head,
-    shown_name,
-    shown_type,
-    shown_unit,
 )
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.merge import without_clashes
+from otel_aioprom.registry.merge import without_collisions
 
 _TYPES = {"untyped": "unknown"}
 _SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -43,10 +44,10 @@ _SECONDS = 1
 
 
 class OpenMetricsFormatter(IFormatter):
-    """OpenMetrics 1.0.0, the text format with exemplars, units and, if asked for, start times.
+    """OpenMetrics 1.0.0: the text format with exemplars, units and, optionally, start times.
 
-    What it forbids (counters that are negative or NaN, sums of values below zero) is left out, sample by
-    sample; the other formats carry it.
+    Samples that it forbids (counters that are negative or NaN, sums of values below zero) are dropped; the other
+    formats have them.
 
     Spec:
         E27 to E42, M24, M59, M66.
@@ -63,18 +64,18 @@ class OpenMetricsFormatter(IFormatter):
     def prepare(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Put the family of the target in front; see ``IFormatter.prepare``."""
+        """Sort ``target_info`` first; see ``IFormatter.prepare``."""
         ordered, faults = super().prepare(families)
         return sorted(ordered, key=lambda family: family.name != _FIRST), faults
 
     def _admit(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Leave out families that could produce a sample of another one."""
-        return without_clashes(families, {}, openmetrics_names)
+        """Drop families that could have a sample name of another one."""
+        return without_collisions(families, {}, openmetrics_names)
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
-        """Write families, those without series left out; see ``IFormatter.encode``."""
+        """Encode families; skip those without series; see ``IFormatter.encode``."""
         writers = _Writers(
             self.escaping, self.created_samples, end_of_line(self.timestamps, _SECONDS)
         )
@@ -84,13 +85,13 @@ class OpenMetricsFormatter(IFormatter):
                 yield _head(family, base).encode()
                 write = writers.of(family, base)
                 yield from (
-                    chunk.encode("utf-8", "replace") for chunk in in_steps(family.series, write)
+                    chunk.encode("utf-8", "replace") for chunk in in_batches(family.series, write)
                 )
         yield b"# EOF\n"
 
 
 class OpenMetrics001Formatter(OpenMetricsFormatter):
-    """OpenMetrics 0.0.1, what Prometheus asked for before 1.0.0: the same body.
+    """OpenMetrics 0.0.1, which Prometheus requested before 1.0.0: the same body.
 
     Spec:
         E40.
@@ -104,12 +105,12 @@ class OpenMetrics001Formatter(OpenMetricsFormatter):
 
 
 def base_name(family: MetricFamily) -> str:
-    """Return a family's name without the suffix that OpenMetrics gives to its samples.
+    """Return a family's name without the suffix of its samples.
 
     Spec:
         E30, M24.
     """
-    return family.name.removesuffix(_SUFFIXES.get(shown_type(family), ""))
+    return family.name.removesuffix(_SUFFIXES.get(metadata_type(family), ""))
 
 
 def openmetrics_names(family: MetricFamily) -> list[str]:
@@ -119,15 +120,15 @@ def openmetrics_names(family: MetricFamily) -> list[str]:
         E30, M59.
     """
     base = base_name(family)
-    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(shown_type(family), ())]]
+    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(metadata_type(family), ())]]
     return list(dict.fromkeys(names))
 
 
 def _head(family: MetricFamily, base: str) -> str:
-    """TYPE, UNIT and HELP, the last two where there is something to say (E28, E29)."""
-    name, kind = shown_name(base), shown_type(family)
+    """Return TYPE, and UNIT and HELP unless they are empty (E28, E29)."""
+    name, kind = metadata_name(base), metadata_type(family)
     lines = [f"# TYPE {name} {_TYPES.get(kind, kind)}\n"]
-    if unit := shown_unit(family, base):
+    if unit := metadata_unit(family, base):
         lines.append(f"# UNIT {name} {unit}\n")
     if family.doc:
         lines.append(f"# HELP {name} {help_text(family.doc, quotes=True)}\n")
@@ -135,12 +136,12 @@ def _head(family: MetricFamily, base: str) -> str:
 
 
 class _Writers:
-    """The writers of one response.
+    """Creates the writers of one response.
 
     Args:
-        escaping: What becomes of label names in exemplars.
-        created: Whether start times are written.
-        end: What stands behind a value, line feed included.
+        escaping: Escaping scheme of label names in exemplars.
+        created: Whether to write start times.
+        end: The part of a line behind the value, line feed included.
     """
 
     def __init__(self, escaping: Escaping, created: bool, end: str) -> None:
@@ -151,13 +152,15 @@ class _Writers:
 
     def of(self, family: MetricFamily, base: str) -> Write:
         """Return the writer of a family."""
-        kind = shown_type(family)
-        make: Callable[[str], Write] | None = {
+        kind = metadata_type(family)
+        create: Callable[[str], Write] | None = {
             "counter": self._counters,
             "histogram": self._histograms,
             "summary": self._summaries,
         }.get(kind)
-        return make(base) if make else number_writer(f"{base}{_SUFFIXES.get(kind, '')}", self._end)
+        if create:
+            return create(base)
+        return number_writer(f"{base}{_SUFFIXES.get(kind, '')}", self._end)
 
     def _counters(self, base: str) -> Write:
         total = f"{base}_total"
@@ -173,8 +176,8 @@ class _Writers:
 
         def write(series: Sequence[Any]) -> str:
             values = [one.value for one in series]
-            usual = isfinite(sum(values)) and min(values) >= 0 and not self._created
-            if usual and not any(map(_exemplar_of, series)):
+            simple = isfinite(sum(values)) and min(values) >= 0 and not self._created
+            if simple and not any(map(_exemplar_of, series)):
                 return plain(series)
             return "".join([write_one(one) for one in series])
 
@@ -184,7 +187,7 @@ class _Writers:
         plain = histogram_writer(base, self._end, count_first=True)
 
         def write_one(one: Any) -> str:
-            # Before the counts, which may start over meanwhile.
+            # Read before the counts, which may be reset meanwhile.
             created, exemplars = one.created, one.exemplars or (None,) * len(one.bounds)
             *counts, total = one.snapshot()
             labels = inner_labels(one)
@@ -194,13 +197,13 @@ class _Writers:
                 for head, count, exemplar in zip(heads, accumulate(counts), exemplars)
             ]
             if one.bounds[0] >= 0 and total is not None and total >= 0:
-                lines += self._both(base, labels, total, sum(counts))
+                lines += self._count_and_sum(base, labels, total, sum(counts))
             return "".join(lines) + self._start_time(base, labels, created)
 
         def is_plain(one: Any) -> bool:
             total = one.total
-            usual = one.exemplars is None and one.bounds[0] >= 0 and not self._created
-            return usual and total is not None and total >= 0
+            simple = one.exemplars is None and one.bounds[0] >= 0 and not self._created
+            return simple and total is not None and total >= 0
 
         def write(series: Sequence[Any]) -> str:
             return "".join([plain((one,)) if is_plain(one) else write_one(one) for one in series])
@@ -210,42 +213,38 @@ class _Writers:
     def _summaries(self, base: str) -> Write:
         def write_one(one: Any) -> str:
             labels = inner_labels(one)
-            found = [(quantile, value) for quantile, value in one.quantiles() if not value < 0]
-            heads = quantile_heads(base, [quantile for quantile, _ in found], labels)
+            quantiles = [(quantile, value) for quantile, value in one.quantiles() if not value < 0]
+            heads = quantile_heads(base, [quantile for quantile, _ in quantiles], labels)
             lines = [
-                f"{head}{float_text(value)}{self._end}" for head, (_, value) in zip(heads, found)
+                f"{head}{float_text(value)}{self._end}"
+                for head, (_, value) in zip(heads, quantiles)
             ]
             count, total = one.snapshot()
             if total >= 0:
-                lines += self._both(base, labels, total, count)
+                lines += self._count_and_sum(base, labels, total, count)
             return "".join(lines) + self._start_time(base, labels, one.created)
 
         return lambda series: "".join([write_one(one) for one in series])
 
-    def _both(self, base: str, labels: str, total: float, count: int) -> list[str]:
+    def _count_and_sum(self, base: str, labels: str, total: float, count: int) -> list[str]:
         return [
             f"{sample_head(f'{base}_count', labels)}{count}{self._end}",
             f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
         ]
 
     def _start_time(self, base: str, labels: str, created: float | None) -> str:
-        if not self._created or created is None or not is_moment(created):
+        if not self._created or created is None or not isfinite(created):
             return ""
         return f"{sample_head(f'{base}_created', labels)}{float_text(created)}\n"
 
     def _exemplar(self, exemplar: Exemplar | None) -> str:
-        """Write an exemplar behind its sample's value (E37)."""
+        """Return an exemplar, to write behind its sample's value (E37)."""
         if exemplar is None:
             return ""
         pairs = exemplar_pairs(exemplar.labels, self._escaping)
         at = exemplar.timestamp
-        moment = f" {float_text(at)}" if at is not None and is_moment(at) else ""
-        return f" # {{{encodable(inner_text(pairs))}}} {float_text(exemplar.value)}{moment}"
-
-
-def is_moment(seconds: float | None) -> bool:
-    """Tell whether there is a time, and one that is no infinity."""
-    return seconds is not None and isfinite(seconds)
+        timestamp = f" {float_text(at)}" if at is not None and isfinite(at) else ""
+        return f" # {{{encodable(inner_text(pairs))}}} {float_text(exemplar.value)}{timestamp}"
 
 
 _exemplar_of = attrgetter("exemplar")

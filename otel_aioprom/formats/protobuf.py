@@ -1,8 +1,7 @@
-"""The delimited protobuf format, which carries native histograms.
+"""The delimited protobuf format, the only one with native histograms.
 
-A family is one message, and its length goes before it. Where all metrics of a family have a length
-that does not depend on their values, only lengths are added up before the first byte leaves; else
-the family is written whole, and kept until it has left.
+A family is one message with its length in front. If the lengths of a family's metrics do not depend on their values,
+only the constant parts are encoded before the first byte is written; otherwise the whole family is buffered.
 """
 
 from __future__ import annotations
@@ -13,19 +12,18 @@ from math import inf
 from struct import Struct, pack
 from typing import Any, NamedTuple
 
-from otel_aioprom._core.labels import exemplar_pairs
+from otel_aioprom._core.exemplars import exemplar_pairs
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom.formats import protobuf_wire
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.text_lines import in_steps, shown_unit
+from otel_aioprom.formats.text_lines import in_batches, metadata_unit
 
 _METRIC = b"\x22"
-_AT_ONCE = 1024
-_SPLIT = Struct("8s" * _AT_ONCE)
+_SPLIT = Struct("8s" * 1024)
 
 
 class _Kind(NamedTuple):
-    """How a type is written: its number, and the tag of its field in a metric."""
+    """A metric type: its number, and the tag of its field in a metric."""
 
     number: int
     tag: bytes
@@ -59,18 +57,19 @@ class BinaryFormatter(IFormatter):
         }
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
-        """Write families, those without series left out; see ``IFormatter.encode``."""
-        moment = b"\x30" + protobuf_wire.varint(int(time.time() * 1000)) if self.timestamps else b""
+        """Encode families; skip those without series; see ``IFormatter.encode``."""
+        milliseconds = int(time.time() * 1000)
+        timestamp = b"\x30" + protobuf_wire.varint(milliseconds) if self.timestamps else b""
         for family in families:
             if family.series:
-                yield from self._family(family, moment)
+                yield from self._family(family, timestamp)
 
-    def _family(self, family: MetricFamily, moment: bytes) -> Iterator[bytes]:
+    def _family(self, family: MetricFamily, timestamp: bytes) -> Iterator[bytes]:
         kind = _KINDS[family.type]
         head, unit = _head(family, kind), _unit(family)
-        content = _Content(kind, self._exemplar, moment)
+        content = _Content(kind, self._exemplar, timestamp)
         length = len(head) + len(unit)
-        # Lengths first, a step at a time, then bytes.
+        # Lengths first, batch by batch, then bytes.
         for size in content.measure(family):
             length += size
             yield b""
@@ -87,16 +86,16 @@ class BinaryFormatter(IFormatter):
 
 
 def _head(family: MetricFamily, kind: _Kind) -> bytes:
-    name = protobuf_wire.text_field(b"\x0a", family.name)
-    doc = protobuf_wire.text_field(b"\x12", family.doc) if family.doc else b""
+    name = protobuf_wire.string_field(b"\x0a", family.name)
+    doc = protobuf_wire.string_field(b"\x12", family.doc) if family.doc else b""
     return name + doc + b"\x18" + protobuf_wire.varint(kind.number)
 
 
 def _unit(family: MetricFamily) -> bytes:
-    """The unit where the name ends with it; a server refuses the whole response for any other (E66)."""
-    stem = family.name.removesuffix("_total") if family.type == "counter" else family.name
-    unit = shown_unit(family, stem)
-    return protobuf_wire.text_field(b"\x2a", unit) if unit else b""
+    """Return the unit if the name ends with it: Prometheus rejects the whole response otherwise (E66)."""
+    base = family.name.removesuffix("_total") if family.type == "counter" else family.name
+    unit = metadata_unit(family, base)
+    return protobuf_wire.string_field(b"\x2a", unit) if unit else b""
 
 
 class _Content:
@@ -104,44 +103,41 @@ class _Content:
 
     Args:
         kind: The family's type.
-        exemplar: Writes an exemplar as a field with a given tag.
-        moment: The field of the timestamp, or nothing.
+        exemplar: Encodes an exemplar as a field with a tag.
+        timestamp: The encoded field of the timestamp, or nothing.
     """
 
     def __init__(
-        self, kind: _Kind, exemplar: Callable[[bytes, Exemplar | None], bytes], moment: bytes
+        self, kind: _Kind, exemplar: Callable[[bytes, Exemplar | None], bytes], timestamp: bytes
     ) -> None:
         self._kind = kind
         self._exemplar = exemplar
-        self._moment = moment
+        self._timestamp = timestamp
         self._fields: dict[int, protobuf_wire.ClassicFields] = {}
         self._parts: list[tuple[Sequence[bytes], bytes]] = []
         self._exemplars = False
 
     def measure(self, family: MetricFamily) -> Iterator[int]:
-        """Find out how long the metrics are, a step at a time."""
+        """Yield the lengths of the metrics, batch by batch."""
         write = {"histogram": self._histogram, "summary": self._summary}.get(family.type)
         if write is not None:
             yield from self._write_all(family.series, write)
-        elif self._moment:
+        elif self._timestamp:
             yield from self._write_all(family.series, self._number)
         else:
-            yield from self._measure_numbers(family.series)
+            for joined in in_batches(family.series, self._take_numbers, inf):
+                yield len(joined)
 
     def _write_all(self, every: Sequence[Series], write: Callable[[Any], bytes]) -> Iterator[int]:
-        for chunk in in_steps(every, lambda some: b"".join([write(one) for one in some])):
+        for chunk in in_batches(every, lambda some: b"".join([write(one) for one in some])):
             self._parts.append(([chunk], b""))
             yield len(chunk)
 
-    def _measure_numbers(self, every: Sequence[Any]) -> Iterator[int]:
-        """Take the values, and what stands before each of them; a value is eight bytes.
-
-        Series with exemplars are written whole, as the exemplars may change.
-        """
-        for joined in in_steps(every, self._take_numbers, inf):
-            yield len(joined)
-
     def _take_numbers(self, some: Sequence[Any]) -> bytes:
+        """Read values, of eight bytes each, and the constant parts before them.
+
+        Series with exemplars are encoded completely, as exemplars may change.
+        """
         self._exemplars = False
         heads = [one.wire or self._number_head(one) for one in some]
         if self._exemplars:
@@ -149,16 +145,16 @@ class _Content:
         else:
             values = pack(f"<{len(heads)}d", *[one.value for one in some])
         self._parts.append((heads, values))
-        # Joining them is the quickest way to add up their lengths.
+        # Joining is the fastest way to add up their lengths.
         return b"".join([*heads, values])
 
     def _number_head(self, one: Any) -> bytes:
-        """Write all of a metric but its value, and keep it: the start time goes before the value."""
+        """Encode a metric up to its value, start time included, and cache the bytes in the series."""
         if one.exemplar is not None:
             self._exemplars = True
             return b""
         created = one.created
-        value = protobuf_wire.moment_field(b"\x1a", created) + b"\x09"
+        value = protobuf_wire.timestamp_field(b"\x1a", created) + b"\x09"
         inner = (
             protobuf_wire.label_fields(one.pairs)
             + self._kind.tag
@@ -167,17 +163,17 @@ class _Content:
         )
         one.wire = head = _METRIC + protobuf_wire.varint(len(inner) + 8) + inner
         if one.created != created or one.exemplar is not None:
-            one.wire = None  # it has changed meanwhile, and the next response must not show this
+            one.wire = None  # changed meanwhile: not for the next response
         return head
 
     def chunks(self) -> Iterator[bytes]:
-        """Write what was measured."""
+        """Yield the measured metrics."""
         for place, (heads, values) in enumerate(self._parts):
-            self._parts[place] = ((), b"")  # what has left is not kept
+            self._parts[place] = ((), b"")  # free the memory of written batches
             if values:
                 parts = [b""] * (2 * len(heads))
                 parts[::2] = heads
-                parts[1::2] = _pieces_of_eight(values)
+                parts[1::2] = _split_doubles(values)
                 yield b"".join(parts)
             else:
                 yield b"".join(heads)
@@ -190,12 +186,12 @@ class _Content:
 
     def _message(self, labels: bytes, value: bytes) -> bytes:
         return protobuf_wire.field(
-            _METRIC, labels + protobuf_wire.field(self._kind.tag, value) + self._moment
+            _METRIC, labels + protobuf_wire.field(self._kind.tag, value) + self._timestamp
         )
 
     def _number(self, one: Any) -> bytes:
         exemplar = self._exemplar(b"\x12", one.exemplar)
-        created = protobuf_wire.moment_field(b"\x1a", one.created)
+        created = protobuf_wire.timestamp_field(b"\x1a", one.created)
         value = b"\x09" + protobuf_wire.double(one.value) + exemplar + created
         return self._message(protobuf_wire.label_fields(one.pairs), value)
 
@@ -208,22 +204,24 @@ class _Content:
             for quantile, estimate in one.quantiles()
         ]
         count, total = one.snapshot()
-        both = b"\x08" + protobuf_wire.varint(count) + b"\x11" + protobuf_wire.double(total)
-        created = protobuf_wire.moment_field(b"\x22", one.created)
-        return self._metric(one, b"".join([both, *quantiles, created]))
+        count_and_sum = (
+            b"\x08" + protobuf_wire.varint(count) + b"\x11" + protobuf_wire.double(total)
+        )
+        created = protobuf_wire.timestamp_field(b"\x22", one.created)
+        return self._metric(one, b"".join([count_and_sum, *quantiles, created]))
 
     def _histogram(self, one: Any) -> bytes:
-        # Before the counts, which another thread may set back to zero right after they are read.
+        # Read before the counts, which another thread may reset.
         created, exemplars = one.created, one.exemplars
         (*counts, total), native = one.read()
-        # Where there are native buckets, the infinite one alone says nothing more.
+        # Beside native buckets, the infinite bucket alone is redundant.
         exemplars = None if native is not None and len(counts) == 1 else exemplars
         parts = [self._classic(one.bounds, counts, total, exemplars)]
         parts += [] if native is None else [protobuf_wire.native_fields(native)]
-        parts.append(protobuf_wire.moment_field(b"\x7a", created))
+        parts.append(protobuf_wire.timestamp_field(b"\x7a", created))
         if native is not None:
-            one.showed(sum(counts), created)
-            # A server drops those that have no timestamp.
+            one.mark_exposed(sum(counts), created)
+            # Prometheus drops exemplars without a timestamp.
             timed = [each for each in native.exemplars if each.timestamp is not None]
             parts += [self._exemplar(b"\x82\x01", each) for each in timed]
         return self._metric(one, b"".join(parts))
@@ -235,7 +233,7 @@ class _Content:
         total: float | None,
         exemplars: Sequence[Exemplar | None] | None,
     ) -> bytes:
-        # Series of a family share their bounds objects, so that these are found without hashing them.
+        # Series of a family share their bounds objects, so the fields are looked up by identity, without hashing them.
         fields = self._fields.get(id(bounds))
         if fields is None:
             fields = self._fields[id(bounds)] = protobuf_wire.ClassicFields(bounds)
@@ -245,7 +243,7 @@ class _Content:
         return fields.write_with_exemplars(counts, total, written)
 
 
-def _pieces_of_eight(values: bytes) -> Sequence[bytes]:
+def _split_doubles(values: bytes) -> Sequence[bytes]:
     if len(values) == _SPLIT.size:
         return _SPLIT.unpack(values)
     return [values[start : start + 8] for start in range(0, len(values), 8)]

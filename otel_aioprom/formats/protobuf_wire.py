@@ -1,8 +1,4 @@
-"""Pieces of protobuf messages, as the wire has them.
-
-What a family's series repeat in each response is made once. The messages are those of
-``io.prometheus.client``, whose field numbers stand beside the tags.
-"""
+"""Protobuf wire encoding of the messages of ``io.prometheus.client``."""
 
 from __future__ import annotations
 
@@ -21,14 +17,14 @@ double = Struct("<d").pack
 _ONE_BYTE = 0x80
 _TWO_BYTES = 0x4000
 _MICROSECONDS = 1_000_000
-_LATEST = 1 << 63  # what the message can hold, in seconds
-_WRAP = 1 << 64  # negative integers are written as their complement
-_KNOWN = 1024
+_MAX_SECONDS = 1 << 63  # of the field's type, int64
+_WRAP = 1 << 64  # negative integers are encoded in two's complement
+_CACHED = 1024
 _SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]
 
 
 def varint(number: int) -> bytes:
-    """Write an integer in groups of seven bits, the lowest first.
+    """Encode an integer as a varint.
 
     Spec:
         E63.
@@ -49,7 +45,7 @@ def varint(number: int) -> bytes:
 
 
 def zigzag(number: int) -> bytes:
-    """Write an integer that may be negative, small ones of both signs in few bytes.
+    """Encode a signed integer as a zigzag varint.
 
     Spec:
         E63.
@@ -62,67 +58,67 @@ def zigzag(number: int) -> bytes:
 
 
 def field(tag: bytes, content: bytes) -> bytes:
-    """Write a field whose length goes before it: text, bytes or a message."""
+    """Encode a length-delimited field: a string, bytes or a message."""
     return tag + varint(len(content)) + content
 
 
-def text_field(tag: bytes, text: str) -> bytes:
-    """Write a text; what UTF-8 cannot carry becomes a question mark, for one bad byte costs the whole response."""
+def string_field(tag: bytes, text: str) -> bytes:
+    """Encode a string; lone surrogates become question marks, as invalid UTF-8 would spoil the whole response."""
     return field(tag, text.encode("utf-8", "replace"))
 
 
 def label_fields(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """Write labels: ``label``, field 1 of a metric and of an exemplar."""
+    """Encode labels: ``label``, field 1 of a metric and of an exemplar."""
     return b"".join(
         [
-            field(b"\x0a", text_field(b"\x0a", name) + text_field(b"\x12", value))
+            field(b"\x0a", string_field(b"\x0a", name) + string_field(b"\x12", value))
             for name, value in pairs
         ]
     )
 
 
-def moment_field(tag: bytes, seconds: float | None) -> bytes:
-    """Write a moment as a message of seconds and nanoseconds.
+def timestamp_field(tag: bytes, seconds: float | None) -> bytes:
+    """Encode a field of the type ``google.protobuf.Timestamp``.
 
     Args:
-        tag: Of the field.
-        seconds: Since the epoch; nothing is written if it is unknown, or no time that the message can hold.
+        tag: Tag of the field.
+        seconds: Seconds since the epoch; nothing is encoded for ``None`` and for values outside the type's range.
     """
-    if seconds is None or not -_LATEST < seconds < _LATEST:  # nor is NaN
+    if seconds is None or not -_MAX_SECONDS < seconds < _MAX_SECONDS:  # nor is NaN
         return b""
-    return field(tag, _moment(seconds))
+    return field(tag, _timestamp(seconds))
 
 
-@lru_cache(maxsize=_KNOWN)
-def _moment(seconds: float) -> bytes:
-    # A float says no more of a time in this century than its microseconds.
+@lru_cache(maxsize=_CACHED)
+def _timestamp(seconds: float) -> bytes:
+    # A float has a resolution of microseconds for times in this century.
     whole, microseconds = divmod(round(seconds * _MICROSECONDS), _MICROSECONDS)
     fraction = b"\x10" + varint(1000 * microseconds) if microseconds else b""
     return (b"\x08" + varint(whole) if whole else b"") + fraction
 
 
 def exemplar_message(exemplar: Exemplar, labels: Iterable[tuple[str, str]]) -> bytes:
-    """Write an exemplar as the content of a message.
+    """Encode an exemplar, without tag and length.
 
     Args:
         exemplar: The exemplar.
-        labels: Its labels, under the names that they are to have.
+        labels: Its labels with escaped names.
 
     Spec:
         E64.
     """
-    moment = moment_field(b"\x1a", exemplar.timestamp)
-    return label_fields(labels) + b"\x11" + double(exemplar.value) + moment
+    timestamp = timestamp_field(b"\x1a", exemplar.timestamp)
+    return label_fields(labels) + b"\x11" + double(exemplar.value) + timestamp
 
 
 class ClassicFields:
-    """Writes count, sum and buckets of histograms that have the same bounds.
+    """Encodes count, sum and buckets of histograms with the same bounds.
 
-    What stands between the numbers depends on nothing but how many bytes each number takes, so it is made once
-    for each such row of lengths.
+    The bytes between the numbers depend only on the lengths of the encoded numbers; they are cached as a template for
+    each sequence of lengths.
 
     Args:
-        bounds: Upper bounds; the infinite one is written only where it has an exemplar.
+        bounds: Upper bounds; the infinite bucket is encoded only if it has an exemplar.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -130,23 +126,23 @@ class ClassicFields:
         self._templates: dict[bytes, bytes] = {}
 
     def write(self, counts: Sequence[int], total: float | None) -> bytes:
-        """Write the fields of one histogram.
+        """Encode one histogram.
 
         Args:
-            counts: Observations of each bucket alone.
-            total: Their sum; it is left out if it is unknown.
+            counts: Counts of the buckets, not cumulative.
+            total: The sum; ``None`` is not encoded.
         """
-        upto = list(map(varint, accumulate(counts)))
-        lengths = bytes(map(len, upto))
+        cumulative = list(map(varint, accumulate(counts)))
+        lengths = bytes(map(len, cumulative))
         template = self._templates.get(lengths)
         if template is None:
             template = self._templates[lengths] = self._template(lengths)
-        added = b"" if total is None else b"\x11" + double(total)
-        return template % (upto[-1], added, *upto[: len(self._tails)])
+        sum_field = b"" if total is None else b"\x11" + double(total)
+        return template % (cumulative[-1], sum_field, *cumulative[: len(self._tails)])
 
     def _template(self, lengths: bytes) -> bytes:
         buckets = [
-            # No bucket is as long as 37 bytes, which would be a percent sign.
+            # The length is never 37, which is the percent sign: a bucket takes less than 30 bytes.
             b"\x1a%c\x08%%b%b" % (1 + length + len(tail), tail.replace(b"%", b"%%"))
             for length, tail in zip(lengths, self._tails)
         ]
@@ -155,24 +151,24 @@ class ClassicFields:
     def write_with_exemplars(
         self, counts: Sequence[int], total: float | None, exemplars: Sequence[bytes]
     ) -> bytes:
-        """Write the fields of one histogram, an exemplar in each bucket that has one.
+        """Encode one histogram with exemplars.
 
         Args:
-            counts: Observations of each bucket alone.
-            total: Their sum; it is left out if it is unknown.
-            exemplars: The field of each bucket's exemplar, or nothing.
+            counts: Counts of the buckets, not cumulative.
+            total: The sum; ``None`` is not encoded.
+            exemplars: For each bucket the encoded field of its exemplar, or nothing.
         """
-        added = b"" if total is None else b"\x11" + double(total)
+        sum_field = b"" if total is None else b"\x11" + double(total)
         tails = [*self._tails, b"\x11" + double(inf)] if exemplars[-1] else self._tails
         buckets = [
             field(b"\x1a", b"\x08" + varint(count) + tail + exemplar)
             for count, tail, exemplar in zip(accumulate(counts), tails, exemplars)
         ]
-        return b"".join([b"\x08", varint(sum(counts)), added, *buckets])
+        return b"".join([b"\x08", varint(sum(counts)), sum_field, *buckets])
 
 
 def native_fields(native: NativeBuckets) -> bytes:
-    """Write the fields of a native histogram that the classic one has not, but for its exemplars.
+    """Encode the fields that only native histograms have, without exemplars.
 
     Spec:
         E64, E68, E69, E74.
@@ -182,16 +178,16 @@ def native_fields(native: NativeBuckets) -> bytes:
     parts += _sign(native.negative, b"\x4a", b"\x50")
     parts += _sign(native.positive, b"\x62", b"\x68")
     if not native.zero_threshold and not native.observations:
-        # Without a span, a reader takes such a histogram for a classic one.
+        # Without a span, readers take such a histogram for a classic one.
         parts.append(b"\x62\x04\x08\x00\x10\x00")
     return b"".join(parts)
 
 
 def _sign(buckets: Buckets, span_tag: bytes, delta_tag: bytes) -> list[bytes]:
-    """Write the buckets of one sign: spans, then the first count and the differences."""
-    runs = spans(buckets)
+    """Encode the buckets of one sign: spans, then deltas of the counts."""
+    found = spans(buckets)
     parts = [
         field(span_tag, b"\x08" + zigzag(offset) + b"\x10" + varint(len(counts)))
-        for offset, counts in runs
+        for offset, counts in found
     ]
-    return parts + [delta_tag + zigzag(delta) for delta in deltas(runs)]
+    return parts + [delta_tag + zigzag(delta) for delta in deltas(found)]

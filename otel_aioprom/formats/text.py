@@ -12,13 +12,13 @@ from otel_aioprom.formats.text_lines import (
     Write,
     end_of_line,
     histogram_writer,
-    in_steps,
+    in_batches,
     inner_labels,
+    metadata_name,
+    metadata_type,
     number_writer,
     quantile_heads,
     sample_head,
-    shown_name,
-    shown_type,
     value_text,
 )
 
@@ -27,7 +27,7 @@ _MILLISECONDS = 1000
 
 
 class TextFormatter(IFormatter):
-    """Text 0.0.4, which every server reads. Names that are not classic are escaped.
+    """Text 0.0.4, which every server reads. Names outside the classic character set are escaped.
 
     Spec:
         E5, E8 to E24.
@@ -40,19 +40,19 @@ class TextFormatter(IFormatter):
         return {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
-        """Write families, those without series left out; see ``IFormatter.encode``."""
+        """Encode families; skip those without series; see ``IFormatter.encode``."""
         end = end_of_line(self.timestamps, _MILLISECONDS)
         for family in families:
             if family.series:
                 yield _head(family).encode()
                 write = _WRITERS.get(family.type, number_writer)(family.name, end)
                 yield from (
-                    chunk.encode("utf-8", "replace") for chunk in in_steps(family.series, write)
+                    chunk.encode("utf-8", "replace") for chunk in in_batches(family.series, write)
                 )
 
 
 class Text100Formatter(TextFormatter):
-    """Text 1.0.0: the same lines, and names that are not classic may stand in quotes.
+    """Text 1.0.0: the same lines, with UTF-8 names in quotes if the escaping scheme allows them.
 
     Spec:
         E25, E43.
@@ -68,21 +68,21 @@ class Text100Formatter(TextFormatter):
 
 
 def _head(family: MetricFamily) -> str:
-    """HELP and TYPE; HELP is left out where there is nothing to say (E20, E21)."""
-    name = shown_name(family.name)
+    """Return HELP, unless it is empty, and TYPE (E20, E21)."""
+    name = metadata_name(family.name)
     help_line = f"# HELP {name} {help_text(family.doc)}\n" if family.doc else ""
-    kind = shown_type(family)
+    kind = metadata_type(family)
     return f"{help_line}# TYPE {name} {_TYPES.get(kind, kind)}\n"
 
 
 def _summary_writer(name: str, end: str) -> Write:
     def write_one(one: Any) -> str:
         labels = inner_labels(one)
-        found = one.quantiles()
-        heads = quantile_heads(name, [quantile for quantile, _ in found], labels)
+        quantiles = one.quantiles()
+        heads = quantile_heads(name, [quantile for quantile, _ in quantiles], labels)
         heads += [sample_head(f"{name}{suffix}", labels) for suffix in ("_sum", "_count")]
         count, total = one.snapshot()
-        values = [*[value_text(estimate) for _, estimate in found], value_text(total), count]
+        values = [*[value_text(estimate) for _, estimate in quantiles], value_text(total), count]
         return "".join([f"{head}{value}{end}" for head, value in zip(heads, values)])
 
     return lambda series: "".join([write_one(one) for one in series])

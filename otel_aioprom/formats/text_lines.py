@@ -1,8 +1,7 @@
-"""What the text formats have in common: lines of samples, made many at a time.
+"""Sample lines of the text formats, encoded in batches.
 
-A writer is made once for a family and a response; what is the same in all its lines is worked out
-then. Series of a family are written in steps that grow, and shrink where a step is long in bytes
-or in time.
+A writer is created once per family and response; it computes the constant parts of the lines in advance. Series are
+encoded in batches that grow, and shrink if a batch takes many bytes or much time.
 """
 
 from __future__ import annotations
@@ -19,30 +18,29 @@ from otel_aioprom._core.model import UNITLESS, MetricFamily
 from otel_aioprom._core.names import is_valid_metric_name
 from otel_aioprom._core.numbers import canonical_float, float_text
 
-_FIRST_STEP = 1
-_LAST_STEP = 1024
+_MAX_BATCH = 1024
 _CHUNK = 65_536  # characters
 _BUDGET = 0.0005  # seconds
 _KNOWN_NAMES = 4096
-_NOTHING_BUT_SUFFIX = {"_total": "counter", "_info": "info"}
+_BARE_SUFFIXES = {"_total": "counter", "_info": "info"}
 _ESCAPED = frozenset('"\\')
-_FIRST_MARK = 14  # a control character, which stands in no bound or value, and hardly in a name
+_FIRST_MARK = 14  # a control character: never in a bound or value, and hardly ever in a name
 
 Write = Callable[[Sequence[Any]], str]
-"""Writes some series of one family."""
+"""Encodes some series of one family."""
 
 
-def shown_type(family: MetricFamily) -> str:
-    """Return the type of a family, or ``untyped`` if its name is all suffix: readers that take it off have none left.
+def metadata_type(family: MetricFamily) -> str:
+    """Return the type for the TYPE line: ``untyped`` if the name is only a suffix, which readers would strip.
 
     Spec:
         E30, M24.
     """
-    return "untyped" if family.type == _NOTHING_BUT_SUFFIX.get(family.name) else family.type
+    return "untyped" if family.type == _BARE_SUFFIXES.get(family.name) else family.type
 
 
-def shown_unit(family: MetricFamily, base: str) -> str:
-    """Return the unit that may stand in a response, or nothing: a server refuses all of it for a wrong one.
+def metadata_unit(family: MetricFamily, base: str) -> str:
+    """Return the unit for the UNIT line, or nothing: Prometheus rejects the whole response for a wrong one.
 
     Args:
         family: The family.
@@ -54,36 +52,36 @@ def shown_unit(family: MetricFamily, base: str) -> str:
     unit = family.unit
     if not unit or family.type in UNITLESS or not base.endswith(f"_{unit}"):
         return ""
-    # Prometheus compares with the name as it is written, escapes and all.
+    # Prometheus compares the unit with the name in its escaped form.
     return unit if unit.isprintable() and not _ESCAPED.intersection(unit) else ""
 
 
-def in_steps(
+def in_batches(
     every: Sequence[Any], write: Callable[[Sequence[Any]], Any], longest: float = _CHUNK
 ) -> Iterator[Any]:
-    """Write series in steps of at most half a millisecond and some 64 KB.
+    """Encode series in batches of about half a millisecond and 64 KB at most.
 
     Args:
         every: The series.
-        write: Writes some of them; what it returns has a length.
-        longest: That length, about.
+        write: Encodes some of them; its result has a length.
+        longest: Approximate maximum of that length.
 
     Yields:
-        What ``write`` returns.
+        The results of ``write``.
     """
-    start, step = 0, _FIRST_STEP
+    start, size = 0, 1
     while start < len(every):
         began = time.perf_counter()
-        chunk = write(every[start : start + step])
-        share = max(len(chunk) / longest, (time.perf_counter() - began) / _BUDGET)
+        chunk = write(every[start : start + size])
+        cost = max(len(chunk) / longest, (time.perf_counter() - began) / _BUDGET)
         yield chunk
-        start += step
-        step = max(1, min(_LAST_STEP, 2 * step, int(step / share)))
+        start += size
+        size = max(1, min(_MAX_BATCH, 2 * size, int(size / cost)))
 
 
 @lru_cache(maxsize=_KNOWN_NAMES)
-def shown_name(name: str) -> str:
-    """Write a name as it stands in HELP and TYPE lines.
+def metadata_name(name: str) -> str:
+    """Return a name as HELP and TYPE lines have it: UTF-8 names in quotes.
 
     Spec:
         E43.
@@ -92,7 +90,7 @@ def shown_name(name: str) -> str:
 
 
 def sample_head(name: str, labels: str) -> str:
-    """Write all that stands before a sample's value.
+    """Return the part of a line before the value: name, labels and a blank.
 
     Args:
         name: The sample's name, with its suffix.
@@ -101,24 +99,24 @@ def sample_head(name: str, labels: str) -> str:
     Spec:
         E11, E43.
     """
-    shown = shown_name(name)
-    if shown == name:
+    quoted_name = metadata_name(name)
+    if quoted_name == name:
         return f"{name}{{{labels}}} " if labels else f"{name} "
-    return f"{{{shown},{labels}}} " if labels else f"{{{shown}}} "
+    return f"{{{quoted_name},{labels}}} " if labels else f"{{{quoted_name}}} "
 
 
 def inner_labels(series: Any) -> str:
-    """Return the labels of a series without braces and blank."""
+    """Return the labels of a series without braces and the blank behind them."""
     text: str = series.text[1:-2]
     return text
 
 
 def number_writer(name: str, end: str) -> Write:
-    """Make the writer of families whose series are one number each.
+    """Create the writer of a family with one number per series.
 
     Args:
         name: The samples' name.
-        end: What stands behind a value, line feed included.
+        end: The part of a line behind the value, line feed included.
     """
     if not is_valid_metric_name(name):
         return lambda series: "".join(
@@ -131,13 +129,13 @@ def number_writer(name: str, end: str) -> Write:
 
     def write(series: Sequence[Any]) -> str:
         values = [one.value for one in series]
-        # One sum tells whether all values are finite; only if not, each has to be looked at.
-        spell = repr if isfinite(sum(values)) else float_text
-        # Filled a column at a time: a string for each line costs more than the rest.
+        # A finite sum means that all values are finite, without a check of each.
+        format_value = repr if isfinite(sum(values)) else float_text
+        # Filled by columns: creating a string for each line would take longer than the rest.
         parts = [between] * (3 * len(values))
         parts[0] = name
         parts[1::3] = [one.text for one in series]
-        parts[2::3] = map(spell, values)
+        parts[2::3] = map(format_value, values)
         parts.append(end)
         return "".join(parts)
 
@@ -145,17 +143,17 @@ def number_writer(name: str, end: str) -> Write:
 
 
 def histogram_writer(name: str, end: str, *, count_first: bool = False) -> Write:
-    """Make the writer of families of histograms: buckets, sum where there is one, count.
+    """Create the writer of a family of histograms: buckets, sum if there is one, count.
 
     Args:
         name: The family's name, without the suffixes of its samples.
-        end: What stands behind a value, line feed included.
-        count_first: Write the count in front of the sum.
+        end: The part of a line behind the value, line feed included.
+        count_first: Write the count before the sum.
 
     Spec:
         E23, E33.
     """
-    # Series of a family share their bounds objects, so that the template is found without hashing them.
+    # Series of a family share their bounds objects, so the template is looked up by identity, without hashing them.
     templates: dict[tuple[int, bool, bool], str] = {}
     mark = next(char for char in map(chr, count(_FIRST_MARK)) if char not in name)
 
@@ -168,8 +166,11 @@ def histogram_writer(name: str, end: str, *, count_first: bool = False) -> Write
         if template is None:
             suffixes = ["_count"] if total is None else ["_sum", "_count"]
             suffixes.sort(reverse=not count_first)
-            heads = _histogram_heads(name, one.bounds, mark if labels else "", suffixes)
-            # Names in quotes may hold a percent sign.
+            # One replacement of the placeholder inserts the labels into all lines.
+            placeholder = mark if labels else ""
+            heads = bucket_heads(name, one.bounds, placeholder)
+            heads += [sample_head(f"{name}{suffix}", placeholder) for suffix in suffixes]
+            # Names in quotes may have a percent sign.
             template = templates[key] = "".join(
                 [f"{head.replace('%', '%%')}%s{end}" for head in heads]
             )
@@ -186,16 +187,8 @@ def histogram_writer(name: str, end: str, *, count_first: bool = False) -> Write
     return lambda series: "".join([write_one(one) for one in series])
 
 
-def _histogram_heads(
-    name: str, bounds: Sequence[float], labels: str, suffixes: Sequence[str]
-) -> list[str]:
-    """What stands before each value of a series; a mark where its labels go: one pass for each."""
-    others = [sample_head(f"{name}{suffix}", labels) for suffix in suffixes]
-    return bucket_heads(name, bounds, labels) + others
-
-
 def bucket_heads(name: str, bounds: Sequence[float], labels: str) -> list[str]:
-    """Write what stands before the value of each bucket of a series."""
+    """Return the parts of lines before the values of a series' buckets."""
     before = f"{labels}," if labels else ""
     return [
         sample_head(f"{name}_bucket", f'{before}le="{canonical_float(bound)}"') for bound in bounds
@@ -203,7 +196,7 @@ def bucket_heads(name: str, bounds: Sequence[float], labels: str) -> list[str]:
 
 
 def quantile_heads(name: str, quantiles: Sequence[float], labels: str) -> list[str]:
-    """Write what stands before the value of each quantile of a series."""
+    """Return the parts of lines before the values of a series' quantiles."""
     before = f"{labels}," if labels else ""
     return [
         sample_head(name, f'{before}quantile="{canonical_float(quantile)}"')
@@ -212,15 +205,15 @@ def quantile_heads(name: str, quantiles: Sequence[float], labels: str) -> list[s
 
 
 def value_text(value: float) -> float | str:
-    """Leave a finite value to the formatting, spell the others."""
+    """Return a finite value unchanged, to be formatted later; infinities and NaN as a string."""
     return value if value - value == 0 else float_text(value)
 
 
 def end_of_line(timestamps: bool, unit: float) -> str:
-    """Return what stands behind a value: the time of encoding where it is asked for, and a line feed.
+    """Return the part of a line behind the value: optionally the time of encoding, and a line feed.
 
     Args:
-        timestamps: Whether it is asked for.
-        unit: Units of the timestamp in a second.
+        timestamps: Whether to write the time of encoding.
+        unit: Units of the timestamp per second.
     """
     return f" {int(time.time() * unit)}\n" if timestamps else "\n"

@@ -1,7 +1,5 @@
-"""Instrumentation: what measures for the user."""
+"""Ready-made instrumentation."""
 
 from __future__ import annotations
 
-from otel_aioprom.instrument.process import process_metrics
-
-__all__ = ["process_metrics"]
+from otel_aioprom.instrument.process import process_metrics as process_metrics

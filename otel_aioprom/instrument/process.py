@@ -1,4 +1,4 @@
-"""Metrics of the process itself, under the names that all Prometheus clients use."""
+"""Process metrics, under the names that all Prometheus clients use."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PROC = Path("/proc")
 
 
 class ProcessMetrics:
-    """A source that reads what the system tells of this process; what cannot be read is left out.
+    """A source of the process metrics that the system provides; those that cannot be read are skipped.
 
     Attributes:
-        name: What logs call it.
+        name: Its name in logs.
     """
 
     name = "process"
@@ -37,48 +37,32 @@ class ProcessMetrics:
         self._cpu = Counter(
             "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."
         )
+        vm_max = "Maximum amount of virtual memory available in bytes."
+        start = "Start time of the process since unix epoch in seconds."
         self._read: list[tuple[Counter | Gauge, Read]] = [
             (self._cpu, time.process_time),
             (Gauge("process_open_fds", "Number of open file descriptors."), _open_files),
             (Gauge("process_max_fds", "Maximum number of open file descriptors."), _max_files),
-            (
-                Gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
-                _virtual,
-            ),
-            (
-                Gauge(
-                    "process_virtual_memory_max_bytes",
-                    "Maximum amount of virtual memory available in bytes.",
-                ),
-                _max_virtual,
-            ),
-            (
-                Gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
-                _resident,
-            ),
-            (
-                Gauge(
-                    "process_start_time_seconds",
-                    "Start time of the process since unix epoch in seconds.",
-                ),
-                self._start,
-            ),
+            (Gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."), _virtual),
+            (Gauge("process_virtual_memory_max_bytes", vm_max), _max_virtual),
+            (Gauge("process_resident_memory_bytes", "Resident memory size in bytes."), _resident),
+            (Gauge("process_start_time_seconds", start), self._start),
             (Gauge("process_threads", "Number of OS threads in the process."), _threads),
         ]
 
     def collect(self) -> Iterator[Collector]:  # type: ignore[type-arg]
-        """Read everything; see ``SupportsCollect``."""
+        """Read all values; see ``SupportsCollect``."""
         for metric, read in self._read:
             try:
                 metric.set({}, read())
-            except (OSError, ValueError, IndexError):  # this system does not tell
+            except (OSError, ValueError, IndexError):  # not available on this system
                 continue
             if metric is self._cpu:
                 self._cpu.labels().created = self._began
             yield metric
 
     def after_fork(self) -> None:
-        """Tell of the child process from now on."""
+        """Report the child process from now on."""
         self._began = _start_time()
 
     def _start(self) -> float:
@@ -87,9 +71,8 @@ class ProcessMetrics:
 
 def _stat(field: int) -> float:
     """Read a field of Linux' ``/proc/self/stat``, numbered as in ``man 5 proc``."""
-    behind_the_name = (_PROC / "self/stat").read_bytes().rpartition(b")")[2]
-    # The name may hold anything, half a character too.
-    return float(behind_the_name.split()[field - 3])
+    # Bytes, because the program's name, in parentheses before these fields, may be cut inside a character.
+    return float((_PROC / "self/stat").read_bytes().rpartition(b")")[2].split()[field - 3])
 
 
 def _virtual() -> float:
@@ -118,7 +101,7 @@ def _max_virtual() -> float:
 
 def _limit(name: str) -> float:
     if resource is None:
-        raise OSError("this system has no limits")
+        raise OSError("this system has no resource limits")
     soft, _ = resource.getrlimit(getattr(resource, name))
     if soft == resource.RLIM_INFINITY:
         raise ValueError("unlimited")
@@ -126,7 +109,7 @@ def _limit(name: str) -> float:
 
 
 def _start_time() -> float:
-    """When this process began; where the system does not tell, now, which is soon after."""
+    """Return the start time of this process; the current time, soon after, if the system does not provide it."""
     try:
         ticks = _stat(22)
         for line in (_PROC / "stat").read_bytes().splitlines():
@@ -138,13 +121,15 @@ def _start_time() -> float:
 
 
 def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
-    """Expose metrics of this process: CPU time, memory, files, threads, its start. Twice does no harm.
+    """Expose metrics of this process: CPU time, memory, file descriptors, threads, start time.
+
+    Does nothing if the registry exposes them already.
 
     Args:
-        registry: Where to expose them; ``registry.remove_source`` takes them out again.
+        registry: Where to expose them.
 
     Returns:
-        The source, which is the same for all registries.
+        The source, the same for all registries; ``registry.remove_source`` stops exposing it.
 
     Spec:
         E113.
@@ -153,7 +138,7 @@ def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
         >>> source = process_metrics(CollectorRegistry())
     """
     source = _of_this_process()
-    with suppress(ValueError):  # somebody has done so already
+    with suppress(ValueError):  # it is exposed already
         registry.add_source(source)
     return source
 

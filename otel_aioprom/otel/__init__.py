@@ -1,1 +1,1 @@
-"""OpenTelemetry as a source of the registry."""
+"""OpenTelemetry: the metric reader that is a source of a registry, and its translation to Prometheus."""

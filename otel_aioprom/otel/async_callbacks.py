@@ -1,4 +1,4 @@
-"""Observable instruments whose callbacks are coroutine functions."""
+"""Observable instruments with coroutine functions as callbacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from opentelemetry.metrics import Meter
 
-from otel_aioprom.otel.async_observer import AsyncCallback, AsyncObserver, living
+from otel_aioprom.otel.async_observer import AsyncCallback, AsyncObserver, all_observers
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.sources import Preparation
 
@@ -26,30 +26,33 @@ def observe_async(
 ) -> AsyncObserver:
     """Create an observable instrument whose callback is a coroutine function.
 
-    Where a service of this library serves, the callback is awaited on its loop before each collection. For other readers a
-    task of its own asks it every half of ``max_age`` seconds, if this is called while a loop runs; else the reader's thread waits for it.
-    If it raises or is late, what it gave last is shown, as long as that is not older than ``max_age``; a line is
-    logged when that begins, and when it works again, and ``otel_aioprom_source_failures_total`` counts the collections of our readers
-    meanwhile, by the instrument's name.
+    A service of this library awaits the callback on its event loop before each collection. For other readers, a
+    background task calls it every ``max_age / 2`` seconds, if this function is called while an event loop runs;
+    otherwise the reader's thread waits for it.
+
+    If the callback raises or times out, its last values are exposed until they are ``max_age`` seconds old. A message
+    is logged when failures begin, and when the callback works again; meanwhile ``otel_aioprom_source_failures_total``
+    counts the collections of ``PrometheusMetricReader``, by the instrument's name.
 
     Args:
         meter: Creates the instrument.
         kind: ``"counter"``, ``"up_down_counter"`` or ``"gauge"``.
         name: Name of the instrument.
-        callback: A coroutine function without arguments; returns a number, an ``Observation``, or several of these.
-        unit: Unit of the values.
-        description: What is measured.
-        timeout: Seconds that the callback gets. A response waits for it half of its own time at most, and shows what is
-            known then.
-        max_age: Seconds for which a value may be shown.
+        callback: Coroutine function without parameters; returns a number, an ``Observation``, or an iterable of these.
+        unit: Unit of the instrument.
+        description: Description of the instrument.
+        timeout: Timeout of the callback, in seconds. A scrape waits for it at most half of its own timeout, then
+            exposes the last values.
+        max_age: Seconds for which values may be exposed.
 
     Returns:
-        What awaits the callback; the instrument keeps it. Its method ``close``, or the end of a ``with`` block, ends that; so does the
-        shutdown of our readers, if no other reader shows the instrument.
+        The observer that awaits the callback; the instrument holds a reference to it. Its method ``close``, or the end of
+        a ``with`` block, stops the calls; so does the shutdown of the last ``PrometheusMetricReader``, if no other
+        reader collects the instrument.
 
     Raises:
-        ValueError: There is no such kind, or a time is not above 0.
-        TypeError: ``callback`` cannot be called, or not without arguments.
+        ValueError: The kind is unknown, or a number of seconds is not above 0.
+        TypeError: ``callback`` is not callable without arguments.
 
     Examples:
         >>> from opentelemetry.sdk.metrics import MeterProvider
@@ -62,26 +65,27 @@ def observe_async(
         "up_down_counter": meter.create_observable_up_down_counter,
         "gauge": meter.create_observable_gauge,
     }
-    if kind not in tuple(create):  # which takes anything, unlike a dict
+    if kind not in tuple(create):  # a tuple, because kind may be unhashable
         raise ValueError(f"kind must be one of {', '.join(create)}, not {kind!r}")
     observer = AsyncObserver(name, callback, timeout, max_age)
     create[kind](name, [observer.observe], unit=unit, description=description)
-    observer.begin()  # after what may raise
+    observer.begin()  # last, because the SDK may raise
     return observer
 
 
-def refresh_all(reader: object) -> Preparation:
-    """Ask all callbacks of a reader at once, and return what is to be waited for."""
-    return {run: limit for each in living() for run, limit in each.prepare(reader).items()}
+def prepare_all(reader: object) -> Preparation:
+    """Call all callbacks of a reader concurrently; return the futures to wait for, with their timeouts."""
+    return {
+        future: limit for each in all_observers() for future, limit in each.prepare(reader).items()
+    }
 
 
 def failures(reader: object) -> list[Fault]:
-    """Return why callbacks of a reader have no new values."""
-    found = [each.failure_for(reader) for each in living()]
-    return [each for each in found if each is not None]
+    """Return the faults of the callbacks of a reader that have no new values."""
+    return [fault for each in all_observers() if (fault := each.failure_for(reader)) is not None]
 
 
-def forget(reader: object) -> None:
-    """Let observers know that a reader has ended."""
-    for each in living():
-        each.forget(reader)
+def remove_reader(reader: object) -> None:
+    """Remove a reader that has shut down from all observers."""
+    for each in all_observers():
+        each.remove_reader(reader)

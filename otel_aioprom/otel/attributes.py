@@ -1,7 +1,7 @@
-"""Attributes: from what instruments, scopes and resources carry to labels.
+"""Translate attributes of points, scopes and resources to labels.
 
-Until names are settled, a label travels as a pair of its *original* key and its text: only the
-original keys tell in which order the values of colliding keys are joined.
+Until label names are computed, labels are pairs of the *original* key and the value as a string: the values of keys
+that collide are joined in the order of the original keys.
 """
 
 from __future__ import annotations
@@ -18,37 +18,36 @@ from otel_aioprom._core.labels import Pairs, encodable
 from otel_aioprom.otel.names import label_name
 
 SCOPE_LABELS = frozenset({"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
-"""The labels that every point of a scope has, even where they are empty."""
+"""The labels that every point of a scope has, even if they are empty."""
 
-_WRITTEN_BITS = 14_000
+_MAX_INT_BITS = 14_000
 _NON_FINITE = {inf: "Infinity", -inf: "-Infinity"}
 
 
 class SupportsScope(Protocol):
-    """What is asked of an instrumentation scope; ``attributes`` came later and may be missing."""
+    """An instrumentation scope; older SDKs have no ``attributes``."""
 
     @property
     def name(self) -> str | None:
-        """Name of the instrumented library."""
+        """Name of the scope."""
 
     @property
     def version(self) -> str | None:
-        """Its version."""
+        """Version of the scope."""
 
     @property
     def schema_url(self) -> str | None:
-        """Where its semantic conventions are written down."""
+        """Schema URL of the scope."""
 
 
 def attribute_text(value: object) -> str:
-    r"""Write an attribute's value as the value of a label.
+    r"""Convert the value of an attribute to a label value.
 
     Args:
-        value: Any value that the SDK lets through. Lone surrogates in it stay.
+        value: Any value that the SDK accepts. Lone surrogates in it stay.
 
     Returns:
-        The text, empty for ``None``; lists and maps as JSON without blanks, characters beyond
-        ASCII as they are.
+        The string, empty for ``None``; lists and maps as JSON without whitespace, non-ASCII characters unescaped.
 
     Spec:
         M41.
@@ -64,21 +63,21 @@ def attribute_text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Reduce a value to what JSON knows, members of enumerations to their values."""
-    if value is None or isinstance(value, bool):  # before int, of which bool is a kind
+    """Convert a value to JSON types, enum members to their values."""
+    if value is None or isinstance(value, bool):  # before int, its base class
         return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        # Python writes no numbers this long by itself, for that can take very long.
-        return int(value) if value.bit_length() <= _WRITTEN_BITS else f"{Decimal(int(value)):f}"
+        # Python limits the conversion of long integers, which has quadratic complexity.
+        return int(value) if value.bit_length() <= _MAX_INT_BITS else f"{Decimal(int(value)):f}"
     if isinstance(value, float):
         return _plain_float(value)
     return _plain_object(value)
 
 
 def _plain_float(value: float) -> float | str:
-    """JSON has no numbers that are not finite: they are texts, inside lists in quotes."""
+    """Convert a float; JSON has no non-finite numbers, so that these become strings."""
     if isfinite(value):
         return float(value)
     return "NaN" if isnan(value) else _NON_FINITE[value]
@@ -95,46 +94,45 @@ def _plain_object(value: object) -> object:
 
 
 def attribute_pairs(
-    attributes: Mapping[str, object] | None, leave_out: Callable[[str, Exception], None]
+    attributes: Mapping[str, object] | None, on_error: Callable[[str, Exception], None]
 ) -> list[tuple[str, str]]:
-    """Write attributes; one that cannot be written costs itself.
+    """Convert attributes to strings; those that fail are dropped.
 
     Args:
         attributes: Key → value; ``None`` for none.
-        leave_out: Is told of a key whose value cannot be written, and why.
+        on_error: Called with the key of a dropped attribute and the exception.
 
     Returns:
-        Original keys and texts.
+        Original keys and values as strings.
     """
     pairs = []
     for key, value in (attributes or {}).items():
         try:
             pairs.append((key, attribute_text(value)))
-        except Exception as error:  # noqa: BLE001 - whatever the value is made of
-            leave_out(key, error)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            on_error(key, error)
     return pairs
 
 
 def scope_pairs(
-    scope: SupportsScope, leave_out: Callable[[str, Exception], None]
+    scope: SupportsScope, on_error: Callable[[str, Exception], None]
 ) -> list[tuple[str, str]]:
-    """List the labels that every point of an instrumentation scope gets.
+    """Return the scope labels of all points of an instrumentation scope.
 
-    Attributes of the scope that would take the place of its name, version or schema URL are
-    left out.
+    Attributes of the scope whose label collides with its name, version or schema URL are dropped.
 
     Args:
-        scope: The SDK's scope, or anything with the same attributes.
-        leave_out: Is told of an attribute that cannot be written.
+        scope: The SDK's scope, or an object with the same properties.
+        on_error: As for ``attribute_pairs``.
 
     Returns:
-        Original key and text, the three labels of ``SCOPE_LABELS`` first, empty where unset.
+        Original keys and values as strings, the three of ``SCOPE_LABELS`` first, empty if unset.
 
     Spec:
         M45, M46.
     """
-    written = attribute_pairs(getattr(scope, "attributes", None), leave_out)
-    extra = [(f"otel_scope_{key}", text) for key, text in written]
+    attributes = attribute_pairs(getattr(scope, "attributes", None), on_error)
+    extra = [(f"otel_scope_{key}", text) for key, text in attributes]
     return [
         ("otel_scope_name", scope.name or ""),
         ("otel_scope_version", scope.version or ""),
@@ -148,21 +146,20 @@ def join_labels(
     *,
     reserved: frozenset[str] = frozenset(),
     keep_empty: frozenset[str] = frozenset(),
-    spell: Callable[[str], str] = label_name,
+    to_label: Callable[[str], str] = label_name,
 ) -> Pairs:
-    """Turn attributes into labels of which no two have one name.
+    """Convert attributes to labels with unique names.
 
-    Keys that give one name have their values joined with ``;``, in the order of the keys by code
-    point; a key given twice keeps the given order.
+    The values of keys with the same label name are joined with ``;``, in the order of the original keys by code
+    point; values of equal keys stay in their order.
 
     Args:
-        pairs: Original keys and texts, in any order.
-        reserved: Label names that the family's own samples use (``le``, ``quantile``); attributes
-            of these names get ``exported_`` in front.
-        keep_empty: Label names to keep although their value is empty: ``SCOPE_LABELS`` if scope
-            labels are among the pairs. All others are left out, for an empty label equals an
-            absent one.
-        spell: Names the label of a key, as the strategy wants it.
+        pairs: Original keys and values as strings, in any order.
+        reserved: Label names that the family itself uses (``le``, ``quantile``); attributes of these names get the
+            prefix ``exported_``.
+        keep_empty: Label names to keep although their value is empty: ``SCOPE_LABELS`` if scope labels are among the
+            pairs. Other empty labels are dropped, because they equal absent ones.
+        to_label: Returns the label name of a key, according to the translation strategy.
 
     Returns:
         Label names and values, sorted by name.
@@ -176,8 +173,8 @@ def join_labels(
     """
     joined: dict[str, str] = {}
     for key, text in sorted(pairs, key=itemgetter(0)):  # stable
-        # Made fit for UTF-8 before names are compared: two may differ in what it cannot carry.
-        name = _free_name(encodable(spell(key)), reserved)
+        # Lone surrogates are replaced before names are compared, because two may differ only in them.
+        name = _free_name(encodable(to_label(key)), reserved)
         joined[name] = f"{joined[name]};{text}" if name in joined else text
     return tuple(
         sorted((name, text) for name, text in joined.items() if text or name in keep_empty)

@@ -1,4 +1,4 @@
-"""Exponential histograms: native ones, and classic ones for formats that know no others."""
+"""Exponential histograms as native histograms, and as classic ones for formats without native histograms."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from otel_aioprom.otel.streams import Labels, Stream, keep_in_buckets, start_of,
 from otel_aioprom.registry.faults import Fault
 
 ZERO_THRESHOLD = 1e-128
-"""What OpenTelemetry's data mean by zero, where they do not say (M36)."""
+"""Width of the zero bucket, which points do not contain (M36)."""
 
 _NO_RECORDED_VALUE = 1
 _NO_BOUNDS = (math.inf,)
-_MOST_EXEMPLARS = 10
+_MAX_EXEMPLARS = 10
 
 
 def native_buckets(point: Any, exemplars: Sequence[Exemplar] = ()) -> NativeBuckets:
-    """Put the counts of a point into the buckets of a native histogram.
+    """Convert the buckets of a point to those of a native histogram.
 
     Args:
-        point: The SDK's.
-        exemplars: What to keep beside.
+        point: The SDK's point.
+        exemplars: Exemplars of the native histogram.
 
     Raises:
-        ValueError: Its scale is too coarse, or its counts make no sense.
+        ValueError: The scale is too low, or counts are invalid.
 
     Spec:
         M33 to M36.
@@ -47,21 +47,21 @@ def native_buckets(point: Any, exemplars: Sequence[Exemplar] = ()) -> NativeBuck
 
 
 def _shifted(buckets: Any, shift: int) -> list[tuple[int, int]]:
-    """Merge buckets until they have the coarser scale, and name each by its upper bound."""
+    """Merge buckets to a lower scale, and return their counts by the index of the upper bound."""
     if not shift:
         first = buckets.offset + 1
         return [(first + place, n) for place, n in enumerate(buckets.bucket_counts) if n]
     merged: dict[int, int] = {}
     for place, n in enumerate(buckets.bucket_counts):
         if n:
-            # Halving the index that is named by its lower bound, which rounds down, also below zero.
+            # The shift applies to the index of the lower bound, and rounds down, also below zero.
             index = ((buckets.offset + place) >> shift) + 1
             merged[index] = merged.get(index, 0) + n
     return sorted(merged.items())
 
 
 def upper_bounds(point: Any) -> Iterator[tuple[float, int]]:
-    """Yield the upper bound and the count of each bucket that holds something, ascending.
+    """Yield the upper bound and the count of each non-empty bucket, ascending.
 
     Spec:
         M37.
@@ -78,7 +78,7 @@ def upper_bounds(point: Any) -> Iterator[tuple[float, int]]:
 
 
 def power(scale: int, index: int) -> float:
-    """Return the lower bound of a positive bucket: the scale's base to the power of its index."""
+    """Return the lower bound of a positive bucket: the base of the scale to the power of the index."""
     try:
         return float(2.0 ** (index / 2.0**scale))
     except OverflowError:
@@ -86,16 +86,19 @@ def power(scale: int, index: int) -> float:
 
 
 def is_recorded(point: Any) -> bool:
-    """Tell whether a point has a value, or says that its series has ended (M71)."""
+    """Return whether a point has a value: without one, its series has ended (M71)."""
     return not getattr(point, "flags", 0) & _NO_RECORDED_VALUE
 
 
 def classic_counts(buckets: Iterable[tuple[float, int]], bounds: Sequence[float]) -> list[int]:
-    """Place counts in classic buckets, each by its upper bound: never below what it counts.
+    """Distribute counts to classic buckets by their upper bounds.
 
     Args:
         buckets: Upper bounds with counts.
-        bounds: Of the classic buckets, ``inf`` the last.
+        bounds: Bounds of the classic buckets, ``inf`` the last.
+
+    Returns:
+        The count of each classic bucket alone.
     """
     counts = [0] * len(bounds)
     for bound, n in buckets:
@@ -104,10 +107,10 @@ def classic_counts(buckets: Iterable[tuple[float, int]], bounds: Sequence[float]
 
 
 class ExponentialStream(Stream):
-    """Exponential histograms, natively and as classic ones.
+    """Exponential histograms as native and classic ones.
 
     Attributes:
-        bounds: Of the classic buckets; the infinite one alone unless the user wants more (M37).
+        bounds: Bounds of the classic buckets; by default only the infinite one (M37).
     """
 
     bounds: tuple[float, ...] = _NO_BOUNDS
@@ -126,12 +129,12 @@ class ExponentialStream(Stream):
         if point.sum is None:
             raise ValueError("it has no sum")
         native = native_buckets(point)
-        whole = native.observations == point.count
-        if not whole:
-            # Only data from elsewhere can be so; a server would refuse the whole response.
-            message = f"buckets hold {native.observations} of {point.count} observations; only the count is shown"
+        consistent = native.observations == point.count
+        if not consistent:
+            # Only possible with data that the SDK has not aggregated; a server would reject the whole scrape.
+            message = f"buckets contain {native.observations} of {point.count} observations; only the count is exposed"
             self.faults.append(Fault("untranslatable", self._head.name, message, lost=False))
-        self._natives.append(native if whole else None)
+        self._natives.append(native if consistent else None)
         return True
 
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
@@ -141,35 +144,35 @@ class ExponentialStream(Stream):
         for series, point, counted in zip(self._targets, points, self._natives):
             known = series.native.exemplars if series.native is not None else ()
             exemplars = self._merged(known, point) if point.exemplars else known
-            counts = self._classic(point, whole=counted is not None)
+            counts = self._classic(point, consistent=counted is not None)
             native = counted and replace(counted, exemplars=exemplars)
             series.load(counts, sum_of(point.sum), native)
             series.created = start_of(point)
             if point.exemplars:
                 keep_in_buckets(series, self._exemplar, point)
             if series.exemplars is not None:
-                # By its value an exemplar may lie below the bucket that its observation was placed in.
+                # The value of an exemplar may be below the bucket that counts its observation.
                 series.exemplars = [
                     each if n else None for each, n in zip(series.exemplars, counts)
                 ]
         self._natives = []
 
-    def _classic(self, point: Any, *, whole: bool) -> Sequence[int]:
-        """Return the counts of the classic buckets; what the buckets do not hold is in the infinite one (M31)."""
-        if whole and self.bounds is not _NO_BOUNDS:
+    def _classic(self, point: Any, *, consistent: bool) -> Sequence[int]:
+        """Return the counts of the classic buckets; without usable buckets all are in the infinite one (M31)."""
+        if consistent and self.bounds is not _NO_BOUNDS:
             return classic_counts(upper_bounds(point), self.bounds)
         return [0] * (len(self.bounds) - 1) + [point.count]
 
-    def keep(self, series: Any, point: Any) -> None:
-        """Keep the exemplars of a collection that is not shown (M64)."""
+    def keep_exemplars(self, series: Any, point: Any) -> None:
+        """Keep the exemplars of a collection that is not exposed (M64)."""
         if series.native is None and series.observations:
-            return  # it is shown without native buckets
+            return  # it is exposed without native buckets
         native = series.native or native_buckets(point)
         exemplars = self._merged(native.exemplars, point)
         series.native = replace(native, exemplars=exemplars)
         keep_in_buckets(series, self._exemplar, point)
 
     def _merged(self, known: Sequence[Exemplar], point: Any) -> list[Exemplar]:
-        """Keep the latest ones."""
-        every = [*known, *map(self._exemplar, point.exemplars)]
-        return sorted(every, key=lambda each: each.timestamp or 0)[-_MOST_EXEMPLARS:]
+        """Return the latest exemplars of both."""
+        merged = [*known, *map(self._exemplar, point.exemplars)]
+        return sorted(merged, key=lambda each: each.timestamp or 0)[-_MAX_EXEMPLARS:]

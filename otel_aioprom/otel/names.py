@@ -1,4 +1,4 @@
-"""Names: from OpenTelemetry instruments and attribute keys to Prometheus families and labels."""
+"""Translate names of OpenTelemetry metrics and attributes to names of Prometheus metrics and labels."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from otel_aioprom.errors import TranslationError
 from otel_aioprom.otel.units import escape, escaped_words, unit_words
 
 Kind = Literal["counter", "gauge", "histogram", "summary"]
-"""What a metric becomes."""
+"""Prometheus type of a translated metric."""
 
 _RATIO = "ratio"
 _TOTAL = "_total"
 _ILLEGAL_LABEL_RUN = re.compile(r"[^a-zA-Z0-9]+")
-_KNOWN_LABELS = 4096  # bounded, for attribute keys can come from strangers
+_LABEL_CACHE_SIZE = 4096  # bounded, because attribute keys can come from clients
 
 
 @dataclass(frozen=True, slots=True)
 class TranslationStrategy:
-    """What becomes of a name and of its unit: one row of the table of strategies.
+    """A translation strategy: the functions that translate names and units.
 
     Attributes:
-        name: What the specification calls it.
-        spell: Turns prefix and name into characters that the strategy allows.
-        spell_unit: The same for the words of one side of a unit.
-        complete: Given the spelled name, the unit's words and the kind, adds what the kind asks for.
-        label: Names the label of an attribute.
+        name: Its name in the specification.
+        escape: Escapes the characters of a metric name that the strategy does not allow.
+        escape_unit: The same for one side of a unit.
+        complete: Adds the suffixes to an escaped name; called with name, unit words and kind.
+        label: Returns the label name of an attribute key.
 
     Spec:
         M8.
     """
 
     name: str
-    spell: Callable[[str], str]
-    spell_unit: Callable[[str], str]
+    escape: Callable[[str], str]
+    escape_unit: Callable[[str], str]
     complete: Callable[[str, str, Kind], str]
     label: Callable[[str], str]
 
@@ -51,22 +51,22 @@ def metric_name(
     prefix: str = "",
     strategy: TranslationStrategy | None = None,
 ) -> str:
-    """Name the Prometheus family of an OpenTelemetry metric.
+    """Return the name of the Prometheus family of an OpenTelemetry metric.
 
     Args:
-        name: The metric's name, which may hold any characters if a view gave it.
-        unit: The metric's unit as given.
-        kind: What the metric becomes; only counters end in ``_total``.
-        ratio: The data are an OpenTelemetry *Gauge*, where the unit ``1`` means a ratio. A sum that
-            becomes a gauge is none.
-        prefix: Goes in front, with an underscore between, before anything else is done.
-        strategy: How to translate; ``UNDERSCORE_ESCAPING_WITH_SUFFIXES`` if not given.
+        name: Name of the metric, which may contain any characters if it comes from a view.
+        unit: Unit of the metric.
+        kind: Prometheus type; only counters end with ``_total``.
+        ratio: Whether the data are an OpenTelemetry *Gauge*, where the unit ``1`` means a ratio. A sum that becomes a
+            gauge is none.
+        prefix: Prefix of the name, followed by an underscore; added before all other steps.
+        strategy: Translation strategy; ``UNDERSCORE_ESCAPING_WITH_SUFFIXES`` if not given.
 
     Returns:
-        A name that the strategy allows. Feeding it back in with the same unit and without prefix changes nothing.
+        A name that the strategy allows. The translation is idempotent for the same unit and no prefix.
 
     Raises:
-        TranslationError: Nothing but underscores is left of the name.
+        TranslationError: Only underscores are left of the name.
 
     Spec:
         M8 to M13, M17, M19 to M21.
@@ -76,26 +76,25 @@ def metric_name(
         'jobs_done_milliseconds_total'
     """
     rules = strategy or UNDERSCORE_ESCAPING_WITH_SUFFIXES
-    spelled = rules.spell(f"{prefix}_{name}" if prefix else name)
-    if not spelled.strip("_ "):
-        raise TranslationError(
-            name, "no character of the name is legal; use letters, digits and '_'"
-        )
-    return rules.complete(spelled, unit_suffix(unit, ratio=ratio, spell=rules.spell_unit), kind)
+    escaped = rules.escape(f"{prefix}_{name}" if prefix else name)
+    if not escaped.strip("_ "):
+        raise TranslationError(name, "the name has no legal character; use letters, digits and '_'")
+    words = unit_suffix(unit, ratio=ratio, escape_unit=rules.escape_unit)
+    return rules.complete(escaped, words, kind)
 
 
 def unit_suffix(
-    unit: str | None, *, ratio: bool = False, spell: Callable[[str], str] = escaped_words
+    unit: str | None, *, ratio: bool = False, escape_unit: Callable[[str], str] = escaped_words
 ) -> str:
-    """Words of a unit as they end a metric name, ``ratio`` for a plain number in a *Gauge*.
+    """Return the unit suffix of a metric name; ``ratio`` for the unit ``1`` of a *Gauge*.
 
     Args:
-        unit: The metric's unit as given.
+        unit: Unit of the metric.
         ratio: As for ``metric_name``.
-        spell: Spells the words of one side of the unit, as the strategy wants it.
+        escape_unit: Escapes one side of the unit, according to the strategy.
 
     Returns:
-        The words, or an empty text.
+        The suffix, or an empty string.
 
     Spec:
         M14 to M18.
@@ -104,15 +103,15 @@ def unit_suffix(
         >>> unit_suffix("1", ratio=True), unit_suffix("1"), unit_suffix("By")
         ('ratio', '', 'bytes')
     """
-    return _RATIO if ratio and unit == "1" else unit_words(unit, spell)
+    return _RATIO if ratio and unit == "1" else unit_words(unit, escape_unit)
 
 
-@lru_cache(maxsize=_KNOWN_LABELS)
+@lru_cache(maxsize=_LABEL_CACHE_SIZE)
 def label_name(key: str) -> str:
-    """Name the label of an attribute.
+    """Return the label name of an attribute.
 
     Args:
-        key: The attribute's key as given.
+        key: Key of the attribute.
 
     Returns:
         A valid classic label name that does not start with ``__``.
@@ -129,18 +128,17 @@ def label_name(key: str) -> str:
 
 
 def _escaped(name: str) -> str:
-    """Spell a name classically; a leading digit stays readable behind an underscore (M9, M10)."""
-    spelled = escape(name)
-    return f"_{spelled}" if spelled[:1].isdigit() else spelled
+    """Escape a metric name; a leading digit gets an underscore in front (M9, M10)."""
+    escaped = escape(name)
+    return f"_{escaped}" if escaped[:1].isdigit() else escaped
 
 
 def _with_suffixes(name: str, words: str, kind: Kind) -> str:
-    """Add the unit and, for counters, ``_total``, unless they are there (M11 to M13)."""
+    """Add the unit and, for counters, ``_total``, unless the name has them (M11 to M13)."""
     stem = name.removesuffix(_TOTAL)
     if kind == "counter":
         return _joined(_with_words(stem, words), "total")
-    # Without a suffix of its own, such a metric keeps a final `_total`, be it in front of the unit,
-    # behind it or the unit itself.
+    # Other types keep a final `_total`, be it before the unit, after it, or the unit itself.
     return name if _ends_with(stem, words) else _with_words(name, words)
 
 
@@ -149,21 +147,21 @@ def _with_words(name: str, words: str) -> str:
 
 
 def _ends_with(name: str, words: str) -> bool:
-    """Tell whether a name ends with whole words; every name ends with none at all."""
+    """Return whether a name ends with these words, at an underscore; true without words."""
     return not words or name == words or name.endswith(f"_{words}")
 
 
 def _joined(name: str, words: str) -> str:
-    # A name may end with an underscore; the rule that runs become one holds at joins too (M9).
+    # A name may end with an underscore, and runs of underscores become one (M9).
     return f"{name}{words}" if name.endswith("_") else f"{name}_{words}"
 
 
-def _as_it_is(text: str) -> str:
+def _unchanged(text: str) -> str:
     return text
 
 
 def _stripped(text: str) -> str:
-    """Keep the characters of a unit, but for blanks and underscores at its ends (M18)."""
+    """Strip spaces and underscores from a unit (M18)."""
     return text.strip(" _")
 
 
@@ -173,7 +171,7 @@ def _without_suffixes(name: str, words: str, kind: Kind) -> str:
 
 
 def _with_joined_suffixes(name: str, words: str, kind: Kind) -> str:
-    """Add the unit and, for counters, ``_total`` to a name that is kept; a final ``.total`` is one too (M21)."""
+    """Add the unit and, for counters, ``_total`` to an unescaped name; ``.total`` counts as ``_total`` (M21)."""
     if kind != "counter":
         return name if _ends_with(name.removesuffix(_TOTAL), words) else _appended(name, words)
     stem = name.removesuffix(_TOTAL).removesuffix(".total")
@@ -186,8 +184,8 @@ def _appended(name: str, words: str) -> str:
 
 UNDERSCORE_ESCAPING_WITH_SUFFIXES = TranslationStrategy(
     name="UnderscoreEscapingWithSuffixes",
-    spell=_escaped,
-    spell_unit=escaped_words,
+    escape=_escaped,
+    escape_unit=escaped_words,
     complete=_with_suffixes,
     label=label_name,
 )
@@ -197,38 +195,37 @@ STRATEGIES = (
     UNDERSCORE_ESCAPING_WITH_SUFFIXES,
     TranslationStrategy(
         name="UnderscoreEscapingWithoutSuffixes",
-        spell=_escaped,
-        spell_unit=escaped_words,
+        escape=_escaped,
+        escape_unit=escaped_words,
         complete=_without_suffixes,
         label=label_name,
     ),
     TranslationStrategy(
         name="NoUTF8EscapingWithSuffixes",
-        spell=_as_it_is,
-        spell_unit=_stripped,
+        escape=_unchanged,
+        escape_unit=_stripped,
         complete=_with_joined_suffixes,
-        label=_as_it_is,
+        label=_unchanged,
     ),
     TranslationStrategy(
         name="NoTranslation",
-        spell=_as_it_is,
-        spell_unit=_stripped,
+        escape=_unchanged,
+        escape_unit=_stripped,
         complete=_without_suffixes,
-        label=_as_it_is,
+        label=_unchanged,
     ),
 )
-"""All strategies, as the specification's table has them."""
+"""All strategies of the specification."""
 
 
 def find_strategy(name: str) -> TranslationStrategy:
-    """Find a strategy by its name.
+    """Return a strategy by its name.
 
     Args:
-        name: As the specification writes it, or as declarative configuration does
-            (``no_translation/development``).
+        name: Name in the specification, or in declarative configuration (``no_translation/development``).
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: The name is unknown.
 
     Spec:
         M8, M76.

@@ -1,4 +1,4 @@
-"""The options of a translation, as users give them, checked."""
+"""Validate the translation options of users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_aioprom.otel.translate import Options
 
 
 class TranslationOptions(TypedDict, total=False):
-    """The options of ``make_options``, for signatures of what passes them on."""
+    """The options of ``make_options``, for the signatures of callers that pass them on."""
 
     prefix: str
     scope_info_enabled: bool
@@ -35,47 +35,47 @@ def make_options(
     summaries: Mapping[str, Iterable[float]] | None = None,
     classic_buckets: Iterable[float] | None = None,
 ) -> Options:
-    """Check the options of a translation; what they mean is told at ``PrometheusMetricReader``.
+    """Validate translation options; ``PrometheusMetricReader`` documents them.
 
     Raises:
-        TypeError: An option is of the wrong kind.
-        ValueError: An option's value makes no sense, or two options contradict each other.
+        TypeError: An option has the wrong type.
+        ValueError: An option has an invalid value, or two options contradict each other.
     """
     return Options(
         prefix=prefix,
         scope_info_enabled=scope_info_enabled,
         target_info_enabled=target_info_enabled,
-        resource_constant_labels=_selected(resource_constant_labels, resource_attribute_filter),
+        resource_constant_labels=_resource_filter(
+            resource_constant_labels, resource_attribute_filter
+        ),
         strategy=find_strategy(translation_strategy),
         summaries=_summaries(summaries or {}),
         classic_buckets=None if classic_buckets is None else check_bounds(classic_buckets),
     )
 
 
-def _selected(
-    patterns: Mapping[str, Sequence[str] | None] | None, choose: Callable[[str], bool] | None
+def _resource_filter(
+    patterns: Mapping[str, Sequence[str] | None] | None, function: Callable[[str], bool] | None
 ) -> Callable[[str], bool] | None:
-    if choose is None:
+    if function is None:
         return None if patterns is None else Patterns.from_option(patterns).matches
     if patterns is not None:
         raise ValueError(
-            "resource_constant_labels and resource_attribute_filter say the same: give one of them"
+            "pass either resource_constant_labels or resource_attribute_filter, and not both"
         )
-    if not callable(choose):
-        raise TypeError(f"resource_attribute_filter must be a function, not {choose!r}")
-    return choose
+    if not callable(function):
+        raise TypeError(f"resource_attribute_filter must be a function, not {function!r}")
+    return function
 
 
-def _summaries(
-    option: Mapping[str, Iterable[float]],
-) -> list[tuple[Patterns, tuple[float, ...]]]:
+def _summaries(option: Mapping[str, Iterable[float]]) -> list[tuple[Patterns, tuple[float, ...]]]:
     if not isinstance(option, Mapping):
         raise TypeError(f"summaries must be a mapping of patterns to quantiles, not {option!r}")
-    return [(Patterns([pattern]), _quantiles(given)) for pattern, given in option.items()]
+    return [(Patterns([pattern]), _quantiles(values)) for pattern, values in option.items()]
 
 
-def _quantiles(given: Iterable[float]) -> tuple[float, ...]:
-    quantiles = tuple(sorted({float(quantile) for quantile in given}))
+def _quantiles(values: Iterable[float]) -> tuple[float, ...]:
+    quantiles = tuple(sorted({float(quantile) for quantile in values}))
     if not quantiles or not all(0 <= quantile <= 1 for quantile in quantiles):
-        raise ValueError(f"quantiles must lie between 0 and 1, one or more of them: {quantiles}")
+        raise ValueError(f"quantiles must be one or more numbers between 0 and 1, not {quantiles}")
     return quantiles

@@ -1,4 +1,4 @@
-"""The OpenTelemetry side: a metric reader that is a source of a registry."""
+"""OpenTelemetry metric reader that is a source of a registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom._core.model import MetricFamily
-from otel_aioprom.otel.async_callbacks import failures, forget, refresh_all
+from otel_aioprom.otel.async_callbacks import failures, prepare_all, remove_reader
 from otel_aioprom.otel.async_observer import reading
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
@@ -22,35 +22,34 @@ from otel_aioprom.registry.sources import Preparation
 
 
 class PrometheusMetricReader(sdk.MetricReader):
-    """Brings what OpenTelemetry instruments measure into a registry.
+    """Expose OpenTelemetry metrics through a registry.
 
-    It is a reader and nothing more: serving is the affair of a ``Service`` on the same registry. Each
-    collection of the registry collects the SDK, in the thread that the registry uses; the temporality is
-    cumulative.
+    The reader does not serve anything; use a ``Service`` with the same registry. Each collection of the registry
+    collects the SDK, in the registry's thread; the temporality is cumulative.
 
     Args:
-        disable_target_info: The official exporter's word for the opposite of ``target_info_enabled``.
-        prefix: In front of every metric name, an underscore between; not on ``target_info``.
-        scope_info_enabled: Put name, version, schema URL and attributes of the instrumentation scope on
-            every sample, as ``otel_scope_…`` labels.
-        registry: Shows the metrics; the default registry if none is given.
-        target_info_enabled: Expose the resource's attributes as the labels of ``target_info``.
-        resource_constant_labels: Resource attributes to copy onto every sample: a mapping with lists of
-            patterns under ``included`` and ``excluded``, matched with the attributes' own keys.
-        resource_attribute_filter: The official exporter's word for the same: a function that is given a key, and
-            tells whether to copy the attribute.
-        translation_strategy: What becomes of names: ``"UnderscoreEscapingWithSuffixes"``,
+        disable_target_info: The opposite of ``target_info_enabled``, for compatibility with the official exporter.
+        prefix: Prefix of all metric names except ``target_info``, followed by an underscore.
+        scope_info_enabled: Add name, version, schema URL and attributes of the instrumentation scope to all samples,
+            as ``otel_scope_…`` labels.
+        registry: Registry that collects the reader; the default registry if not given.
+        target_info_enabled: Expose the resource attributes as labels of ``target_info``.
+        resource_constant_labels: Resource attributes to add to all samples: a mapping with lists of glob patterns
+            under ``included`` and ``excluded``, which are matched with the original keys.
+        resource_attribute_filter: The same as a function, for compatibility with the official exporter: called with a
+            key, returns whether to add the attribute.
+        translation_strategy: Translation of names: ``"UnderscoreEscapingWithSuffixes"``,
             ``"UnderscoreEscapingWithoutSuffixes"``, ``"NoUTF8EscapingWithSuffixes"`` or ``"NoTranslation"``.
-        summaries: Histogram instruments to expose as summaries: patterns of their names (``*`` and ``?``) with
-            the quantiles to estimate, over the whole life of the stream. The first pattern that matches counts.
-        classic_buckets: Upper bounds, ascending, that exponential histograms have in formats without native
-            histograms; without, they have the infinite one alone.
+        summaries: Histogram instruments to expose as summaries: glob patterns of names (``*`` and ``?``) → quantiles,
+            estimated since the start of the stream. The first matching pattern counts.
+        classic_buckets: Upper bounds of classic buckets for exponential histograms, ascending, for formats without
+            native histograms; if not given, only the infinite bound.
         preferred_aggregation: Instrument class → aggregation, for this reader.
-        cardinality_limits: Instrument class → most attribute sets of a stream, for this reader.
+        cardinality_limits: Instrument class → maximum number of attribute sets of a stream, for this reader.
 
     Raises:
-        TypeError: An option is of the wrong kind, or the installed SDK does not know it.
-        ValueError: An option's value makes no sense, or two options contradict each other.
+        TypeError: An option has the wrong type, or the installed SDK does not support it.
+        ValueError: An option has an invalid value, or two options contradict each other.
 
     Spec:
         M1 to M5, M8, M19, M37, M48, M49, M52, M70, M80.
@@ -91,7 +90,7 @@ class PrometheusMetricReader(sdk.MetricReader):
         )
         super().__init__(
             preferred_aggregation=preferred_aggregation,
-            **_limits(cardinality_limits),
+            **_cardinality_limits(cardinality_limits),
             **_component_type(),
         )
         self._source = _ReaderSource(self, Translator(options))
@@ -101,14 +100,14 @@ class PrometheusMetricReader(sdk.MetricReader):
     def _receive_metrics(
         self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
-        self._source.deliver(metrics_data)
+        self._source.receive(metrics_data)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Take the reader out of its registry; a second call does nothing.
+        """Remove the reader from its registry; a second call does nothing.
 
         Args:
-            timeout_millis: Not needed, nothing is waited for.
-            **kwargs: What newer SDKs may pass.
+            timeout_millis: Ignored, because nothing blocks.
+            **kwargs: Arguments of newer SDKs; ignored.
 
         Spec:
             M4.
@@ -118,7 +117,7 @@ class PrometheusMetricReader(sdk.MetricReader):
 
 
 def _component_type() -> dict[str, Any]:
-    """Say what kind of component this is, where the SDK asks and the name is to be had: it is no public one yet."""
+    """Return the component type as an argument of newer SDKs; its name is not public yet."""
     if "otel_component_type" not in inspect.signature(sdk.MetricReader.__init__).parameters:
         return {}
     try:
@@ -129,27 +128,24 @@ def _component_type() -> dict[str, Any]:
     return {"otel_component_type": kind}
 
 
-def _limits(cardinality_limits: Mapping[type, int] | None) -> dict[str, Any]:
-    """Pass the limits on, if there are any and the SDK takes them: it learned to in 2026."""
-    if cardinality_limits is None:
+def _cardinality_limits(limits: Mapping[type, int] | None) -> dict[str, Any]:
+    """Return the limits as an argument of the SDK, which supports them since 2026."""
+    if limits is None:
         return {}
     if "cardinality_limits" not in inspect.signature(sdk.MetricReader.__init__).parameters:
-        raise TypeError(
-            "the installed opentelemetry-sdk knows no cardinality_limits; a newer one does"
-        )
-    return {"cardinality_limits": dict(cardinality_limits)}
+        raise TypeError("cardinality_limits need a newer opentelemetry-sdk than the installed one")
+    return {"cardinality_limits": dict(limits)}
 
 
 class _ReaderSource:
-    """What the registry sees of a reader.
+    """Registry source of a reader.
 
-    The SDK delivers a collection in the thread that asked for it. Each thread has a slot of its own, open
-    while it collects for the registry, so that a collection never ends up with somebody else's: a flush
-    in another thread delivers into nothing.
+    The SDK delivers a collection in the thread that requested it. Each thread has its own slot, which is open while it
+    collects for the registry; data that a flush delivers in another thread are not exposed.
 
     Args:
         reader: The reader to collect.
-        translator: Translates what it delivers.
+        translator: Translates the delivered data.
     """
 
     name = "OpenTelemetry"
@@ -164,13 +160,13 @@ class _ReaderSource:
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
         """Collect the SDK and translate what it delivers; see ``SupportsCollect``."""
-        # Without a provider the SDK would log a warning at each scrape; there is no public way to ask.
+        # Without a provider the SDK would log a warning at each scrape; there is no public attribute for it.
         if self._closed or getattr(self._reader, "_collect", self) is None:
             return []
         self._slot.data = None
         self._slot.open = True
         try:
-            # No deadline: the SDK counts twice what it collected before one (P7). Who waits has its own.
+            # No timeout: after one, the SDK would count data twice (P7). The callers have their own timeouts.
             with reading(self):
                 self._reader.collect(timeout_millis=math.inf)
         finally:
@@ -180,16 +176,16 @@ class _ReaderSource:
             return [*self._translator.translate(data), *failures(self)]
 
     def before_collection(self) -> Preparation:
-        """Let the coroutine functions of observable instruments be awaited; see ``SupportsCollect``."""
-        return refresh_all(self)
+        """Call the coroutine functions of observable instruments; see ``SupportsCollect``."""
+        return prepare_all(self)
 
     def after_fork(self) -> None:
-        """Start over in a child process: whoever was translating is gone."""
+        """Reset the lock in a child process: the thread that held it does not exist there."""
         self._translating = threading.Lock()
         self._slot = threading.local()
 
-    def deliver(self, data: sdk.MetricsData) -> None:
-        """Take a collection, if this thread has asked for it; of another one, only what the SDK gives but once."""
+    def receive(self, data: sdk.MetricsData) -> None:
+        """Store a collection that this thread has requested; of any other, keep only the exemplars."""
         if self._closed:
             return
         if getattr(self._slot, "open", False):
@@ -199,6 +195,6 @@ class _ReaderSource:
             self._translator.keep_exemplars(data)
 
     def close(self) -> None:
-        """Deliver nothing any more."""
+        """Stop collecting."""
         self._closed = True
-        forget(self)
+        remove_reader(self)

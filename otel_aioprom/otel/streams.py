@@ -1,8 +1,7 @@
-"""Streams: the points of one metric, and the series that they become, from collection to collection.
+"""Streams: translate the points of one metric to series, and reuse these in later collections.
 
-The SDK gives a point the same attribute dict in each collection. So a stream remembers which
-series belongs to which dict: as long as the dicts are the same objects in the same order, a
-collection is one pass that copies values.
+The SDK returns the same attribute dict for a point in each collection. A stream remembers the series of each dict: as
+long as the dicts are the same objects in the same order, a collection only copies values.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from otel_aioprom.registry.merge import merge_series
 Labels = tuple[tuple[str, ...], tuple[str, ...], str]
 """Names, values and text of a series."""
 
-_AT_ONCE = 512
+_BATCH = 512
 _NANOSECONDS = 1_000_000_000
 _attributes_of = attrgetter("attributes")
 _value_of = attrgetter("value")
@@ -43,12 +42,15 @@ _PLAIN = frozenset({int, float})
 
 
 class Stream:
-    """Turns the points of one metric into series, the same series for the same attributes each time.
+    """Translate the points of one metric to series, always the same series for the same attributes.
 
     Args:
         head: The family without series.
-        labels: Works out the labels of a point from its attributes.
+        labels: Computes the labels of a point from its attributes.
         exemplar: Translates an exemplar.
+
+    Attributes:
+        faults: Faults of the last collection.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Stream:
         self._exemplar = exemplar
         self._attributes: list[Any] = []
         self._targets: list[Any] = []
+        self._starts: list[int] = []
         self._distinct = True
         self.faults: list[Fault] = []
 
@@ -70,13 +73,13 @@ class Stream:
         return replace(self._head, series=series)
 
     def update(self, points: Sequence[Any]) -> Sequence[Series]:
-        """Take the points of a collection in.
+        """Translate the points of a collection.
 
         Args:
-            points: The SDK's points; a list is emptied, for the memory's sake.
+            points: The SDK's points; a list is emptied, to free memory.
 
         Returns:
-            The series that these points make, no two with the same labels.
+            The series of these points, no two with the same labels.
         """
         self.faults = []
         usable = self._match(points)
@@ -87,7 +90,7 @@ class Stream:
         return merge_series(self._head.name, self._targets, self.faults)
 
     def _match(self, points: Sequence[Any]) -> Sequence[Any]:
-        """Find the series of each point that is to be shown, and return those points."""
+        """Match points with their series, and return the usable points."""
         usable = self._usable(points)
         attributes = list(map(_attributes_of, usable))
         if len(attributes) != len(self._attributes) or not all(
@@ -97,32 +100,32 @@ class Stream:
         return usable
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
-        """Leave out points that have ended, and those that make no sense: each is a fault of its own."""
+        """Return the points without those that have ended, and without invalid ones, each of which is a fault."""
         return [point for point in points if self._is_usable(point)]
 
     def _is_usable(self, point: Any) -> bool:
         try:
             return self._check(point)
         except (TypeError, ValueError) as error:
-            message = f"a point is left out: {error}"
+            message = f"a point is dropped: {error}"
             self.faults.append(Fault("untranslatable", self._head.name, message))
             return False
 
     def _check(self, point: Any) -> bool:
-        """Tell whether a point is to be shown; raise if it cannot be."""
+        """Return whether a point has a value; raise if it is invalid."""
         raise NotImplementedError
 
-    def keep(self, series: Any, point: Any) -> None:
-        """Keep what a point gives but once: its exemplars; most have none to keep."""
+    def keep_exemplars(self, series: Any, point: Any) -> None:
+        """Keep the exemplars of a point, which the SDK returns only once (M64); by default, do nothing."""
 
-    def keep_all(self, points: Sequence[Any]) -> None:
-        """Keep the exemplars of a collection that is not shown."""
+    def keep_all_exemplars(self, points: Sequence[Any]) -> None:
+        """Keep the exemplars of a collection that is not exposed."""
         for point, series in zip(self._match(points), self._targets):
             if getattr(point, "exemplars", None):
-                self.keep(series, point)
+                self.keep_exemplars(series, point)
 
     def _plan(self, attributes: list[Any], points: Sequence[Any]) -> None:
-        """Match points with series anew: those whose attribute dict is known keep theirs."""
+        """Match points with series anew: points with a known attribute dict keep their series."""
         known = {id(old): series for old, series in zip(self._attributes, self._targets)}
         targets = [
             known.get(id(new)) or self._make(self._labels(new), point)
@@ -130,7 +133,7 @@ class Stream:
         ]
         if not self._head.utf8 and not all(map(_are_classic, {one.names for one in targets})):
             self._head = replace(self._head, utf8=True)
-        # Kept together: the dicts must live as long as their ids mean something.
+        # Both are kept, because ids of dicts are unique only as long as the dicts live.
         self._attributes, self._targets = attributes, targets
         self._distinct = len({series.text for series in targets}) == len(targets)
 
@@ -164,22 +167,18 @@ class NumberStream(Stream):
         for series, point in zip(self._targets, points):
             value = point.value
             kind = type(value)
-            # Plain integers are within the limits, or the points would have been checked one by one.
+            # Plain integers are within the limits, or _usable would have checked each point.
             series.value = value if kind is float or kind is int else coerce_number(value)
 
 
 class UpDownStream(NumberStream):
-    """Sums that fall: gauges that add up where two meet."""
+    """Non-monotonic sums: gauges that are added up when labels collide."""
 
     series_type = UpDownSeries
 
 
 class CounterStream(NumberStream):
-    """Sums that only rise, with start times and exemplars."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._starts: list[int] = []
+    """Monotonic sums, with start timestamps and exemplars."""
 
     def _make(self, labels: Labels, point: Any) -> CounterSeries:
         return CounterSeries(*labels, 0, start_of(point))
@@ -190,15 +189,15 @@ class CounterStream(NumberStream):
             kind = type(value)
             series.value = value if kind is float or kind is int else coerce_number(value)
             if point.exemplars:
-                self.keep(series, point)
+                self.keep_exemplars(series, point)
         starts = list(map(_start_of, points))
         if starts != self._starts:
             self._starts = starts
             for series, point in zip(self._targets, points):
                 series.created, series.wire = start_of(point), None
 
-    def keep(self, series: Any, point: Any) -> None:
-        """Keep the latest exemplar: the SDK gives each but once (M64)."""
+    def keep_exemplars(self, series: Any, point: Any) -> None:
+        """Keep the latest exemplar (M64)."""
         exemplar = self._exemplar(latest(point.exemplars))
         if is_newer(exemplar, series.exemplar):
             series.exemplar = exemplar
@@ -210,7 +209,6 @@ class HistogramStream(Stream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
-        self._starts: list[int] = []
 
     def _usable(self, points: Sequence[Any]) -> Sequence[Any]:
         try:
@@ -225,59 +223,59 @@ class HistogramStream(Stream):
         return check_buckets(point)
 
     def _make(self, labels: Labels, point: Any) -> HistogramSeries:
-        given = tuple(point.explicit_bounds)
-        bounds = self._bounds.get(given)
+        explicit = tuple(point.explicit_bounds)
+        bounds = self._bounds.get(explicit)
         if bounds is None:
-            # Shared by all series that have them, in memory and when they are written.
-            bounds = self._bounds[given] = check_bounds((*given, math.inf))
+            # Shared by all series with these bounds, to save memory and time when they are encoded.
+            bounds = self._bounds[explicit] = check_bounds((*explicit, math.inf))
         return HistogramSeries(*labels, bounds, start_of(point))
 
     def _load(self, points: Sequence[Any]) -> None:
         for series, point in zip(self._targets, points):
             total = point.sum
             total = total if type(total) is float else sum_of(total)
-            # Without buckets the count stands for the last one (M31).
+            # Without buckets, all observations are in the last one (M31).
             series.load(point.bucket_counts or (point.count,), total)
             if point.exemplars:
-                self.keep(series, point)
+                self.keep_exemplars(series, point)
         starts = list(map(_start_of, points))
         if starts != self._starts:
             self._starts = starts
             for series, point in zip(self._targets, points):
                 series.created = start_of(point)
 
-    def keep(self, series: Any, point: Any) -> None:
+    def keep_exemplars(self, series: Any, point: Any) -> None:
         """Keep the latest exemplar of each bucket (M64)."""
         keep_in_buckets(series, self._exemplar, point)
 
 
 def check_buckets(point: Any) -> bool:
-    """Return that a histogram's point makes sense.
+    """Check the buckets of a histogram's point, and return ``True``.
 
     Raises:
-        ValueError: Its counts do not go with its bounds, or with the count of all observations.
+        ValueError: The counts do not match the bounds, or the number of observations.
 
     Spec:
         M31.
     """
     buckets, bounds = len(point.bucket_counts), len(point.explicit_bounds)
     if buckets != bounds + 1 and (buckets or bounds):
-        raise ValueError(f"{buckets} bucket counts do not go with {bounds} bounds")
+        raise ValueError(f"{buckets} bucket counts do not match {bounds} bounds")
     held = sum(point.bucket_counts)
     if buckets and held != point.count:
-        raise ValueError(f"its buckets hold {held} of {point.count} observations")
+        raise ValueError(f"its buckets contain {held} of {point.count} observations")
     return True
 
 
 def keep_in_buckets(series: Any, translate: Callable[[Any], Exemplar], point: Any) -> None:
-    """Keep the latest exemplar of each classic bucket; each lies in its bucket.
+    """Keep the latest exemplar of each classic bucket, by its value.
 
     Spec:
         M61, M64.
     """
     places: list[Exemplar | None] = list(series.exemplars or [None] * len(series.bounds))
-    for given in point.exemplars:
-        exemplar = translate(given)
+    for original in point.exemplars:
+        exemplar = translate(original)
         place = bisect_left(series.bounds, exemplar.value)
         if is_newer(exemplar, places[place]):
             places[place] = exemplar
@@ -285,12 +283,12 @@ def keep_in_buckets(series: Any, translate: Callable[[Any], Exemplar], point: An
 
 
 def sum_of(total: Any) -> float | None:
-    """Return a point's sum as a plain number, if it has one."""
+    """Return the sum of a point as a plain number, or ``None`` without one."""
     return None if total is None else coerce_number(total)
 
 
 def start_of(point: Any) -> float | None:
-    """Return when a point's counting began, in seconds since the epoch, if that is known.
+    """Return the start timestamp of a point, in seconds since the epoch, or ``None`` if it is unknown.
 
     Spec:
         M66.
@@ -299,7 +297,7 @@ def start_of(point: Any) -> float | None:
     return start / _NANOSECONDS if start else None
 
 
-@lru_cache(maxsize=4096)  # bounded, for names can come from strangers
+@lru_cache(maxsize=4096)  # bounded, because names can come from clients
 def _are_classic(names: tuple[str, ...]) -> bool:
     return all(map(is_valid_label_name, names))
 
@@ -309,7 +307,7 @@ def _within_limits(values: list[Any]) -> bool:
 
 
 def _release(points: Sequence[Any]) -> None:
-    """Let points go in pieces: freeing tens of thousands in one go stops every thread for milliseconds."""
+    """Free points in batches: freeing tens of thousands at once stops all threads for milliseconds."""
     if isinstance(points, list):
         while points:
-            del points[-_AT_ONCE:]
+            del points[-_BATCH:]

@@ -1,7 +1,4 @@
-"""Summaries from histograms: quantiles estimated from the counts of buckets.
-
-They are over the whole life of a stream, as its counts are.
-"""
+"""Summaries from histograms: quantiles estimated from bucket counts, since the start of the stream."""
 
 from __future__ import annotations
 
@@ -19,15 +16,15 @@ _ROUNDING = 2.0**-50
 
 
 def explicit_quantile(quantile: float, bounds: Sequence[float], counts: Sequence[int]) -> float:
-    """Estimate a quantile as ``histogram_quantile`` does: linearly inside the bucket that it lies in.
+    """Estimate a quantile as ``histogram_quantile`` does, by linear interpolation within its bucket.
 
     Args:
         quantile: Between 0 and 1.
         bounds: Upper bounds, without the infinite one.
-        counts: Of each bucket alone, one more than bounds.
+        counts: Count of each bucket alone, one more than bounds.
 
     Returns:
-        The estimate; the highest bound for what lies above it; NaN if there is nothing, or no bound.
+        The estimate; the highest bound if it is above it; NaN without observations or bounds.
 
     Examples:
         >>> explicit_quantile(0.5, [1, 2], [0, 4, 0])
@@ -43,7 +40,7 @@ def explicit_quantile(quantile: float, bounds: Sequence[float], counts: Sequence
         return float(bounds[-1])
     bound, count = bounds[place], counts[place]
     lower = bounds[place - 1] if place else 0.0
-    if lower >= bound:  # the first bucket, if it ends at zero or below
+    if lower >= bound:  # the first bucket, with an upper bound of zero or below
         return float(bound)
     return float(lower + (bound - lower) * (rank - upto[place] + count) / count)
 
@@ -53,24 +50,24 @@ def exponential_quantile(quantile: float, point: Any) -> float:
 
     Args:
         quantile: Between 0 and 1.
-        point: The SDK's.
+        point: The SDK's point.
 
     Returns:
-        Of the bucket's values, the one that is off by the same ratio at both ends: (base - 1) / (base + 1) at
-        most. NaN if there is nothing.
+        The value in the bucket with the smallest maximum relative error, (base - 1) / (base + 1); NaN without
+        observations.
     """
-    held = list(_ascending(point))
-    if not held:
+    buckets = list(_ascending(point))
+    if not buckets:
         return math.nan
-    upto = list(accumulate([count for _, count in held]))
+    upto = list(accumulate([count for _, count in buckets]))
     total = upto[-1]
-    # A product such as 0.55 · 100 lies above the rank that it means.
+    # A product such as 0.55 · 100 is above the intended rank, due to rounding.
     place = bisect_left(upto, math.ceil(quantile * total - total * _ROUNDING))
-    return held[place][0]
+    return buckets[place][0]
 
 
 def _ascending(point: Any) -> Iterator[tuple[float, int]]:
-    """Yield an estimate for the values of each bucket that holds some, with the count."""
+    """Yield a representative value and the count of each non-empty bucket, ascending."""
     scale, negative, positive = point.scale, point.negative, point.positive
     for place in reversed(range(len(negative.bucket_counts))):
         if negative.bucket_counts[place]:
@@ -83,17 +80,17 @@ def _ascending(point: Any) -> Iterator[tuple[float, int]]:
 
 
 def _middle(scale: int, index: int) -> float:
-    """The harmonic mean of both ends, written so that neither product nor sum leaves the range."""
+    """Return the harmonic mean of both bounds, without overflow."""
     lower = power(scale, index)
     base = power(scale, 1)
     return lower * (2 * base / (1 + base)) if base < math.inf else lower
 
 
 class SummaryStream(Stream):
-    """Histograms of either kind as summaries.
+    """Histograms of both kinds as summaries.
 
     Attributes:
-        quantiles: Which to estimate, ascending.
+        quantiles: The quantiles to estimate, ascending.
     """
 
     quantiles: tuple[float, ...] = ()

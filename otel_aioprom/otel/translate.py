@@ -1,7 +1,4 @@
-"""From the SDK's data to families: which metric becomes what, under which name and labels.
-
-No I/O, and no SDK call: data in, families and faults out.
-"""
+"""Translate the SDK's data to metric families. No I/O and no SDK calls."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ from otel_aioprom.registry.faults import Fault
 TARGET_INFO = "target_info"
 
 _NEVER = frozenset({"__name__"})
-"""Label names that no attribute can have, in any family (M43)."""
+"""Reserved label names of all families (M43)."""
 _RESERVED = {"histogram": _NEVER | {"le"}, "summary": _NEVER | {"quantile"}}
 
 Pairs = list[tuple[str, str]]
@@ -56,18 +53,18 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How metrics are translated; the words are the specification's.
+    """Validated translation options, under the names of the specification.
 
     Attributes:
-        prefix: In front of every metric name, an underscore between (M19).
-        scope_info_enabled: Put the instrumentation scope on every sample as labels (M48).
+        prefix: Prefix of all metric names, followed by an underscore (M19).
+        scope_info_enabled: Add the instrumentation scope to all samples, as labels (M48).
         target_info_enabled: Expose the resource as ``target_info`` (M49).
-        resource_constant_labels: Tells by its key which resource attribute to copy onto every sample, or
+        resource_constant_labels: Called with a key, returns whether to add the resource attribute to all samples;
             ``None`` for none (M52).
-        strategy: What becomes of names (M8).
-        summaries: Histograms to expose as summaries: patterns of names, and the quantiles.
-        classic_buckets: Bounds for exponential histograms in formats without native ones, the infinite one the
-            last, or ``None`` for that one alone (M37).
+        strategy: Translation strategy of names (M8).
+        summaries: Histograms to expose as summaries: patterns of names with quantiles.
+        classic_buckets: Classic bounds of exponential histograms, the infinite one the last; ``None`` for that one
+            alone (M37).
     """
 
     prefix: str = ""
@@ -80,11 +77,11 @@ class Options:
 
 
 class _Origin(NamedTuple):
-    """Where a metric comes from.
+    """Resource and scope of a metric.
 
     Attributes:
-        constant: Original keys and texts of the resource attributes that go on every sample.
-        scope: The same of the instrumentation scope.
+        constant: Original keys and values of the resource attributes that are added to all samples.
+        scope: The same for the instrumentation scope.
     """
 
     constant: tuple[tuple[str, str], ...]
@@ -92,10 +89,10 @@ class _Origin(NamedTuple):
 
 
 class Translator:
-    """Translates the collections of one reader, one after the other.
+    """Translate the collections of one reader, one after the other.
 
     Args:
-        options: How.
+        options: The translation options.
     """
 
     def __init__(self, options: Options) -> None:
@@ -108,14 +105,14 @@ class Translator:
     def translate(self, data: sdk.MetricsData | None) -> Iterator[MetricFamily | Fault]:
         """Translate one collection.
 
-        The data are used up: points are let go piece by piece, for thousands freed at once stop all threads.
+        The data are consumed: points are freed in batches, because freeing thousands at once stops all threads.
 
         Args:
-            data: What the SDK delivered; ``None`` if there was nothing to deliver.
+            data: The data that the SDK has delivered; ``None`` for none.
 
         Yields:
-            A family for each metric (names may repeat: merging is the registry's), and a fault for each
-            that has no Prometheus form.
+            A family for each metric, with names that may repeat, because the registry merges them; a fault for each
+            metric that cannot be translated.
 
         Spec:
             M3, M20, M25, M49.
@@ -124,21 +121,21 @@ class Translator:
         used: dict[Any, Stream] = {}
         delivered = data.resource_metrics if data is not None else ()
         if delivered:
-            self._resource = delivered[0].resource.attributes  # the SDK has one
+            self._resource = delivered[0].resource.attributes  # the SDK has only one
         if self._resource is not None and self._options.target_info_enabled:
-            yield self._target_info(self._resource)  # first, so that no metric can take its name
+            yield self._target_info(self._resource)  # first, so that no metric can replace it
         for resource_metrics in delivered:
             constant = self._constant_pairs(resource_metrics.resource.attributes)
             for scope_metrics in resource_metrics.scope_metrics:
                 yield from self._scope(scope_metrics, constant, used)
         yield from self._faults
-        self._streams = used  # a stream that was not delivered is forgotten with its series
+        self._streams = used  # streams that were not delivered are dropped
 
     def keep_exemplars(self, data: sdk.MetricsData) -> None:
-        """Keep the exemplars of a collection that is not shown: the SDK gives each but once.
+        """Keep the exemplars of a collection that is not exposed: the SDK returns each only once.
 
         Args:
-            data: What the SDK delivered to somebody else.
+            data: The data that the SDK has delivered.
 
         Spec:
             M64.
@@ -149,8 +146,10 @@ class Translator:
             for scope_metrics in resource_metrics.scope_metrics:
                 origin = self._origin(scope_metrics, constant)
                 for metric in scope_metrics.metrics:
-                    with suppress(Exception):  # the next collection says what is wrong with it
-                        self._stream(metric, origin, used).keep_all(metric.data.data_points)
+                    with suppress(Exception):  # the next collection reports it
+                        self._stream(metric, origin, used).keep_all_exemplars(
+                            metric.data.data_points
+                        )
         self._streams |= used
 
     def _scope(
@@ -164,31 +163,31 @@ class Translator:
                 yield from stream.faults
             except TranslationError as error:
                 yield Fault("untranslatable", error.metric, error.reason)
-            except Exception as error:  # noqa: BLE001 - one bad metric costs itself
-                yield Fault("untranslatable", metric.name, f"left out: {error!r}")
+            except Exception as error:  # noqa: BLE001 - a failure costs only this metric
+                yield Fault("untranslatable", metric.name, f"dropped: {error!r}")
 
     def _origin(self, scope_metrics: sdk.ScopeMetrics, constant: Pairs) -> _Origin:
-        return _Origin(tuple(constant), tuple(scope_pairs(scope_metrics.scope, self._leave_out)))
+        return _Origin(tuple(constant), tuple(scope_pairs(scope_metrics.scope, self._on_error)))
 
-    def _leave_out(self, key: str, error: Exception) -> None:
-        self._faults.append(Fault("untranslatable", f"the attribute {key}", f"left out: {error!r}"))
+    def _on_error(self, key: str, error: Exception) -> None:
+        self._faults.append(Fault("untranslatable", f"the attribute {key}", f"dropped: {error!r}"))
 
     def _stream(self, metric: sdk.Metric, origin: _Origin, used: dict[Any, Stream]) -> Stream:
-        """Find the stream of a metric, or make it."""
+        """Return the stream of a metric; create it if it does not exist."""
         key = self._key(metric, origin, used)
-        stream = self._streams.get(key) or self._make_stream(metric, origin)
+        stream = self._streams.get(key) or self._create_stream(metric, origin)
         used[key] = stream
         return stream
 
     @staticmethod
     def _key(metric: sdk.Metric, origin: _Origin, used: Mapping[Any, Stream]) -> Any:
-        """Say what tells metrics apart; those alike in all are told apart by their order."""
+        """Return the identity of a metric; identical metrics are distinguished by their order."""
         data = metric.data
         monotonic = getattr(data, "is_monotonic", None)
         same = (origin, metric.name, metric.unit, metric.description, type(data), monotonic)
         return next(key for number in count() if (key := (same, number)) not in used)
 
-    def _make_stream(self, metric: sdk.Metric, origin: _Origin) -> Stream:
+    def _create_stream(self, metric: sdk.Metric, origin: _Origin) -> Stream:
         kind, stream_type = _classify(metric)
         quantiles = self._quantiles(metric.name) if kind == "histogram" else None
         if quantiles is not None:
@@ -198,8 +197,8 @@ class Translator:
         def labels(attributes: Mapping[str, object] | None) -> Labels:
             return self._labels(attributes or {}, origin, reserved)
 
-        def exemplar(given: Any) -> Exemplar:
-            return translate_exemplar(given, self._options.strategy.label, self._leave_out)
+        def exemplar(original: Any) -> Exemplar:
+            return translate_exemplar(original, self._options.strategy.label, self._on_error)
 
         stream = stream_type(self._head(metric, kind), labels, exemplar)
         if isinstance(stream, SummaryStream):
@@ -209,7 +208,7 @@ class Translator:
         return stream
 
     def _head(self, metric: sdk.Metric, kind: Kind) -> MetricFamily:
-        """Make the family without series: name, unit where the name ends with it, description."""
+        """Create the family without series: name, description, and the unit if the name ends with it."""
         strategy = self._options.strategy
         ratio = isinstance(metric.data, sdk.Gauge)
         prefix = self._options.prefix
@@ -217,7 +216,7 @@ class Translator:
             metric.name, metric.unit, kind=kind, ratio=ratio, prefix=prefix, strategy=strategy
         )
         name = encodable(name)
-        words = unit_suffix(metric.unit, ratio=ratio, spell=strategy.spell_unit)
+        words = unit_suffix(metric.unit, ratio=ratio, escape_unit=strategy.escape_unit)
         unit = words if words and name.removesuffix("_total").endswith(f"_{words}") else ""
         utf8 = not is_valid_metric_name(name)
         return MetricFamily(name, kind, metric.description or "", unit, (), utf8)
@@ -229,18 +228,18 @@ class Translator:
     def _labels(
         self, attributes: Mapping[str, object], origin: _Origin, reserved: frozenset[str]
     ) -> Labels:
-        """Work out the labels of a point: attributes, resource attributes, scope (M40, M45, M52)."""
-        spell = self._options.strategy.label
-        pairs = attribute_pairs(attributes, self._leave_out)
+        """Compute the labels of a point: attributes, resource attributes, scope (M40, M45, M52)."""
+        to_label = self._options.strategy.label
+        pairs = attribute_pairs(attributes, self._on_error)
         pairs += [pair for pair in origin.constant if pair[0] not in attributes]
         if not self._options.scope_info_enabled:
-            return self._shared(join_labels(pairs, reserved=reserved, spell=spell))
+            return self._interned(join_labels(pairs, reserved=reserved, to_label=to_label))
         pairs += origin.scope
-        return self._shared(
-            join_labels(pairs, reserved=reserved, keep_empty=SCOPE_LABELS, spell=spell)
+        return self._interned(
+            join_labels(pairs, reserved=reserved, keep_empty=SCOPE_LABELS, to_label=to_label)
         )
 
-    def _shared(self, pairs: Sequence[tuple[str, str]]) -> Labels:
+    def _interned(self, pairs: Sequence[tuple[str, str]]) -> Labels:
         names = tuple([name for name, _ in pairs])
         values = tuple([encodable(value) for _, value in pairs])
         names = self._layouts.setdefault(names, names)
@@ -251,23 +250,23 @@ class Translator:
         if selected is None:
             return []
         wanted = {key: value for key, value in resource.items() if selected(key)}
-        return attribute_pairs(wanted, self._leave_out)
+        return attribute_pairs(wanted, self._on_error)
 
     def _target_info(self, resource: Mapping[str, object]) -> MetricFamily:
-        texts = attribute_pairs(resource, self._leave_out)
-        pairs = join_labels(texts, reserved=_NEVER, spell=self._options.strategy.label)
-        series = NumberSeries(*self._shared(pairs), 1)
+        texts = attribute_pairs(resource, self._on_error)
+        pairs = join_labels(texts, reserved=_NEVER, to_label=self._options.strategy.label)
+        series = NumberSeries(*self._interned(pairs), 1)
         utf8 = not all(map(is_valid_label_name, series.names))
         return MetricFamily(TARGET_INFO, "info", "Target metadata", "", [series], utf8)
 
 
 def _classify(metric: sdk.Metric) -> tuple[Kind, type[Stream]]:
-    """Say what a metric becomes; its data decide, not its instrument (M25, M29, M37)."""
+    """Return type and stream of a metric, by its data, not its instrument (M25, M29, M37)."""
     data = metric.data
     temporality = getattr(data, "aggregation_temporality", sdk.AggregationTemporality.CUMULATIVE)
     if temporality != sdk.AggregationTemporality.CUMULATIVE:
         raise TranslationError(
-            metric.name, f"its temporality is {temporality!r}; only cumulative data can be scraped"
+            metric.name, f"its temporality is {temporality!r}; only cumulative data can be exposed"
         )
     if isinstance(data, sdk.Sum):
         return ("counter", CounterStream) if data.is_monotonic else ("gauge", UpDownStream)
@@ -277,4 +276,4 @@ def _classify(metric: sdk.Metric) -> tuple[Kind, type[Stream]]:
         return "histogram", HistogramStream
     if isinstance(data, sdk.ExponentialHistogram):
         return "histogram", ExponentialStream
-    raise TranslationError(metric.name, f"its data are of an unknown kind: {type(data).__name__}")
+    raise TranslationError(metric.name, f"its data have an unknown type: {type(data).__name__}")

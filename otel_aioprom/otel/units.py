@@ -1,4 +1,4 @@
-"""Units of measure: from the UCUM codes of OpenTelemetry to the words at the end of a metric name."""
+"""Translate UCUM units of OpenTelemetry to unit suffixes of metric names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNIT_WORDS: Mapping[str, str] = MappingProxyType(
         "GiBy": "gibibytes",
         "TiBy": "tebibytes",
         "kBy": "kilobytes",
-        "KBy": "kilobytes",  # no UCUM code, but the one that other exporters know
+        "KBy": "kilobytes",  # no UCUM code, but known to other exporters
         "MBy": "megabytes",
         "GBy": "gigabytes",
         "TBy": "terabytes",
@@ -37,15 +37,15 @@ UNIT_WORDS: Mapping[str, str] = MappingProxyType(
         "Cel": "celsius",
         "Hz": "hertz",
         "%": "percent",
-        "1": "",  # a plain number: what it means for a gauge is the business of the name
+        "1": "",  # dimensionless; unit_suffix handles gauges
     }
 )
-"""Words for a whole unit, and for what stands in front of the first ``/`` of a rate."""
+"""Words for a unit, or the part of a rate before the first ``/``."""
 
 PER_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "s": "second",
-        "m": "minute",  # as all other exporters but one read it, not as UCUM's metre
+        "m": "minute",  # as in most other exporters, not UCUM's metre
         "min": "minute",
         "h": "hour",
         "d": "day",
@@ -56,16 +56,16 @@ PER_WORDS: Mapping[str, str] = MappingProxyType(
         "a": "year",
     }
 )
-"""Words for what stands behind the first ``/`` of a rate."""
+"""Words for the part of a rate after the first ``/``."""
 
 _ANNOTATION = re.compile(r"\{[^}]*\}")
 _ILLEGAL_RUN = re.compile(r"[^a-zA-Z0-9:]+")
 
 
 def escape(text: str) -> str:
-    """Spell a text with the characters of a classic metric name.
+    """Replace runs of characters that are illegal in a classic metric name by an underscore.
 
-    The underscore counts as illegal, so that runs of it end as one too.
+    Underscores count as illegal, so that runs of them become one.
 
     Spec:
         M9.
@@ -78,7 +78,7 @@ def escape(text: str) -> str:
 
 
 def escaped_words(text: str) -> str:
-    """Spell one side of a unit as words that can be joined with underscores.
+    """Escape one side of a unit, without underscores at its ends.
 
     Spec:
         M18.
@@ -90,16 +90,15 @@ def escaped_words(text: str) -> str:
     return escape(text).strip("_")
 
 
-def unit_words(unit: str | None, spell: Callable[[str], str] = escaped_words) -> str:
-    """Say in words what a unit is, as they stand at the end of a metric name.
+def unit_words(unit: str | None, escape_unit: Callable[[str], str] = escaped_words) -> str:
+    """Return the words of a unit, as in the suffix of a metric name.
 
     Args:
-        unit: The unit of the instrument, in UCUM where it is in the table.
-        spell: Given the words of either side of a rate, spells them with the characters that the
-            translation strategy allows.
+        unit: Unit of the instrument; UCUM codes of the tables are replaced by words.
+        escape_unit: Escapes one side of a rate, according to the translation strategy.
 
     Returns:
-        The words, joined with underscores, or an empty text for a unit that says nothing.
+        The words, joined with underscores; an empty string for annotations and ``1``.
 
     Spec:
         M14, M15, M16, M18.
@@ -109,7 +108,7 @@ def unit_words(unit: str | None, spell: Callable[[str], str] = escaped_words) ->
         ('bytes_per_second', 'per_minute', '')
     """
     amount, _, per = (part.strip() for part in _ANNOTATION.sub("", unit or "").partition("/"))
-    words = spell(UNIT_WORDS.get(amount, amount))
-    # Spelled before it is looked at: a side without a single legal character is an empty one.
-    per_words = spell(PER_WORDS.get(per, per))
+    words = escape_unit(UNIT_WORDS.get(amount, amount))
+    # Escaped before the check, because a side without legal characters becomes empty.
+    per_words = escape_unit(PER_WORDS.get(per, per))
     return "_".join(part for part in (words, per_words and f"per_{per_words}") if part)

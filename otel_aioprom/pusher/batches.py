@@ -1,4 +1,4 @@
-"""A registry's families as bodies of requests: one, or several that together equal it."""
+"""Encode metric families into request bodies: one, or several batches."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ async def bodies(
     limit: int | None,
     coding: str | None = None,
 ) -> AsyncIterator[list[bytes]]:
-    """Write families into bodies, without holding the event loop.
+    """Encode families into request bodies, without blocking the event loop.
 
-    A family is never divided, for a server that replaces by name would keep its last part alone: one that is
-    longer than the limit has a body of its own.
+    A family is never split, because a server that replaces by name would keep only its last part: one that is
+    larger than the limit has a body of its own.
 
     Args:
         families: As the formatter has prepared them.
-        formatter: The format.
-        limit: Bytes of a body before compression; ``None`` for one body.
-        coding: How to compress, if at all.
+        formatter: The exposition format.
+        limit: Maximum bytes of a body before compression; ``None`` for one body.
+        coding: Content coding, or ``None`` for no compression.
 
     Yields:
-        Pieces of about 64 KiB; at least one body, which may be empty.
+        Bodies, each as chunks of about 64 KiB; at least one body, which may be empty.
     """
     if limit is None:
         yield await _joined(formatter.encode(families), coding)
         return
-    waiting: list[bytes] = []
+    batch: list[bytes] = []
     size = 0
     for family in families:
-        pieces = [piece async for piece in in_pieces(formatter.encode([family]))]
-        length = sum(map(len, pieces))
-        if waiting and size + length > limit:
-            yield await _joined(waiting, coding)
-            waiting, size = [], 0
-        waiting += pieces
+        chunks = [chunk async for chunk in in_pieces(formatter.encode([family]))]
+        length = sum(map(len, chunks))
+        if batch and size + length > limit:
+            yield await _joined(batch, coding)
+            batch, size = [], 0
+        batch += chunks
         size += length
-    yield await _joined(waiting, coding)
+    yield await _joined(batch, coding)
 
 
 async def _joined(chunks: Iterable[bytes], coding: str | None) -> list[bytes]:
     body = compressed(chunks, coding) if coding else chunks
-    return [piece async for piece in in_pieces(body)]
+    return [chunk async for chunk in in_pieces(body)]

@@ -1,4 +1,4 @@
-"""Pushing from programs that have no event loop."""
+"""Push from blocking code, without an event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from otel_aioprom._concurrency.shared_future import run_apart, running_loop
+from otel_aioprom._concurrency.shared_future import run_in_new_loop, running_loop
 from otel_aioprom.pusher.pusher import Pusher
 
 if TYPE_CHECKING:
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
     from otel_aioprom._transport.retry import Retry
     from otel_aioprom.pusher.pusher import PusherOptions
-    from otel_aioprom.registry.registry import CollectorRegistry, Gathering
+    from otel_aioprom.registry.gathering import Gathering
+    from otel_aioprom.registry.registry import CollectorRegistry
 
 
 class PushResult(NamedTuple):
-    """What a gateway has answered.
+    """The response to a push.
 
     Attributes:
         status: The HTTP status.
-        text: The body.
+        text: The response body.
     """
 
     status: int
@@ -33,19 +34,19 @@ class PushResult(NamedTuple):
 
 
 class BlockingPusher:
-    """A ``Pusher`` whose methods wait for the answer; each call runs an event loop of its own.
+    """A ``Pusher`` with blocking methods; each call runs an event loop of its own.
 
-    For scripts and worker threads, not for the thread of an event loop. It works to the very end of a program, when
-    no thread can be started any more: a registry's sources are collected in the calling thread.
+    For scripts and threads, not for the thread of an event loop. It also works during interpreter shutdown, when
+    threads cannot be started any more: a registry's sources are collected in the calling thread.
 
     Args:
         job_name: As for ``Pusher``.
         addr: As for ``Pusher``.
-        **options: As for ``Pusher``, but for ``session``, which belongs to a loop.
+        **options: As for ``Pusher``, except ``session``, which belongs to an event loop.
 
     Raises:
-        ValueError: As for ``Pusher``; or a session is given.
-        RuntimeError: From a call, in the thread of an event loop.
+        ValueError: As for ``Pusher``; or there is a session.
+        RuntimeError: A method is called in the thread of an event loop.
 
     Examples:
         >>> pusher = BlockingPusher("nightly", "http://localhost:9091")
@@ -53,13 +54,13 @@ class BlockingPusher:
 
     def __init__(self, job_name: str, addr: str, **options: Unpack[PusherOptions]) -> None:
         if options.get("session") is not None:
-            raise ValueError("a session belongs to an event loop: leave it out, or use Pusher")
-        options.setdefault("resolver", _InPlace())
+            raise ValueError("a session belongs to an event loop: remove it, or use Pusher")
+        options.setdefault("resolver", _BlockingResolver())
         self._pusher = Pusher(job_name, addr, **options)
 
     @property
     def url(self) -> str:
-        """Address of the group, without credentials."""
+        """URL of the group, without credentials."""
         return self._pusher.url
 
     def add(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
@@ -67,14 +68,14 @@ class BlockingPusher:
         return self._push(("POST",), registry, retry)
 
     def replace(self, registry: CollectorRegistry, *, retry: Retry | None = None) -> PushResult:
-        """Push a registry in place of all that the group has. See ``Pusher.replace``."""
+        """Push a registry, and replace all metrics of the group. See ``Pusher.replace``."""
         return self._push(("PUT", "POST"), registry, retry)
 
     def _push(
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
     ) -> PushResult:
-        _refuse_loop()
-        # Before there is a loop: sources may run one of their own.
+        _check_no_running_loop()
+        # Outside the loop: sources may run one of their own.
         return self.push_gathered(methods, registry, registry.gather(), retry)
 
     def push_gathered(
@@ -84,7 +85,7 @@ class BlockingPusher:
         gathering: Gathering,
         retry: Retry | None,
     ) -> PushResult:
-        """Push what has been collected; see ``Pusher.push_gathered``."""
+        """Push the result of a collection; see ``Pusher.push_gathered``."""
         return _run(lambda: self._pusher.push_gathered(methods, registry, gathering, retry))
 
     def delete(
@@ -94,14 +95,14 @@ class BlockingPusher:
         return _run(lambda: self._pusher.delete(registry, retry=retry))
 
 
-class _InPlace(AbstractResolver):
-    """Looks hosts up in the calling thread: nobody else waits for this loop."""
+class _BlockingResolver(AbstractResolver):
+    """DNS resolver that blocks: nothing else runs on this event loop."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Return the addresses of a host."""
-        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         return [
             ResolveResult(
                 hostname=host,
@@ -111,11 +112,11 @@ class _InPlace(AbstractResolver):
                 proto=protocol,
                 flags=int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV),
             )
-            for kind, _, protocol, _, address in found
+            for kind, _, protocol, _, address in addresses
         ]
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: there is nothing to close."""
 
 
 def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
@@ -123,10 +124,10 @@ def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
         response = await push()
         return PushResult(response.status, (await response.read()).decode("utf-8", "replace"))
 
-    _refuse_loop()
-    return run_apart(run())
+    _check_no_running_loop()
+    return run_in_new_loop(run())
 
 
-def _refuse_loop() -> None:
+def _check_no_running_loop() -> None:
     if running_loop() is not None:
-        raise RuntimeError("an event loop runs in this thread, and would be held: use Pusher there")
+        raise RuntimeError("this would block the event loop of this thread: use Pusher there")

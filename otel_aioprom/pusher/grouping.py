@@ -1,4 +1,4 @@
-"""The group of a push: a job and the labels beside it, checked, and written into an address."""
+"""Grouping key of a push: the job and further labels, validated and encoded into a URL."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from yarl import URL
+
 from otel_aioprom._core.labels import Pairs
 from otel_aioprom._core.names import is_valid_label_name
+from otel_aioprom._transport.delivery import redacted
 from otel_aioprom.errors import InvalidLabelsError
 
-_JOB_PLACE = "job/{0}"
-_PLACE = "{0}"
-_CLEANED_AWAY = ("", ".", "..")
-"""Values that servers take out of paths, percent-encoded or not."""
+_JOB_SEGMENTS = "job/{0}"
+_PLACEHOLDER = "{0}"
+_REMOVED_SEGMENTS = ("", ".", "..")
+"""Path segments that servers remove when they normalize a path, percent-encoded or not."""
 
 
 def check_group(job: str, grouping_key: Mapping[str, str]) -> Pairs:
-    """Return the labels of a group, the job first, the others sorted by name.
+    """Validate a grouping key, and return its labels: the job first, the others sorted by name.
 
     Args:
-        job: Any text but the empty one.
-        grouping_key: Labels beside the job; values may be any text.
+        job: Any string except the empty one.
+        grouping_key: Labels besides the job; values may be any string.
 
     Raises:
-        TypeError: A value is no text.
-        ValueError: There is no job, or a text that UTF-8 cannot carry: one such push breaks a gateway for all.
-        InvalidLabelsError: A name is malformed, reserved or ``job``.
+        TypeError: A value is no string.
+        ValueError: The job is empty, or a string is not valid Unicode: such a push would break the whole gateway.
+        InvalidLabelsError: A label name is malformed, reserved, or ``job``.
 
     Spec:
         E82, E83.
@@ -38,7 +41,7 @@ def check_group(job: str, grouping_key: Mapping[str, str]) -> Pairs:
         if not is_valid_label_name(name) or name.startswith("__") or name == "job":
             raise InvalidLabelsError(
                 grouping_key,
-                f"{name!r}: letters, digits and '_', no digit and not '__' in front, and not 'job'",
+                f"{name!r}: letters, digits and '_', not starting with a digit or '__', and not 'job'",
             )
         _check_text(f"the grouping label {name}", value)
     return (("job", job), *sorted(grouping_key.items()))
@@ -46,19 +49,19 @@ def check_group(job: str, grouping_key: Mapping[str, str]) -> Pairs:
 
 def _check_text(what: str, value: str) -> None:
     if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {value!r}")
+        raise TypeError(f"{what} must be a string, not {value!r}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{what} contains half a character (a surrogate): {value!r}") from None
+        raise ValueError(f"{what} contains a lone surrogate: {value!r}") from None
 
 
 def group_path(template: str, group: Pairs) -> str:
-    """Write a group into a path, percent-encoded.
+    """Encode a grouping key into a URL path, percent-encoded.
 
     Args:
-        template: A path in which ``{0}`` stands for the job, such as ``/metrics/job/{0}``; the other labels
-            follow. A path without it is taken as VictoriaMetrics' import: labels go into the query.
+        template: A path with the placeholder ``{0}`` for the job, such as ``/metrics/job/{0}``; the other labels
+            follow. Without the placeholder, the labels go into the query, as for VictoriaMetrics' import.
         group: As ``check_group`` returns it.
 
     Spec:
@@ -70,24 +73,36 @@ def group_path(template: str, group: Pairs) -> str:
         >>> group_path("/api/v1/import/prometheus", (("job", "j"),))
         '/api/v1/import/prometheus?extra_label=job%3Dj'
     """
-    if _PLACE not in template:
-        joint = "&" if "?" in template else "?"
-        return template + joint + "&".join([_extra_label(name, text) for name, text in group])
+    if _PLACEHOLDER not in template:
+        query = [f"extra_label={quote(f'{name}={value}', safe='')}" for name, value in group]
+        return template + ("&" if "?" in template else "?") + "&".join(query)
     (_, job), *others = group
-    place = _JOB_PLACE if _JOB_PLACE in template else _PLACE
-    shown = _segment("job", job) if place == _JOB_PLACE else quote(job, safe="")
-    return "/".join(
-        [template.replace(place, shown, 1), *[_segment(name, text) for name, text in others]]
-    )
+    if _JOB_SEGMENTS in template:
+        path = template.replace(_JOB_SEGMENTS, _segments("job", job), 1)
+    else:
+        path = template.replace(_PLACEHOLDER, quote(job, safe=""), 1)
+    return "/".join([path, *[_segments(name, value) for name, value in others]])
 
 
-def _extra_label(name: str, value: str) -> str:
-    return f"extra_label={quote(f'{name}={value}', safe='')}"
-
-
-def _segment(name: str, value: str) -> str:
-    """Name and value as two parts of a path; in base64 where a server would not keep the value as it is."""
-    if value in _CLEANED_AWAY or "/" in value:
+def _segments(name: str, value: str) -> str:
+    """Return two path segments, name and value; in base64 where a server would change the value."""
+    if value in _REMOVED_SEGMENTS or "/" in value:
         encoded = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
         return f"{name}@base64/{encoded or '='}"
     return f"{name}/{quote(value, safe='')}"
+
+
+def join_url(addr: str, path: str) -> URL:
+    """Return the URL of a path on a server; the path is not encoded again.
+
+    Raises:
+        ValueError: ``addr`` is no URL of a server, or ``path`` does not begin with a slash.
+    """
+    base = URL(addr)
+    if base.scheme not in {"http", "https"} or not base.host or base.query_string or base.fragment:
+        raise ValueError(
+            f"addr must be a URL such as 'http://localhost:9091', not {redacted(base)!r}"
+        )
+    if not path.startswith("/"):
+        raise ValueError(f"path must begin with a slash, not be {path!r}")
+    return URL(str(base).rstrip("/") + path, encoded=True)

@@ -1,4 +1,4 @@
-"""An exporter that pushes what OpenTelemetry measures, for those who have no registry."""
+"""OpenTelemetry metric exporter that pushes to a Pushgateway, without a registry of the application."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opentelemetry.sdk.metrics import export as sdk
 
-from otel_aioprom._concurrency.fork_safety import tell_of_forks
-from otel_aioprom._concurrency.periodic import Watch
+from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.periodic import FailureLogger
 from otel_aioprom._concurrency.shared_future import running_loop
 from otel_aioprom._transport.retry import Retry
 from otel_aioprom.errors import MetricsError, PushError
@@ -35,29 +35,28 @@ _logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-_LEAST = 0.001  # seconds
+_MIN_TIMEOUT = 0.001  # seconds
 
 
 class PushMetricExporter(sdk.MetricExporter):
-    """Pushes each export of a ``PeriodicExportingMetricReader`` into a group of a Pushgateway.
+    """Push each export of a ``PeriodicExportingMetricReader`` to a group of a Pushgateway.
 
-    Works in the thread of the reader, to the end of the program. The temporality is cumulative. A push that fails is
-    tried again within the time that the SDK gives it; a line is logged when pushes begin to fail, and when they work
-    again.
+    Works in the thread of the reader, until the interpreter exits. The temporality is cumulative. A failed push is
+    retried within the timeout of the SDK; a message is logged when pushes begin to fail, and when they work again.
 
     Args:
-        job_name: The job, which every group has.
-        addr: Address of the gateway.
-        method: ``"replace"``: the group holds what was exported last. ``"add"``: metrics that are gone stay.
+        job_name: The ``job`` label of the group.
+        addr: URL of the gateway.
+        method: ``"replace"``: each push replaces the whole group. ``"add"``: metrics that have disappeared stay.
         delete_on_shutdown: Delete the group when the SDK shuts down.
-        translation: The options of ``PrometheusMetricReader`` that tell what becomes of metrics: ``prefix``,
-            ``translation_strategy``, ``scope_info_enabled`` and so on.
+        translation: Translation options of ``PrometheusMetricReader``: ``prefix``, ``translation_strategy``,
+            ``scope_info_enabled`` and so on.
         preferred_aggregation: Instrument class → aggregation.
-        **options: As for ``Pusher``, but for ``session``.
+        **options: As for ``Pusher``, except ``session``.
 
     Raises:
-        TypeError: An option is of the wrong kind, or there is none of this name.
-        ValueError: An option has no such value.
+        TypeError: An option has the wrong type, or is unknown.
+        ValueError: An option has an invalid value.
 
     Spec:
         M6, E81 to E91.
@@ -86,57 +85,56 @@ class PushMetricExporter(sdk.MetricExporter):
         self._pusher = BlockingPusher(job_name, addr, **options)
         self._methods = ("PUT", "POST") if method == "replace" else ("POST",)
         self._delete = delete_on_shutdown
-        self._source = _Exported(Translator(make_options(**(translation or {}))))
+        self._source = _ExportSource(Translator(make_options(**(translation or {}))))
         self._registry = CollectorRegistry()
         self._registry.add_source(self._source)
-        self._watch = Watch(f"exports to {self._pusher.url}")
+        self._failure_log = FailureLogger(f"exports to {self._pusher.url}")
         self._lock, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
-        tell_of_forks(self)
+        register_after_fork(self)
 
     def export(
         self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> sdk.MetricExportResult:
-        """Push a collection, and wait until it has arrived or is given up.
+        """Push a collection, and block until it has arrived or failed.
 
         Args:
             metrics_data: What the SDK has collected.
-            timeout_millis: How long a push may be tried again and again.
-            **kwargs: What newer SDKs may pass.
+            timeout_millis: Timeout of all attempts together, in milliseconds.
+            **kwargs: Arguments of newer SDKs; ignored.
         """
         seconds = _seconds(timeout_millis)
         with self._lock:
             if self._closed:
-                _logger.warning("nothing is exported after the shutdown")
+                _logger.warning("nothing is exported after shutdown")
                 return sdk.MetricExportResult.FAILURE
             self._source.data = metrics_data
             gathering = self._registry.gather()
-            if broken := [fault for fault in gathering.faults if fault.cause in SOURCE_FAILURES]:
-                return self._failed(broken[0].message)
-            retry = self._limited(seconds)
+            if faults := [fault for fault in gathering.faults if fault.cause in SOURCE_FAILURES]:
+                return self._failed(faults[0].message)
+            arguments = (self._methods, self._registry, gathering, self._retry_within(seconds))
             try:
-                result = _anywhere(
-                    lambda: self._pusher.push_gathered(
-                        self._methods, self._registry, gathering, retry
-                    )
-                )
+                result = _without_loop(lambda: self._pusher.push_gathered(*arguments))
             except (MetricsError, RuntimeError) as error:
                 return self._failed(error)
         if not 200 <= result.status < 300:  # noqa: PLR2004 - HTTP
             return self._failed(PushError(self._pusher.url, result.status, result.text.strip()))
-        self._watch.worked()
+        self._failure_log.worked()
         return sdk.MetricExportResult.SUCCESS
 
-    def _limited(self, seconds: float) -> Retry:
+    def _retry_within(self, seconds: float) -> Retry:
         retry = self._retry or Retry()
         return replace(retry, total=min(seconds, retry.total if self._retry else seconds))
 
     def _failed(self, error: object) -> sdk.MetricExportResult:
-        self._watch.failed(error)
+        self._failure_log.failed(error)
         return sdk.MetricExportResult.FAILURE
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait for an export under way; nothing else is ever held back.
+        """Wait for an export in progress; nothing is buffered.
+
+        Args:
+            timeout_millis: Timeout in milliseconds.
 
         Returns:
             Whether it has ended in time.
@@ -149,12 +147,12 @@ class PushMetricExporter(sdk.MetricExporter):
     def shutdown(
         self, timeout_millis: float = 30_000, timeout: float | None = None, **kwargs: Any
     ) -> None:
-        """Export nothing from now on, and delete the group if that was asked for; a second call does nothing.
+        """Stop exporting, and delete the group if ``delete_on_shutdown`` is set; a second call does nothing.
 
         Args:
-            timeout_millis: How long an export under way, and the request, may take.
-            timeout: The same, as the SDK's periodic reader calls it.
-            **kwargs: What newer SDKs may pass.
+            timeout_millis: Timeout of an export in progress and of the request, in milliseconds.
+            timeout: The same, under the name that the SDK's periodic reader uses.
+            **kwargs: Arguments of newer SDKs; ignored.
         """
         seconds, began = _seconds(timeout_millis if timeout is None else timeout), monotonic()
         with self._closing:
@@ -162,42 +160,42 @@ class PushMetricExporter(sdk.MetricExporter):
         if self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             self._lock.release()
         if self._delete and not closed:
-            retry = self._limited(max(_LEAST, seconds - (monotonic() - began)))
+            retry = self._retry_within(max(_MIN_TIMEOUT, seconds - (monotonic() - began)))
             try:
-                _anywhere(lambda: self._pusher.delete(retry=retry))
+                _without_loop(lambda: self._pusher.delete(retry=retry))
             except (MetricsError, RuntimeError) as error:
-                _logger.warning("the group of a program that ends stays: %s", error)
+                _logger.warning("the group could not be deleted on shutdown: %s", error)
 
     def after_fork(self) -> None:
-        """Start over in a child process: whoever was exporting is gone."""
+        """Reset the locks in a child process: the thread that held them does not exist there."""
         self._lock, self._closing = threading.Lock(), threading.Lock()
 
 
 def _seconds(milliseconds: float) -> float:
-    """Return a time that is above 0: the SDK subtracts what it has used up."""
-    return max(_LEAST, milliseconds / 1000)
+    """Convert a timeout to seconds above 0: the SDK subtracts the time that has passed."""
+    return max(_MIN_TIMEOUT, milliseconds / 1000)
 
 
-def _anywhere(call: Callable[[], R]) -> R:
-    """Call something that needs a thread without an event loop; services flush where theirs runs."""
+def _without_loop(call: Callable[[], R]) -> R:
+    """Call a function in a thread without a running event loop; services flush in the thread of theirs."""
     if running_loop() is None:
         return call()
-    found: Future[R] = Future()
+    future: Future[R] = Future()
 
     def run() -> None:
         try:
-            found.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised where the call was asked for
-            found.set_exception(error)
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
+            future.set_exception(error)
 
     thread = threading.Thread(target=run, name="otel_aioprom export")
     thread.start()
     thread.join()
-    return found.result()
+    return future.result()
 
 
-class _Exported:
-    """The last export as a source of a registry."""
+class _ExportSource:
+    """Registry source with the data of the current export."""
 
     name = "OpenTelemetry"
     well_formed = True
@@ -207,6 +205,6 @@ class _Exported:
         self.data: sdk.MetricsData | None = None
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
-        """Translate it; see ``SupportsCollect``."""
+        """Translate the data; see ``SupportsCollect``."""
         data, self.data = self.data, None
         return list(self._translator.translate(data))

@@ -1,4 +1,4 @@
-"""Pushing a registry to a Pushgateway, or to what takes the same requests."""
+"""Push a registry to a Pushgateway, or a server with the same API."""
 
 from __future__ import annotations
 
@@ -8,30 +8,40 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from aiohttp import hdrs
-from yarl import URL
 
-from otel_aioprom._concurrency.periodic import Watch, check_times, ending_with_block, repeat
-from otel_aioprom._transport.delivery import Delivery, DeliveryOptions, is_success, refused, shown
+from otel_aioprom._concurrency.periodic import (
+    FailureLogger,
+    check_intervals,
+    run_periodically,
+    running_in_background,
+)
+from otel_aioprom._transport.delivery import (
+    Delivery,
+    DeliveryOptions,
+    is_success,
+    redacted,
+    refused,
+)
 from otel_aioprom._transport.retry import ONCE, Retry
 from otel_aioprom.errors import PushError
 from otel_aioprom.formats import BinaryFormatter, IFormatter, TextFormatter
 from otel_aioprom.pusher.batches import bodies
-from otel_aioprom.pusher.grouping import check_group, group_path
+from otel_aioprom.pusher.grouping import check_group, group_path, join_url
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     import aiohttp
     from typing_extensions import Self, Unpack
 
-    from otel_aioprom.registry.registry import CollectorRegistry, Gathering
+    from otel_aioprom.registry.gathering import Gathering
+    from otel_aioprom.registry.registry import CollectorRegistry
 
 
 class PusherOptions(DeliveryOptions, total=False):
-    """The options of ``Pusher``, for signatures of what passes them on."""
+    """The options of ``Pusher``, for the signatures of callers that pass them on."""
 
     grouping_key: Mapping[str, str] | None
     path: str | None
@@ -50,33 +60,33 @@ class RunOptions(TypedDict, total=False):
     on_sigterm: bool
 
 
-_LEAST = 0.001  # seconds
+_MIN_TIMEOUT = 0.001  # seconds
 _FORMATTERS: dict[str, type[IFormatter]] = {"text": TextFormatter, "protobuf": BinaryFormatter}
 
 
 class Pusher:
-    """Pushes registries into one group of a Pushgateway.
+    """Push registries to one group of a Pushgateway.
 
-    May be used with or without ``async with``; inside, one connection serves all pushes.
+    Can be used with or without ``async with``; inside, all pushes share one connection.
 
     Args:
-        job_name: The job, which every group has.
-        addr: Address of the gateway, ``http://…`` or ``https://…``; a path in it goes in front.
-        loop: Accepted for old callers and not used.
-        grouping_key: More labels that make the group.
-        path: Path of the group, ``{0}`` standing for the job; ``/metrics/job/{0}`` if not given. Without ``{0}`` the
-            group's labels go into the query, as VictoriaMetrics' import wants them.
-        compression: ``"gzip"``, or ``None`` for none.
-        format: ``"text"`` (0.0.4), or ``"protobuf"``, which carries native histograms and exemplars too.
-        max_batch_bytes: Divide a push into several requests of at most so many bytes before compression. A family
-            that is longer has a request of its own.
-        gather_timeout: Seconds that the registry's sources get to answer; what is late is left out.
+        job_name: The ``job`` label of the group.
+        addr: URL of the gateway, ``http://…`` or ``https://…``; may end with a path prefix.
+        loop: Deprecated and ignored.
+        grouping_key: Further labels of the group.
+        path: Path of the group with ``{0}`` for the job; ``/metrics/job/{0}`` if not given. Without ``{0}`` the
+            group's labels go into the query, as for VictoriaMetrics' import.
+        compression: ``"gzip"``, or ``None`` for no compression.
+        format: ``"text"`` (0.0.4), or ``"protobuf"``, which also transfers native histograms and exemplars.
+        max_batch_bytes: Split a push into requests of at most this many bytes before compression. A larger family
+            has a request of its own.
+        gather_timeout: Timeout of the registry's sources, in seconds; sources that are late are skipped.
         **options: As for ``delivery.Delivery``: ``auth``, ``ssl``, ``timeout``, ``headers``, ``session``, ``retry``,
             ``raise_for_status``.
 
     Raises:
-        ValueError: An option has no such value; the address is none; the job is empty.
-        InvalidLabelsError: A label of the grouping key is none.
+        ValueError: An option has an invalid value, ``addr`` is no URL of a server, or the job is empty.
+        InvalidLabelsError: A label name of the grouping key is invalid.
 
     Spec:
         N18, E81 to E91.
@@ -98,13 +108,13 @@ class Pusher:
         grouping_key: Mapping[str, str] | None = None,
         path: str | None = None,
         compression: Literal["gzip"] | None = None,
-        format: Literal["text", "protobuf"] = "text",  # noqa: A002 - what it is
+        format: Literal["text", "protobuf"] = "text",  # noqa: A002 - the usual word
         max_batch_bytes: int | None = None,
         gather_timeout: float = DEFAULT_TIMEOUT,
         **options: Unpack[DeliveryOptions],
     ) -> None:
         if loop is not None:
-            message = "Pusher uses the running event loop; leave the argument loop out"
+            message = "Pusher uses the running event loop; remove the argument loop"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
         if compression not in {None, "gzip"}:
             raise ValueError(f"compression must be 'gzip' or None, not {compression!r}")
@@ -116,7 +126,7 @@ class Pusher:
             raise ValueError(f"gather_timeout must be above 0 s, not {gather_timeout!r}")
         group = check_group(job_name, grouping_key or {})
         self._url = join_url(addr, group_path(path or self.PATH, group))
-        self._destination = shown(self._url.origin())
+        self._destination = redacted(self._url.origin())
         self._formatter = _FORMATTERS[format]()
         self._coding = compression
         self._limit = max_batch_bytes
@@ -127,23 +137,18 @@ class Pusher:
 
     @property
     def url(self) -> str:
-        """Address of the group, without credentials."""
-        return shown(self._url)
+        """URL of the group, without credentials."""
+        return redacted(self._url)
 
     async def __aenter__(self) -> Self:
         await self._delivery.open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection; a second call does nothing, and the next push opens another one."""
+        """Close the connection; a second call does nothing, and the next push opens a new one."""
         await self._delivery.close()
 
     async def add(
@@ -152,24 +157,24 @@ class Pusher:
         """Push a registry; the group's other metrics stay.
 
         Args:
-            registry: What to push; its sources are collected for it.
-            retry: How often to try, if not as the pusher was told.
+            registry: Registry to collect and push.
+            retry: Retry policy, instead of that of the constructor.
 
         Returns:
-            The response, its body read: of several requests, the first one that refused, else the last one.
+            The response, its body read: of several requests, the first one with an error status, else the last one.
 
         Raises:
-            PushError: There was no response; or it refuses, and ``raise_for_status`` was asked for.
+            PushError: There was no response; or it has an error status, and ``raise_for_status`` is set.
         """
         return await self._push((hdrs.METH_POST,), registry, retry)
 
     async def replace(
         self, registry: CollectorRegistry, *, retry: Retry | None = None
     ) -> aiohttp.ClientResponse:
-        """Push a registry in place of all that the group has; as ``add`` otherwise.
+        """Push a registry, and replace all metrics of the group; otherwise as ``add``.
 
         With ``max_batch_bytes`` this is not atomic: the first request replaces, the others add to it. If the first
-        one does not arrive, the others are not sent.
+        one fails, the others are not sent.
         """
         return await self._push((hdrs.METH_PUT, hdrs.METH_POST), registry, retry)
 
@@ -179,8 +184,8 @@ class Pusher:
         """Delete the group.
 
         Args:
-            registry: Counts the request among its own metrics, if given; what it holds does not matter.
-            retry: How often to try, if not as the pusher was told.
+            registry: Registry whose self-metrics count the request, if given.
+            retry: Retry policy, instead of that of the constructor.
 
         Returns:
             The response; 202 also for a group that does not exist.
@@ -200,57 +205,47 @@ class Pusher:
         exit_timeout: float = 5.0,
         on_sigterm: bool = True,
     ) -> None:
-        """Push at once and every ``interval`` seconds, until the task is cancelled, and once more then.
+        """Push now, then every ``interval`` seconds until the task is cancelled, and once more on exit.
 
-        A push that fails ends nothing: it is counted, and a line is logged when pushes begin to fail and when they
-        work again. Each is tried again until its interval or ``timeout`` is over, whichever is longer, unless ``retry``
-        says otherwise.
+        Failed pushes are counted and do not end the task; a message is logged when pushes begin to fail, and when they
+        work again. Without ``retry``, each push is retried for the interval or ``timeout``, whichever is longer.
 
         Args:
-            registry: What to push.
+            registry: Registry to push.
             interval: Seconds from one push to the next.
             method: ``"replace"`` or ``"add"``.
-            delete_on_exit: Delete the group at the end instead of a last push.
-            exit_timeout: Seconds that the way out may take.
-            on_sigterm: Push once more on ``SIGTERM`` too, if the application does not handle that signal.
+            delete_on_exit: Delete the group on exit, instead of the last push.
+            exit_timeout: Timeout of the shutdown, in seconds.
+            on_sigterm: Also push on ``SIGTERM``, if the application does not handle that signal.
 
         Raises:
-            ValueError: An option has no such value.
+            ValueError: An option has an invalid value.
         """
         _check_run(interval, method, exit_timeout)
         push = self.replace if method == "replace" else self.add
         retry = self._retry or Retry(total=max(interval, self._delivery.timeout))
-        watch = Watch(f"pushes to {self._destination}")
+        failure_log = FailureLogger(f"pushes to {self._destination}")
 
         async def act() -> None:
-            await self._watched(push(registry, retry=retry), watch)
+            await _log_failure(push(registry, retry=retry), failure_log)
 
         async def last() -> None:
             final = self.delete(registry) if delete_on_exit else push(registry)
-            await self._watched(final, watch)
+            await _log_failure(final, failure_log)
 
         async with self._delivery.opened():
-            await repeat(act, last, interval, exit_timeout=exit_timeout, on_sigterm=on_sigterm)
+            await run_periodically(
+                act, last, interval, exit_timeout=exit_timeout, on_sigterm=on_sigterm
+            )
 
     @asynccontextmanager
     async def running(
         self, registry: CollectorRegistry, interval: float = 15.0, **options: Unpack[RunOptions]
     ) -> AsyncIterator[Self]:
-        """Run while the block runs; arguments and errors as for ``run``."""
+        """Run in the background for the block; arguments and errors as for ``run``."""
         _check_run(interval, options.get("method", "replace"), options.get("exit_timeout", 1.0))
-        async with ending_with_block(self.run(registry, interval, **options)):
+        async with running_in_background(self.run(registry, interval, **options)):
             yield self
-
-    async def _watched(self, push: Awaitable[aiohttp.ClientResponse], watch: Watch) -> None:
-        try:
-            response = await push
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next push may arrive
-            watch.failed(error)
-            return
-        if is_success(response):
-            watch.worked()
-        else:
-            watch.failed(await refused(response))
 
     async def _push(
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
@@ -265,13 +260,19 @@ class Pusher:
         gathering: Gathering,
         retry: Retry | None,
     ) -> aiohttp.ClientResponse:
-        """Send one request after the other; each failure costs its own part alone.
+        """Push the result of a collection, one request after the other; the failure of one costs only its batch.
 
         Args:
-            methods: That of the first request, and of the others.
-            registry: Counts what is pushed.
-            gathering: What to push.
-            retry: How often to try each request; the time is that of all of them together.
+            methods: HTTP method of the first request, then that of the others if it differs.
+            registry: Registry whose self-metrics count the requests.
+            gathering: The result of the collection.
+            retry: Retry policy of each request; ``total`` is that of all requests together.
+
+        Returns:
+            As ``add``.
+
+        Raises:
+            PushError: As for ``add``; the first one, after the other requests.
         """
         policy, began = retry or self._retry or ONCE, monotonic()
         families, faults = self._formatter.prepare(gathering.families)
@@ -279,16 +280,18 @@ class Pusher:
         first: aiohttp.ClientResponse | None = None
         failure: PushError | None = None
         method, *others = methods
-        async for pieces in bodies(families, self._formatter, self._limit, self._coding):
+        async for chunks in bodies(families, self._formatter, self._limit, self._coding):
             left = policy.total - (monotonic() - began)
             if left <= 0 and (first or failure) is not None:
                 break
             try:
-                part = dataclasses.replace(policy, total=max(left, _LEAST))
-                response = await self._send(method, registry, pieces, part)
+                remaining = dataclasses.replace(policy, total=max(left, _MIN_TIMEOUT))
+                response = await self._send(method, registry, chunks, remaining)
             except PushError as error:
                 failure = failure or error
-                if others or error.status is None:  # nobody is there to take the rest
+                if (
+                    others or error.status is None
+                ):  # the server is unreachable, or nothing was replaced
                     break
             else:
                 if first is None or is_success(first):
@@ -298,14 +301,14 @@ class Pusher:
             method, others = (others or [method])[0], []
         if failure is not None:
             raise failure
-        assert first is not None  # noqa: S101 - there is one body at least
+        assert first is not None  # noqa: S101 - there is at least one body
         return first
 
     async def _send(
         self,
         method: str,
         registry: CollectorRegistry | None,
-        pieces: list[bytes],
+        chunks: list[bytes],
         retry: Retry | None,
     ) -> aiohttp.ClientResponse:
         headers: dict[str, str] = {}
@@ -315,37 +318,33 @@ class Pusher:
                 headers[hdrs.CONTENT_ENCODING] = self._coding
         began, code = perf_counter(), "error"
         try:
-            response = await self._delivery.send(method, self._url, pieces, headers, retry=retry)
+            response = await self._delivery.send(method, self._url, chunks, headers, retry=retry)
             code = str(response.status)
         except PushError as error:
             code = "error" if error.status is None else str(error.status)
             raise
         finally:
             if registry is not None:
-                size, seconds = sum(map(len, pieces)), perf_counter() - began
+                size, seconds = sum(map(len, chunks)), perf_counter() - began
                 registry.pushes.count(self._destination, code, size, seconds)
         if registry is not None and is_success(response):
             registry.pushes.last.set({"destination": self._destination}, time())
         return response
 
 
+async def _log_failure(push: Awaitable[aiohttp.ClientResponse], failure_log: FailureLogger) -> None:
+    try:
+        response = await push
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next push may succeed
+        failure_log.failed(error)
+        return
+    if is_success(response):
+        failure_log.worked()
+    else:
+        failure_log.failed(await refused(response))
+
+
 def _check_run(interval: float, method: str, exit_timeout: float) -> None:
-    check_times(interval, exit_timeout)
+    check_intervals(interval, exit_timeout)
     if method not in {"replace", "add"}:
         raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
-
-
-def join_url(addr: str, path: str) -> URL:
-    """Return the address of a path on a server, the path as it stands.
-
-    Raises:
-        ValueError: ``addr`` is no address of a server, or ``path`` does not begin with a slash.
-    """
-    base = URL(addr)
-    if base.scheme not in {"http", "https"} or not base.host or base.query_string or base.fragment:
-        raise ValueError(
-            f"addr must be an address such as 'http://localhost:9091', not {shown(base)!r}"
-        )
-    if not path.startswith("/"):
-        raise ValueError(f"path must begin with a slash, unlike {path!r}")
-    return URL(str(base).rstrip("/") + path, encoded=True)

@@ -1,18 +1,11 @@
-"""The registry: all that is measured, hand-made or from a source, in one place and one order."""
+"""The registry: all metrics, of native collectors and of sources, in one place and one order."""
 
 from __future__ import annotations
 
-from otel_aioprom._core.model import MetricFamily
-from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry, Registry
-from otel_aioprom.registry.sources import SupportsAsyncCollect, SupportsCollect
-
-__all__ = [
-    "REGISTRY",
-    "CollectorRegistry",
-    "Fault",
-    "MetricFamily",
-    "Registry",
-    "SupportsAsyncCollect",
-    "SupportsCollect",
-]
+from otel_aioprom._core.model import MetricFamily as MetricFamily
+from otel_aioprom.registry.faults import Fault as Fault
+from otel_aioprom.registry.registry import REGISTRY as REGISTRY
+from otel_aioprom.registry.registry import CollectorRegistry as CollectorRegistry
+from otel_aioprom.registry.registry import Registry as Registry
+from otel_aioprom.registry.sources import SupportsAsyncCollect as SupportsAsyncCollect
+from otel_aioprom.registry.sources import SupportsCollect as SupportsCollect

@@ -1,4 +1,4 @@
-"""Collectors of users' own classes: what their ``get_all`` returns is exposed as their kind."""
+"""Collectors of user classes with their own ``get_all``: what that returns is exposed as their kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from otel_aioprom._concurrency.foreign_code import refuse_coroutine
+from otel_aioprom._concurrency.user_code import reject_coroutine
 from otel_aioprom._core.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.numbers import coerce_number
@@ -22,16 +22,16 @@ _RESERVED = {"histogram": "le", "summary": "quantile"}
 
 
 def is_custom(collector: Collector[Any]) -> bool:
-    """Tell whether a collector's class has its own ``get_all``, so that its code must be asked."""
+    """Return whether a collector's class overrides ``get_all``, so that user code must be called."""
     return type(collector).get_all is not Collector.get_all
 
 
 class CustomCollector:
-    """A source that asks one collector for its values.
+    """A source for one collector that overrides ``get_all``.
 
     Args:
-        collector: One whose ``get_all`` returns pairs of label dict and value: numbers, or the dicts
-            that ``get`` of other kinds gives.
+        collector: Its ``get_all`` returns pairs of a label dict and a value: a number, or what ``get`` of its kind
+            returns.
 
     Spec:
         N13.
@@ -42,22 +42,20 @@ class CustomCollector:
         self._collector = collector
 
     def collect(self) -> Iterator[MetricFamily | Fault]:
-        """Ask for all values; one that makes no sense is left out alone."""
+        """Call ``get_all``; an invalid item is dropped alone."""
         kind = self._collector.kind.name
         found: dict[Pairs, Series] = {}
         items: Any = self._collector.get_all()
-        refuse_coroutine(
-            items, "get_all gave a coroutine: a source may be awaited, a collector not"
-        )
+        reject_coroutine(items, "get_all returned a coroutine: only sources can be awaited")
         for item in items:
             try:
                 key, series = self._series(kind, *item)
-            except Exception as error:  # noqa: BLE001 - one bad item costs itself
-                message = f"an item of get_all() is left out: {error!r}"
+            except Exception as error:  # noqa: BLE001 - an invalid item is dropped alone
+                message = f"an item of get_all() is dropped: {error!r}"
                 yield Fault("untranslatable", self.name, message)
             else:
                 if found.setdefault(key, series) is not series:
-                    message = "get_all() has the same labels twice; the first item is kept"
+                    message = "get_all() returned the same labels twice: the first item is kept"
                     yield Fault("duplicate_series", self.name, message)
         yield self._collector.family_of(list(found.values()))
 
@@ -65,20 +63,13 @@ class CustomCollector:
         check_labels(labels, _RESERVED.get(kind))
         pairs = wire_pairs(labels, self._collector.const_labels)
         names, values = tuple([name for name, _ in pairs]), tuple([text for _, text in pairs])
-        make = (
-            self._stated
-            if isinstance(self._collector, (Info, StateSet))
-            else _MAKERS.get(kind, _number)
-        )
+        text = labels_text(pairs)
         key = canonical_pairs(labels, self._collector.const_labels)
-        return key, make(names, values, labels_text(pairs), value)
-
-    def _stated(
-        self, names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any
-    ) -> Series:
+        if not isinstance(self._collector, (Info, StateSet)):
+            return key, _MAKERS.get(kind, _number)(names, values, text, value)
         series: Series = self._collector._make(names, values, text)
-        self._collector._set_value(series, value)  # noqa: SLF001
-        return series
+        self._collector._set_value(series, value)  # noqa: SLF001 - as its own methods do
+        return key, series
 
 
 def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
@@ -88,18 +79,18 @@ def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: A
 def _count(value: Any) -> int:
     count = coerce_number(value)
     if count != int(count):
-        raise ValueError(f"a count is a whole number, and {value!r} is none")
+        raise ValueError(f"a count must be a whole number, not {value!r}")
     return int(count)
 
 
 def _histogram(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
     total, count = coerce_number(value["sum"]), _count(value["count"])
-    upto = sorted(
+    buckets = sorted(
         [(bound, _count(upto)) for bound, upto in value.items() if not isinstance(bound, str)]
     )
-    series = HistogramSeries(names, values, text, check_bounds([bound for bound, _ in upto]))
-    cumulative = [0, *[upto for _, upto in upto]]
-    if len(upto) < len(series.bounds):
+    series = HistogramSeries(names, values, text, check_bounds([bound for bound, _ in buckets]))
+    cumulative = [0, *[upto for _, upto in buckets]]
+    if len(buckets) < len(series.bounds):
         cumulative.append(count)
     counts = [after - before for before, after in pairwise(cumulative)]
     if min(counts) < 0 or cumulative[-1] != count:

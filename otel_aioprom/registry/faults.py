@@ -1,4 +1,4 @@
-"""What had to be left out of a response: counted, logged once, and never a reason to lose the rest."""
+"""Faults of a collection: what is missing from a response, or odd in it; counted, and logged once each."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ _logger = logging.getLogger(__name__)
 _REMEMBERED = 10_000
 
 SOURCE_FAILURES = frozenset({"late", "raised"})
-"""Causes that a source as a whole is guilty of."""
+"""Causes by which a source as a whole fails."""
 
 
 class Fault(NamedTuple):
     """One thing that is wrong with a collection.
 
     Attributes:
-        cause: One of a small closed set of words, the label of the self-metric: ``late``,
-            ``raised``, ``untranslatable``, ``type_conflict``, ``name_conflict``, ``resource_conflict``,
-            ``help_conflict``, ``duplicate_series``, ``slow_reader``.
-        subject: What it is about: the name of a metric or of a source.
+        cause: The label value of the self-metric, one of ``late``, ``raised``, ``untranslatable``, ``type_conflict``,
+            ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``.
+        subject: Name of the metric or of the source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.
-        quiet: A stranger can bring it about, so that it is no news for the log.
-        part: What of the subject it is about, if that makes it another fault.
+        quiet: A client can cause it, so that it is logged at DEBUG only.
+        part: Part of the subject; faults of different parts are logged separately.
     """
 
     cause: str
@@ -39,7 +38,7 @@ class Fault(NamedTuple):
 
 
 class FaultLog:
-    """Counts what was lost and logs each fault once for its cause, subject and part."""
+    """Counts faults that lost something, and logs each fault once for its cause, subject and part."""
 
     def __init__(self) -> None:
         self._dropped = Counter(
@@ -55,12 +54,12 @@ class FaultLog:
             _logger.debug("%s: %s", fault.subject, fault.message)
             return
         key = (fault.cause, fault.subject, fault.part)
-        # The bound keeps names that strangers can make up from filling the memory, or the log.
+        # Limited: names that clients can make up must fill neither the memory nor the log.
         if key not in self._logged and len(self._logged) < _REMEMBERED:
             self._logged.add(key)
             level = logging.ERROR if fault.lost else logging.WARNING
             _logger.log(level, "%s: %s (logged once)", fault.subject, fault.message)
 
     def family(self) -> MetricFamily:
-        """The self-metric; without series as long as nothing was lost."""
+        """Return the self-metric; without series as long as nothing was lost."""
         return self._dropped.family()

@@ -1,99 +1,87 @@
-"""What collectors need before each collection, as sources without families: done where user code may run."""
+"""Pre-collection hooks of collectors as sources without families, so that they run where user code may run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
-from otel_aioprom._concurrency.shared_future import LONGEST
-from otel_aioprom.collectors.callbacks import Asked, Functions
-from otel_aioprom.collectors.hooks import Chore, Problem
+from otel_aioprom._concurrency.shared_future import MAX_WAIT
+from otel_aioprom.collectors.callbacks import Callback, Callbacks
+from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
 from otel_aioprom.registry.faults import Fault
 
 
-class Upkeep:
-    """Does a chore of a collector in a worker thread.
+class _HookSource:
+    """A source that runs a hook of a collector.
 
     Args:
-        name: The collector's.
-        chore: What is to be done.
+        name: Name of the collector.
+        hook: The hook.
     """
 
     well_formed = True
-    upkeep = True
+    refreshes_only = True
 
-    def __init__(self, name: str, chore: Chore) -> None:
+    def __init__(self, name: str, hook: PreCollectHook) -> None:
         self.name = name
-        self._run = chore.run
-        self._functions: Functions | None = chore.functions
+        self._run = hook.run
+        self._callbacks: Any = hook.callbacks
 
     def hangs(self) -> bool:
-        """Tell whether a call takes longer than it may, so that there is no use in waiting for it again."""
-        return self._functions is not None and self._functions.hang()
+        """Return whether a call goes on beyond its timeout, so that it is no use to wait for it again."""
+        return self._callbacks is not None and self._callbacks.any_hangs()
 
-    def lacks_any(self) -> bool:
-        """Tell whether a value has never been there, so that it is missing where nothing is asked."""
-        return self._functions is not None and self._functions.lacks_any()
+    def any_missing(self) -> bool:
+        """Return whether a callback has never returned a value, so that one is missing if the hook does not run."""
+        return self._callbacks is not None and self._callbacks.any_missing()
+
+
+class HookSource(_HookSource):
+    """Runs a hook in the thread of its source runner."""
 
     def collect(self) -> list[Fault]:
-        """Do it, and tell what went wrong; see ``SupportsCollect``."""
+        """Run the hook, and return what went wrong; see ``SupportsCollect``."""
         return _faults(self.name, () if self._run is None else self._run(self))
 
 
-class AsyncUpkeep:
-    """Awaits the coroutine functions of a collector, all at once, and gives each its time.
+class AsyncHookSource(_HookSource):
+    """Awaits the coroutine callbacks of a collector concurrently, each with its own timeout."""
 
-    Args:
-        name: The collector's.
-        functions: Its functions.
-    """
-
-    well_formed = True
-    upkeep = True
-
-    def __init__(self, name: str, functions: Functions) -> None:
-        self.name = name
-        self._functions = functions
+    _callbacks: Callbacks
 
     @property
     def timeout(self) -> float:
-        """Seconds that all together get: those of the slowest, and one to be awaited in."""
-        return max([asked.timeout for asked in self._functions.to_await()], default=0.0) + 1.0
-
-    def hangs(self) -> bool:
-        """Tell whether a call goes on though its time is over."""
-        return self._functions.hang()
-
-    def lacks_any(self) -> bool:
-        """Tell whether a value has never been there, so that it is missing where nothing is awaited."""
-        return self._functions.lacks_any()
+        """Seconds for all together: the longest timeout of a callback, and one more so that each is late by itself."""
+        timeouts = [callback.timeout for callback in self._callbacks.coroutine_callbacks()]
+        return max(timeouts, default=0.0) + 1.0
 
     async def collect(self) -> list[Fault]:
-        """Await them, and tell what went wrong; see ``SupportsAsyncCollect``."""
-        every = self._functions.to_await()
-        found = await asyncio.gather(*map(self._wait_for, every), return_exceptions=True)
-        # What is still raised is a cancellation that a function has brought about itself.
+        """Await the callbacks, and return what went wrong; see ``SupportsAsyncCollect``."""
+        callbacks = self._callbacks.coroutine_callbacks()
+        found = await asyncio.gather(*map(self._wait_for, callbacks), return_exceptions=True)
+        # What is still raised is a cancellation that a callback has caused itself.
         problems = [
-            self._functions.raised(asked, each) if isinstance(each, BaseException) else each
-            for asked, each in zip(every, found)
+            self._callbacks.raised(callback, each) if isinstance(each, BaseException) else each
+            for callback, each in zip(callbacks, found)
         ]
         return _faults(self.name, [problem for problem in problems if problem is not None])
 
-    async def _wait_for(self, asked: Asked) -> Problem | None:
-        goes_on = asyncio.get_running_loop().is_running
-        waited = self._functions.await_one(asked, self, goes_on)
+    async def _wait_for(self, callback: Callback) -> HookProblem | None:
+        loop_is_running = asyncio.get_running_loop().is_running
+        waited = self._callbacks.await_callback(callback, self, loop_is_running)
         try:
-            return await asyncio.wait_for(waited, min(asked.timeout, LONGEST))
+            return await asyncio.wait_for(waited, min(callback.timeout, MAX_WAIT))
         except asyncio.TimeoutError:
-            return self._functions.late(asked, f"took more than {asked.timeout} s")
+            return self._callbacks.late(callback, f"took more than {callback.timeout} s")
 
 
-def make_upkeep(name: str, chore: Chore) -> Upkeep | AsyncUpkeep:
-    """Return a source that does a chore."""
-    return AsyncUpkeep(name, chore.functions) if chore.run is None else Upkeep(name, chore)
+def make_hook_source(name: str, hook: PreCollectHook) -> HookSource | AsyncHookSource:
+    """Return the source that runs a hook."""
+    return (AsyncHookSource if hook.run is None else HookSource)(name, hook)
 
 
-def _faults(name: str, problems: Sequence[Problem]) -> list[Fault]:
+def _faults(name: str, problems: Sequence[HookProblem]) -> list[Fault]:
     return [
         Fault(problem.cause, name, problem.message, problem.lost, part=problem.part)
         for problem in problems

@@ -1,7 +1,7 @@
-"""Families of one name become one: the rules for names, types and series that meet.
+"""Merging: the rules for names, types and series that collide.
 
-Pure: families in, families and faults out. What is remembered between two collections is the
-caller's: who was first to use a name.
+Pure functions: families in, families and faults out. The caller keeps what is needed from one collection to the next:
+who was first to use a name.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from otel_aioprom.collectors.series.number import CounterSeries, NumberSeries, U
 from otel_aioprom.registry.faults import Fault
 
 _SUMS = (CounterSeries, UpDownSeries)
-_EMPTY = '=""'  # stands nowhere but behind the name of a label with an empty value
+_EMPTY = '=""'  # occurs nowhere but after the name of a label with an empty value
 
 Owners = dict[str, MetricFamily]
-"""Name → the family that was first to use it, kept without its series."""
+"""Name → the family that was first to use it, without its series."""
 
 
 def merge_families(
     families: Iterable[MetricFamily], owners: Owners
 ) -> tuple[list[MetricFamily], list[Fault]]:
-    """Put all series of a name under one type, one help and one unit.
+    """Merge families of the same name into one with one type, one help and one unit.
 
     Args:
-        families: In the order in which they came; first come, first served.
-        owners: Who used a name first, in earlier collections too. Names seen for the first time
-            are added.
+        families: In order of precedence: the first family of a name decides.
+        owners: Who used a name first, in earlier collections too. New names are added.
 
     Returns:
-        One family a name, in the order of first appearance, and what was wrong.
+        One family for each name, in the order of first appearance, and the faults.
 
     Spec:
         M54 to M58, M51.
@@ -43,13 +42,11 @@ def merge_families(
     for family in families:
         owner = owners.setdefault(family.name, replace(family, series=()))
         if family.type != owner.type:
-            message = (
-                f"a {family.type} of this name is left out: the name belongs to a {owner.type}"
-            )
+            message = f"a {family.type} of this name is dropped: the name belongs to a {owner.type}"
             faults.append(Fault("type_conflict", family.name, message))
             continue
         if family.doc != owner.doc:
-            message = f"two descriptions; {owner.doc!r} is kept, {family.doc!r} is not"
+            message = f"two help texts: {owner.doc!r} is kept, {family.doc!r} is not"
             faults.append(Fault("help_conflict", family.name, message, lost=False))
         groups.setdefault(family.name, []).append(family)
     return [_merge_group(members, owners[name], faults) for name, members in groups.items()], faults
@@ -73,27 +70,27 @@ def _first_info(members: list[MetricFamily], faults: list[Fault]) -> Sequence[Se
     first = members[0].series
     texts = [[series.text for series in family.series] for family in members]
     if any(text != texts[0] for text in texts):
-        message = "two resources in one registry; the first is kept"
+        message = "two resources in one registry: the first is kept"
         faults.append(Fault("resource_conflict", members[0].name, message))
     return first
 
 
 def distinct(family: MetricFamily, faults: list[Fault]) -> MetricFamily:
-    """Return a family in which no two series have the same labels; see ``merge_series``."""
+    """Return the family with series of the same labels merged; see ``merge_series``."""
     series = merge_series(family.name, family.series, faults)
     return family if series is family.series else replace(family, series=series)
 
 
 def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Sequence[Series]:
-    """Make series with equal labels one: sums add up, of gauges the last one counts.
+    """Merge series with the same labels; see ``merge_pair``.
 
     Args:
-        name: The family's name, for the report.
-        every: All series of the family, in the order in which they came.
-        faults: Gets a line if there were equal ones.
+        name: The family's name, for the fault.
+        every: All series of the family, in order.
+        faults: Gets one fault if there were such series.
 
     Returns:
-        ``every`` itself if all are different.
+        ``every`` itself if all labels are different.
 
     Spec:
         E15, M58.
@@ -121,10 +118,10 @@ def merge_series(name: str, every: Sequence[Series], faults: list[Fault]) -> Seq
 
 
 def merge_pair(first: Series, second: Series) -> Series:
-    """Make one series of two that have the same labels; neither is changed.
+    """Return one series for two with the same labels; neither is changed.
 
-    Counters and up-down counters add up, histograms with equal bounds too; of gauges the second
-    counts, of all others the first.
+    Counters, up-down counters, and histograms with the same bounds are added up. The second of two gauges is kept,
+    and the first of all others.
     """
     if isinstance(first, _SUMS) and isinstance(second, _SUMS):
         return _merge_sums(first, second)
@@ -144,24 +141,24 @@ def _merge_sums(first: NumberSeries, second: NumberSeries) -> NumberSeries:
 def _merge_histograms(first: HistogramSeries, second: HistogramSeries) -> HistogramSeries:
     if first.bounds != second.bounds:
         return first
-    begun, other_begun = first.created, second.created  # before counts that may be set back
+    begun, other_begun = first.created, second.created  # read before counts that may be reset
     (*counts, total), native = first.read()
-    (*more, other), others = second.read()
+    (*other_counts, other_total), other_native = second.read()
     created = _earlier(begun, other_begun)
-    parts = [(first, sum(counts), begun), (second, sum(more), other_begun)]
+    parts = [(first, sum(counts), begun), (second, sum(other_counts), other_begun)]
     merged = AssembledHistogram(first.names, first.values, first.text, first.bounds, created, parts)
-    sums = [a + b for a, b in zip(counts, more)]
-    both = None if native is None or others is None else native.plus(others)
-    merged.load(sums, None if total is None or other is None else total + other, both)
+    sums = [a + b for a, b in zip(counts, other_counts)]
+    both = None if native is None or other_native is None else native.plus(other_native)
+    merged.load(sums, None if total is None or other_total is None else total + other_total, both)
     if first.exemplars is not None or second.exemplars is not None:
         none = (None,) * len(sums)
-        places = zip(first.exemplars or none, second.exemplars or none)
-        merged.exemplars = [_later(one, another) for one, another in places]
+        pairs = zip(first.exemplars or none, second.exemplars or none)
+        merged.exemplars = [_later(one, another) for one, another in pairs]
     return merged
 
 
 def _earlier(first: float | None, second: float | None) -> float | None:
-    """Return from when on both count together; unknown if that is unknown of one."""
+    """Return the start time of both together; unknown if one of them is."""
     return None if first is None or second is None else min(first, second)
 
 
@@ -171,17 +168,20 @@ def _later(first: Exemplar | None, second: Exemplar | None) -> Exemplar | None:
     return max(first, second, key=lambda each: each.timestamp or 0)
 
 
-def without_clashes(
+def without_collisions(
     families: Iterable[MetricFamily],
     taken: Mapping[str, str],
     names_of: Callable[[MetricFamily], Iterable[str]] = MetricFamily.taken_names,
 ) -> tuple[list[MetricFamily], list[Fault]]:
-    """Leave out families that would use a name a second time.
+    """Drop families whose names collide with those of others.
 
     Args:
         families: In order of precedence.
-        taken: Names that nobody may use, each with its owner.
-        names_of: Tells which names a family uses.
+        taken: Names that no family may use, each with its owner.
+        names_of: Returns the names that a family uses.
+
+    Returns:
+        The other families, and a fault for each that is dropped.
 
     Spec:
         M54, M59.
@@ -191,11 +191,11 @@ def without_clashes(
     faults: list[Fault] = []
     for family in families:
         names = names_of(family)
-        clash = next((name for name in names if name in samples), None)
-        if clash is None:
+        collision = next((name for name in names if name in samples), None)
+        if collision is None:
             samples.update(dict.fromkeys(names, family.name))
             admitted.append(family)
         else:
-            message = f"left out: samples called {clash!r} belong to {samples[clash]!r}"
+            message = f"dropped: the sample name {collision!r} belongs to {samples[collision]!r}"
             faults.append(Fault("name_conflict", family.name, message))
     return admitted, faults

@@ -1,119 +1,108 @@
-"""What endpoints and pushers measure of themselves: exchanges by status, their time and size."""
+"""Self-metrics of endpoints and pushers: requests by status, their duration and size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from otel_aioprom._concurrency.foreign_code import FAILURES, is_exit
+from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter, Gauge, Histogram
 from otel_aioprom.collectors.base import Collector
 
-PREFIX = "otel_aioprom"
+
+class _SelfMetrics:
+    """Collectors in attributes; each is exposed from its first use on."""
+
+    def families(self) -> list[MetricFamily]:
+        """Return the families of all collectors, those without series too."""
+        return [collector.family() for collector in vars(self).values()]
 
 
-class ScrapeMetrics:
-    """The metrics of all endpoints of one registry; each is shown from its first use on.
+class ScrapeMetrics(_SelfMetrics):
+    """Self-metrics of all endpoints of one registry; each is exposed from its first use on.
 
     Attributes:
-        scrapes: Requests answered, by status (``code``) and, where one was chosen, by ``format``.
-        seconds: From the request to the last byte, by ``format``.
-        size: Bytes of bodies as they leave, compressed or not, by ``format``.
+        scrapes: Responses, by status (``code``) and, where one was negotiated, by ``format``.
+        seconds: Seconds from the request to the last byte of the response, by ``format``.
+        size: Bytes of response bodies as sent, compressed or not, by ``format``.
         failures: Collections in which a source raised or was late, by ``source`` and ``cause``.
-        overflows: Look-ups of label sets for which a ``metric`` had no place.
+        overflows: Look-ups of label sets beyond the series limit of a ``metric``.
     """
 
     def __init__(self) -> None:
         self.scrapes = Counter(
-            f"{PREFIX}_scrapes_total", "Requests for metrics answered, by status and format."
+            "otel_aioprom_scrapes_total", "Requests for metrics answered, by status and format."
         )
         self.seconds = Histogram(
-            f"{PREFIX}_scrape_duration_seconds",
+            "otel_aioprom_scrape_duration_seconds",
             "Time from a request for metrics to the last byte of its response.",
         )
         self.size = Counter(
-            f"{PREFIX}_scrape_response_bytes_total", "Bytes of responses, as they left."
+            "otel_aioprom_scrape_response_bytes_total", "Bytes of responses as sent."
         )
         self.failures = Counter(
-            f"{PREFIX}_source_failures_total",
+            "otel_aioprom_source_failures_total",
             "Failures of sources, functions and callbacks, each once a collection, by name and cause.",
         )
         self.overflows = Counter(
-            f"{PREFIX}_series_overflows_total",
-            "Look-ups of label sets for which a metric had no place.",
+            "otel_aioprom_series_overflows_total",
+            "Look-ups of label sets beyond the series limit of a metric.",
         )
 
     def count_overflows(self, collectors: Iterable[Collector[Any]]) -> None:
-        """Take over what collectors have counted."""
+        """Copy the overflow counts of collectors."""
         for collector in collectors:
             try:
                 if count := collector.count_overflows():
                     self.overflows.set({"metric": collector.name}, count)
-            except FAILURES as error:  # of a class of others, whose number is not told then
-                if is_exit(error):
-                    raise
-
-    def families(self) -> list[MetricFamily]:
-        """All of them, those without series too."""
-        every: list[Collector] = [  # type: ignore[type-arg]
-            self.scrapes,
-            self.seconds,
-            self.size,
-            self.failures,
-            self.overflows,
-        ]
-        return [collector.family() for collector in every]
+            except FAILURES as error:  # of a user's class, whose count is skipped
+                raise_if_exit(error)
 
 
-class PushMetrics:
-    """The metrics of all pushers of one registry, by ``destination``; each is shown from its first use on.
+class PushMetrics(_SelfMetrics):
+    """Self-metrics of all pushers of one registry, by ``destination``; each is exposed from its first use on.
 
     Attributes:
-        requests: Requests sent, by what came of them (``code``: a status, or ``error`` if there was no response).
-        seconds: From the first try of a request to its end.
-        size: Bytes of bodies, as they left.
-        last: When something arrived last, in seconds since the epoch.
-        samples: Samples of remote write by ``outcome``: sent, refused by the server, dropped because too much waited,
-            or lost because they could not be kept.
+        requests: Requests sent, by ``code``: the status, or ``error`` if there was no response.
+        seconds: Seconds from the first attempt of a request to its end.
+        size: Bytes of request bodies as sent.
+        last: Timestamp of the last success, in seconds since the epoch.
+        samples: Samples of remote write by ``outcome``: sent, rejected by the server, dropped because the queue was
+            full, or lost because they could not be stored.
         waiting: Bytes that wait for remote write.
     """
 
     def __init__(self) -> None:
         self.requests = Counter(
-            f"{PREFIX}_pushes_total", "Requests that push metrics, by destination and status."
+            "otel_aioprom_pushes_total", "Requests that push metrics, by destination and status."
         )
         self.seconds = Histogram(
-            f"{PREFIX}_push_duration_seconds",
-            "Time from the first try of a request that pushes metrics to its end.",
+            "otel_aioprom_push_duration_seconds",
+            "Time from the first attempt of a request that pushes metrics to its end.",
         )
-        self.size = Counter(f"{PREFIX}_push_bytes_total", "Bytes of pushed metrics, as they left.")
+        self.size = Counter("otel_aioprom_push_bytes_total", "Bytes of pushed metrics as sent.")
         self.last = Gauge(
-            f"{PREFIX}_push_last_success_timestamp_seconds", "When pushed metrics arrived last."
+            "otel_aioprom_push_last_success_timestamp_seconds", "Time of the last successful push."
         )
         self.samples = Counter(
-            f"{PREFIX}_remote_write_samples_total",
-            "Samples of remote write, by what became of them.",
+            "otel_aioprom_remote_write_samples_total",
+            "Samples of remote write, by outcome.",
         )
         self.waiting = Gauge(
-            f"{PREFIX}_remote_write_waiting_bytes", "Bytes of messages that wait to be sent."
+            "otel_aioprom_remote_write_waiting_bytes", "Bytes of messages that wait to be sent."
         )
 
     def count(self, destination: str, code: str, size: int, seconds: float) -> None:
-        """Enter a request."""
+        """Record a request.
+
+        Args:
+            destination: Where to, as a label value.
+            code: Its status, or ``error``.
+            size: Bytes of its body.
+            seconds: How long it took.
+        """
         labels = {"destination": destination}
         self.requests.inc({**labels, "code": code})
         self.seconds.observe(labels, seconds)
         self.size.add(labels, size)
-
-    def families(self) -> list[MetricFamily]:
-        """All of them, those without series too."""
-        every: list[Collector] = [  # type: ignore[type-arg]
-            self.requests,
-            self.seconds,
-            self.size,
-            self.last,
-            self.samples,
-            self.waiting,
-        ]
-        return [collector.family() for collector in every]

@@ -1,4 +1,4 @@
-"""Collectors that stand for families from elsewhere, so that a registry can be asked for them."""
+"""Native collectors that stand for families of sources, so that a registry can look them up."""
 
 from __future__ import annotations
 
@@ -11,65 +11,67 @@ from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 
-_ANY_NAME = "mirrored"
-_SHOWN_AS = {"info": "gauge", "stateset": "gauge"}
+_ANY_NAME = "any"
+_EXPOSED_AS = {"info": "gauge", "stateset": "gauge"}
 
 
-class _Image(NamedTuple):
+class _Entry(NamedTuple):
     collector: Collector[Any]
     series: Sequence[Series]
 
 
-class Mirror:
-    """Native collectors filled by collections from elsewhere.
+class SourceCollectors:
+    """Native collectors, filled with the families of sources after each collection.
 
-    They are for looking values up; a scrape goes past them.
+    They are for look-up alone: responses are made of the families.
     """
 
     def __init__(self) -> None:
-        self._images: dict[str, _Image] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def update(self, families: Iterable[MetricFamily], *, keep_others: bool) -> None:
-        """Show what a collection has brought.
+        """Fill the collectors from a collection.
 
         Args:
-            families: Those with series; a name that is not among them is forgotten.
-            keep_others: Forget no name, for part of the sources did not answer.
+            families: Those with series. Collectors of other names are removed.
+            keep_others: Remove none, because some sources have not returned.
         """
-        images = dict(self._images) if keep_others else {}
+        entries = dict(self._entries) if keep_others else {}
         for family in families:
-            images[family.name] = self._image(family)
-        self._images = images
+            entries[family.name] = self._entry_of(family)
+        self._entries = entries
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Show nothing of these names any more."""
-        gone = set(names)
-        self._images = {name: image for name, image in self._images.items() if name not in gone}
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove the collectors of these names, if there are any."""
+        removed = set(names)
+        self._entries = {
+            name: entry for name, entry in self._entries.items() if name not in removed
+        }
 
-    def _image(self, family: MetricFamily) -> _Image:
-        known = self._images.get(family.name)
-        if known is None or known.collector.kind.name != _SHOWN_AS.get(family.type, family.type):
-            known = _Image(_make_collector(family), ())
+    def _entry_of(self, family: MetricFamily) -> _Entry:
+        known = self._entries.get(family.name)
+        if known is None or known.collector.kind.name != _EXPOSED_AS.get(family.type, family.type):
+            known = _Entry(_make_collector(family), ())
         if known.series is not family.series:
             known.collector.fill(family.series)
-            known = _Image(known.collector, family.series)
+            known = _Entry(known.collector, family.series)
         return known
 
     def get(self, name: str) -> Collector[Any] | None:
         """Return the collector of this name, if the last collection had one."""
-        image = self._images.get(name)
-        return None if image is None else image.collector
+        entry = self._entries.get(name)
+        return None if entry is None else entry.collector
 
     def get_all(self) -> list[Collector[Any]]:
         """Return all collectors of the last collection."""
-        return [image.collector for image in self._images.values()]
+        return [entry.collector for entry in self._entries.values()]
 
 
 def _make_collector(family: MetricFamily) -> Collector[Any]:
-    """Make a collector of the family's kind; its name may be one that hand-made ones cannot have."""
-    made = _make_kind(replace(family, name=_ANY_NAME))
-    made.name = family.name
-    return made
+    """Create a collector of the family's kind; its name may be one that is invalid for other native collectors."""
+    collector = _make_kind(replace(family, name=_ANY_NAME))
+    collector.name = family.name
+    return collector
 
 
 def _make_kind(family: MetricFamily) -> Collector[Any]:
@@ -82,5 +84,5 @@ def _make_kind(family: MetricFamily) -> Collector[Any]:
         "gauge": Gauge,
         "summary": Summary,
     }
-    kind = _SHOWN_AS.get(family.type, family.type)
+    kind = _EXPOSED_AS.get(family.type, family.type)
     return kinds.get(kind, Collector)(family.name, family.doc)

@@ -1,4 +1,4 @@
-"""Feeds: how a source is asked, and kept from hurting the others."""
+"""Source runners: each collects one source, and keeps its failures from the others."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple
 
-from otel_aioprom._concurrency.foreign_code import (
+from otel_aioprom._concurrency.reentrancy import is_reentrant, reentrancy_guard
+from otel_aioprom._concurrency.shared_future import MAX_WAIT, SharedFuture, running_loop
+from otel_aioprom._concurrency.single_flight import AsyncSingleFlight, SingleFlight
+from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.user_code import (
     FAILURES,
-    described,
-    is_awaited,
-    is_exit,
-    refuse_coroutine,
-    said_by,
-    what_is_called,
+    is_coroutine_function,
+    raise_if_exit,
+    reject_coroutine,
+    safe_repr,
+    safe_str,
+    underlying_function,
 )
-from otel_aioprom._concurrency.reentrancy import answering, is_answering
-from otel_aioprom._concurrency.shared_future import LONGEST, Run, running_loop
-from otel_aioprom._concurrency.single_flight import AsyncFlight, SingleFlight
-from otel_aioprom._concurrency.thread_pool import in_worker
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom.collectors import Collector
 from otel_aioprom.registry.custom import CustomCollector, is_custom
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.merge import Owners, distinct, merge_families
-from otel_aioprom.registry.sources import Answer, Preparation, SupportsAsyncCollect, SupportsCollect
-from otel_aioprom.registry.validation import OURS, well_formed
+from otel_aioprom.registry.sources import Preparation, SupportsAsyncCollect, SupportsCollect
+from otel_aioprom.registry.validation import OWN_KINDS, well_formed
 
-_LONGEST = 30.0  # seconds that an asynchronous source gets that says nothing else
-_LOOK = 0.1  # seconds after which a thread looks whether the loop that it waits for still runs
+_DEFAULT_TIMEOUT = 30.0  # seconds for an asynchronous source without a timeout of its own
+_POLL_INTERVAL = 0.1  # seconds between a waiting thread's checks that the event loop still runs
 
 
 class Collected(NamedTuple):
-    """What one source gave.
+    """What one source has returned.
 
     Attributes:
         families: No two of one name.
         faults: What was wrong.
-        complete: The source has answered.
+        complete: The source has returned in time, and has not raised.
     """
 
     families: Sequence[MetricFamily]
@@ -51,142 +51,132 @@ class Collected(NamedTuple):
     complete: bool = True
 
 
-class Feed:
-    """A source in a registry: asked once at a time, whatever it does.
+class SourceRunner:
+    """Collects a source for a registry, never twice at the same time.
 
     Args:
         source: The source.
 
     Attributes:
-        names: The names that its registry has granted it.
-        flight: Asks the source in a thread of its own.
-        after: Those that must have been asked before it.
+        names: Names that the registry has assigned to the source.
+        flight: Single flight that collects the source in a thread of its own.
+        after: Runners that must have ended before this one starts.
     """
 
     def __init__(self, source: Any) -> None:
         self._source = source
         self._name: str = source.name
         self._well_formed = getattr(source, "well_formed", False)
-        self._is_upkeep = getattr(source, "upkeep", False)
+        self._is_hook = getattr(source, "refreshes_only", False)
         self._owners: Owners = {}
         self.names: set[str] = set()
-        self.after: Sequence[Feed] = ()
-        self._take_off()
+        self.after: Sequence[SourceRunner] = ()
+        self._reset_flight()
 
-    def _take_off(self) -> None:
-        self._turn = threading.RLock()
+    def _reset_flight(self) -> None:
+        self._lock = threading.RLock()
         self.flight: SingleFlight[Collected] = SingleFlight(self.collect, f"collect {self._name}")
 
     def after_fork(self) -> None:
-        """Start over in a child process: who was asking there is gone."""
-        self._take_off()
+        """Start over in a child process, where nobody collects the source."""
+        self._reset_flight()
         start_over: Callable[[], None] | None = getattr(self._source, "after_fork", None)
         if start_over is not None:
             start_over()
 
     def collect(self) -> Collected:
-        """Ask the source, in the calling thread.
+        """Collect the source in the calling thread.
 
         Returns:
-            One family a name, merged here so that the event loop need not do it.
+            One family for each name, merged here so that it does not block the event loop.
         """
-        if is_answering(self):
+        if is_reentrant(self):
             return self.refused()
-        with self._turn, answering(self):
+        with self._lock, reentrancy_guard(self):
             try:
-                return self._sort(self._items())
-            except BaseException as error:  # one bad source costs itself
-                if is_exit(error):
-                    raise
-                return self._nothing("raised", f"collecting raised {described(error)}")
+                items = self._source.collect()
+                reject_coroutine(items, "collect returned a coroutine: define it with async def")
+                return self._to_collected(list(items))
+            except BaseException as error:  # noqa: BLE001 - a source that fails is dropped alone
+                raise_if_exit(error)
+                return self._no_families("raised", f"collecting raised {safe_repr(error)}")
 
     def refused(self) -> Collected:
-        """Answer nothing, in the place of the source: one of its registry asks, for whom others may wait."""
-        return self._nothing("raised", "a source of its registry asks for it while it is answering")
+        """Return a fault instead of collecting the source, because a source of the same registry is the caller."""
+        return self._no_families("raised", "it is collected by a source of its own registry")
 
-    def _items(self) -> list[Answer]:
-        answer = self._source.collect()
-        refuse_coroutine(answer, "collect gave a coroutine: define it with async def")
-        return list(answer)
-
-    def _sort(self, answer: Sequence[Any]) -> Collected:
+    def _to_collected(self, items: Sequence[Any]) -> Collected:
         families: list[MetricFamily] = []
         faults: list[Fault] = []
         seen: set[int] = set()
-        for item in answer:
+        for item in items:
             try:
                 families += self._families(item, faults, seen)
-            except FAILURES as error:  # one bad item costs itself
-                if is_exit(error):
-                    raise
-                faults.append(Fault("untranslatable", self._name, said_by(error)))
-        # One without series takes no name from another.
-        shown = [family for family in families if family.series]
-        merged, conflicts = merge_families(shown, self._owners)
+            except FAILURES as error:  # an invalid item is dropped alone
+                raise_if_exit(error)
+                faults.append(Fault("untranslatable", self._name, safe_str(error)))
+        # A family without series does not own its name.
+        exposed = [family for family in families if family.series]
+        merged, conflicts = merge_families(exposed, self._owners)
         return Collected(merged, [*faults, *conflicts])
 
     def _families(self, item: Any, faults: list[Fault], seen: set[int]) -> Sequence[MetricFamily]:
-        """Return what one item shows; what it tells of itself, and what is odd about it, is added to the faults."""
+        """Return the families of one item, and add what is wrong with it to the faults."""
         if isinstance(item, Fault):
             faults.append(_checked(item))
             return ()
         if isinstance(item, Collector):
-            faults += _unkept(item)
-            if type(item) in OURS:
+            faults += _ignored_hooks(item)
+            if type(item) in OWN_KINDS:
                 return [item.family()]
             if is_custom(item):
-                given = list(CustomCollector(item).collect())
-                return [family for each in given for family in self._families(each, faults, seen)]
+                inner = list(CustomCollector(item).collect())
+                return [family for each in inner for family in self._families(each, faults, seen)]
             item = item.family()
         return [item if self._well_formed else distinct(well_formed(item, seen), faults)]
 
     def prepare(self, faults: list[Fault]) -> Preparation:
-        """Let the source begin what is to be done before it is collected.
+        """Call the source's ``before_collection``, if it has one.
 
         Args:
             faults: Gets what went wrong; the source is collected all the same.
 
         Returns:
-            What is to be waited for.
+            What to wait for before the source is collected.
         """
         try:
             begin = getattr(self._source, "before_collection", None)
             before = () if begin is None else begin().items()
-            return {run: float(limit) for run, limit in before if isinstance(run, Run)}
-        except BaseException as error:  # one bad source costs itself
-            if is_exit(error):
-                raise
-            message = f"preparing raised {described(error)}; values may be old"
+            return {each: float(limit) for each, limit in before if isinstance(each, SharedFuture)}
+        except BaseException as error:  # noqa: BLE001 - a source that fails is dropped alone
+            raise_if_exit(error)
+            message = f"preparing raised {safe_repr(error)}; values may be old"
             faults.append(Fault("raised", self._name, message, lost=False, part="prepare"))
         return {}
 
     def outcome(
-        self,
-        future: Future[Collected],
-        timeout: float,
-        *,
-        hasty: bool = False,
+        self, future: Future[Collected], timeout: float, *, client_deadline: bool = False
     ) -> Collected:
-        """Tell what came of asking in the flight's thread.
+        """Return what the single flight has collected, or a fault.
 
         Args:
             future: What ``flight.join`` has returned.
-            timeout: Seconds that were waited.
-            hasty: That is less than the endpoint would wait.
+            timeout: Seconds that it was waited for.
+            client_deadline: The client has set the timeout, so that a late source is not logged.
         """
         if not future.done():
-            if self._is_upkeep and (not hasty or self._source.hangs()):
-                self._take_off()
-            return self._nothing("late", f"no answer within {timeout} s", quiet=hasty)
+            if self._is_hook and (not client_deadline or self._source.hangs()):
+                self._reset_flight()
+            return self._no_families("late", f"no answer within {timeout} s", quiet=client_deadline)
         error = future.exception()  # an exit or a cancellation, which are no exceptions
         if error is None:
             return future.result()
-        return self._nothing("raised", f"it raised {described(error)}")
+        return self._no_families("raised", f"it raised {safe_repr(error)}")
 
-    def _nothing(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
-        if not self._is_upkeep:
-            lost, rest = True, "nothing of this source is shown"
-        elif self._source.lacks_any():
+    def _no_families(self, cause: str, reason: str, *, quiet: bool = False) -> Collected:
+        if not self._is_hook:
+            lost, rest = True, "nothing of this source is exposed"
+        elif self._source.any_missing():
             lost, rest = True, "values are missing"
         else:
             lost, rest = False, "values may be old"
@@ -194,108 +184,101 @@ class Feed:
         return Collected((), [fault], complete=False)
 
 
-class AsyncFeed(Feed):
-    """An asynchronous source in a registry: asked once at a time, on the event loop of whoever asks.
+class AsyncSourceRunner(SourceRunner):
+    """Collects an asynchronous source, never twice at the same time, on the event loop of a caller.
 
     Args:
         source: The source.
     """
 
-    _source: Any
-    flight: AsyncFlight[Collected]
+    flight: AsyncSingleFlight[Collected]
 
-    def _take_off(self) -> None:
-        super()._take_off()
-        self.flight = AsyncFlight(self._answer, f"collect {self._name}")
+    def _reset_flight(self) -> None:
+        super()._reset_flight()
+        self.flight = AsyncSingleFlight(self._collect_in_time, f"collect {self._name}")
 
-    def _limit(self) -> float | Collected:
-        """Return the seconds that the source gets, or what is answered if it does not tell."""
+    def _timeout(self) -> float | Collected:
+        """Return the seconds that the source gets, or what to return if its timeout is invalid."""
         try:
-            limit = getattr(self._source, "timeout", _LONGEST)
-            check_seconds("timeout", limit)
+            timeout = getattr(self._source, "timeout", _DEFAULT_TIMEOUT)
+            check_seconds("timeout", timeout)
         except FAILURES as error:
-            if is_exit(error):
-                raise
-            return self._nothing("raised", f"its timeout is none: {described(error)}")
-        return min(float(limit), LONGEST)
+            raise_if_exit(error)
+            return self._no_families("raised", f"its timeout is invalid: {safe_repr(error)}")
+        return min(float(timeout), MAX_WAIT)
 
     def collect(self) -> Collected:
-        """Ask the source, and wait for it in the calling thread, which must not be that of an event loop."""
+        """Collect the source, and wait for it in the calling thread, in which no event loop may run."""
         if running_loop() is not None:
-            return self._nothing(
-                "raised", "it is awaited: use async_render where an event loop runs"
-            )
-        limit = self._limit()
-        if isinstance(limit, Collected):
-            return limit
+            reason = "it is awaited: use async_render where an event loop runs"
+            return self._no_families("raised", reason)
+        timeout = self._timeout()
+        if isinstance(timeout, Collected):
+            return timeout
         future = self.flight.join()
-        end = monotonic() + limit + _LOOK
-        # The loop may be waiting for this very thread.
-        while wait([future], _LOOK).not_done and monotonic() < end:
+        end = monotonic() + timeout + _POLL_INTERVAL
+        # The event loop may be waiting for this very thread.
+        while wait([future], _POLL_INTERVAL).not_done and monotonic() < end:
             self.flight.revive()
-        return self.outcome(future, limit)
+        return self.outcome(future, timeout)
 
-    async def _answer(self) -> Collected:
-        limit = self._limit()
-        if isinstance(limit, Collected):
-            return limit
+    async def _collect_in_time(self) -> Collected:
+        timeout = self._timeout()
+        if isinstance(timeout, Collected):
+            return timeout
         try:
-            return await asyncio.wait_for(self._await(), limit)
+            return await asyncio.wait_for(self._async_collect(), timeout)
         except asyncio.TimeoutError:
-            return self._nothing("late", f"no answer within {limit} s")
+            return self._no_families("late", f"no answer within {timeout} s")
 
-    async def _await(self) -> Collected:
+    async def _async_collect(self) -> Collected:
         try:
-            with answering(self):
-                answer = self._source.collect()
-                if isinstance(answer, AsyncIterable):
-                    items = [item async for item in answer]
+            with reentrancy_guard(self):
+                found = self._source.collect()
+                if isinstance(found, AsyncIterable):
+                    items = [item async for item in found]
                 else:
-                    items = list(await answer)
-                # With the context: a finalizer there may ask for this very answer, and would wait for itself.
-                return await in_worker(copy_context().run, self._sort, items)
-        except FAILURES as error:  # one bad source costs itself
-            if is_exit(error):
-                raise
-            return self._nothing("raised", f"collecting raised {described(error)}")
+                    items = list(await found)
+                # In this context: a finalizer there may collect this source, and would wait for itself.
+                return await run_in_thread(copy_context().run, self._to_collected, items)
+        except FAILURES as error:  # a source that fails is dropped alone
+            raise_if_exit(error)
+            return self._no_families("raised", f"collecting raised {safe_repr(error)}")
 
 
 def _checked(fault: Any) -> Fault:
     cause, subject, message, part = fault.cause, fault.subject, fault.message, fault.part
     lost, quiet = fault.lost, fault.quiet
     if not all(type(text) is str for text in (cause, subject, message, part)):
-        raise TypeError(f"it gave a fault that is not of texts: {described(fault)}")
+        raise TypeError(f"the words of a fault must be strings, not {safe_repr(fault)}")
     if not (type(lost) is type(quiet) is bool):
-        raise TypeError(f"a fault is lost or quiet, or is not, unlike {described(fault)}")
+        raise TypeError(f"lost and quiet of a fault must be bools, not {safe_repr(fault)}")
     return Fault(cause, subject, message, lost, quiet, part)
 
 
-def _unkept(collector: Collector[Any]) -> list[Fault]:
-    """Tell what is not done for a collector that a source gives."""
+def _ignored_hooks(collector: Collector[Any]) -> list[Fault]:
+    """Return a fault for the hooks of a collector that a source returns: they do not run."""
     try:
-        if not collector.chores():
+        if not collector.pre_collect_hooks():
             return []
-        reason = (
-            "a source gives it, so its functions are not asked, and nothing expires: register it"
-        )
-    except FAILURES as error:  # of a class of others
-        if is_exit(error):
-            raise
-        reason = f"asking for its chores raised {described(error)}"
+        reason = "it comes from a source, so its callbacks are not called, and nothing expires: register it"
+    except FAILURES as error:  # of a user's class
+        raise_if_exit(error)
+        reason = f"its hooks raised {safe_repr(error)}"
     return [Fault("untranslatable", collector.name, reason, lost=False)]
 
 
-def make_feed(source: SupportsCollect | SupportsAsyncCollect) -> Feed:
-    """Return what asks a source, whether it is asynchronous or not.
+def make_runner(source: SupportsCollect | SupportsAsyncCollect) -> SourceRunner:
+    """Return the runner of a source, asynchronous or not.
 
     Raises:
-        TypeError: It is no source.
+        TypeError: It is not a source.
         ValueError: Its ``timeout`` is not above 0.
     """
     collect = getattr(source, "collect", None)
     if not callable(collect) or not isinstance(getattr(source, "name", None), str):
-        raise TypeError(f"a source has a name and a method collect, unlike {described(source)}")
-    if is_awaited(collect) or inspect.isasyncgenfunction(what_is_called(collect)):
-        check_seconds("timeout", getattr(source, "timeout", _LONGEST))
-        return AsyncFeed(source)
-    return Feed(source)
+        raise TypeError(f"a source needs a name and a method collect, unlike {safe_repr(source)}")
+    if is_coroutine_function(collect) or inspect.isasyncgenfunction(underlying_function(collect)):
+        check_seconds("timeout", getattr(source, "timeout", _DEFAULT_TIMEOUT))
+        return AsyncSourceRunner(source)
+    return SourceRunner(source)

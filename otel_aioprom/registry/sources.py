@@ -1,54 +1,61 @@
-"""Sources: what a registry asks for families at each collection."""
+"""Sources: what a registry collects families from."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import Any, Protocol
 
-from otel_aioprom._concurrency.shared_future import Run
+from otel_aioprom._concurrency.shared_future import SharedFuture
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Collector
 from otel_aioprom.registry.faults import Fault
 
-Answer = MetricFamily | Collector[Any] | Fault
+SourceItem = MetricFamily | Collector[Any] | Fault
 
-Preparation = Mapping[Run[Any], float]
-"""What has to end before a source is collected, each with the seconds that it may take."""
+Preparation = Mapping[SharedFuture[Any], float]
+"""Futures to wait for before a source is collected, each with the seconds that it may take."""
 
 
 class SupportsCollect(Protocol):
-    """A source of families, asked anew for each collection.
+    """A source of families, collected anew for each response.
+
+    Besides ``name`` and ``collect`` a source may have these attributes and methods:
+
+    - ``after_fork()``: called in child processes. Needed by sources that hold locks.
+    - ``before_collection()``: starts what has to end before ``collect`` is called, and returns a ``Preparation``.
+    - ``well_formed``: true if all names and series are valid, so that they need not be checked.
+    - ``refreshes_only``: true if the source returns no families, but updates values that are exposed elsewhere. If it
+      is late, the last values are exposed, and the next collection does not wait for the late call, but calls
+      ``collect`` again, unless it was late only by a client's deadline, that is, ``hangs()`` returned false.
+    - ``hangs()``, of such a source: returns whether a call has exceeded its own timeout.
+    - ``any_missing()``, of such a source: returns whether there is a value that has never been set.
 
     Attributes:
-        name: What logs and errors call it.
+        name: Its name in logs and errors.
     """
 
     name: str
 
-    def collect(self) -> Iterable[Answer]:
-        """Return the families as they stand now, or collectors that have them, and what cannot be given as a ``Fault``.
+    def collect(self) -> Iterable[SourceItem]:
+        """Return the current families, or collectors that have them, and a ``Fault`` for what is missing.
 
-        Called in a worker thread, or in the thread of whoever renders; never twice at once. Of a collector that it gives,
-        functions (``set_function``) are not asked, and nothing expires. Whatever it raises costs this source alone. A source that holds locks may have a method
-        ``after_fork``, which is called in child processes. One that promises that all names and series are well
-        formed says so by an attribute ``well_formed``, and is spared the check. One that only brings values up to date
-        has an attribute ``upkeep``: if a call is late, the values before it stand unless its method ``lacks_any`` says that one was never there,
-        and the next call does not wait for it, unless a stranger was in a hurry and its method ``hangs`` says that it does not. One
-        with a method ``before_collection`` begins there what has to be done before, and returns a ``Preparation``.
+        Called in a thread of its own or in the thread that renders, never twice at the same time. An exception drops
+        this source alone. Callbacks (``set_function``) of returned collectors are not called, and their series do not
+        expire.
         """
 
 
 class SupportsAsyncCollect(Protocol):
-    """A source that is awaited on the event loop of whoever serves.
+    """A source that is awaited on the event loop of the service; it may have what ``SupportsCollect`` lists.
 
     Attributes:
-        name: What logs and errors call it.
+        name: Its name in logs and errors.
     """
 
     name: str
 
-    def collect(self) -> Awaitable[Iterable[Answer]] | AsyncIterable[Answer]:
-        """As in ``SupportsCollect``: a coroutine function, or an asynchronous generator function.
+    def collect(self) -> Awaitable[Iterable[SourceItem]] | AsyncIterable[SourceItem]:
+        """Return what ``SupportsCollect.collect`` does: as a coroutine function, or an asynchronous generator function.
 
-        It is cancelled after as many seconds as the source's attribute ``timeout`` says, or 30.
+        It is cancelled after as many seconds as the attribute ``timeout`` says; 30 if the source has none.
         """

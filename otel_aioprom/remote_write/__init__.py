@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from otel_aioprom.remote_write.writer import RemoteWriter
-
-__all__ = ["RemoteWriter"]
+from otel_aioprom.remote_write.writer import RemoteWriter as RemoteWriter

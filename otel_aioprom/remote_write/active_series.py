@@ -1,110 +1,112 @@
-"""Which lines a server knows: each has one owner, and is remembered when it ends."""
+"""Active time series: which label sets have been sent, and which have ended since."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic
 
-from otel_aioprom._core.labels import exemplar_pairs
+from otel_aioprom._core.exemplars import exemplar_pairs
 from otel_aioprom._core.model import Exemplar
 from otel_aioprom.remote_write.fields import milliseconds
-from otel_aioprom.remote_write.message import L, Spot, Writer
+from otel_aioprom.remote_write.message import EncodedExemplar, L, Writer
 
 _SHARDS = 64
 
 
-class Ledger(Generic[L]):
-    """All lines that a server knows from us.
+class ActiveSeries(Generic[L]):
+    """The encoded label sets of all time series that were sent and have not ended.
 
     Spec:
         E98, E105.
     """
 
     def __init__(self) -> None:
-        # Many small sets: a large one takes long to grow.
-        self._taken: list[set[L]] = [set() for _ in range(_SHARDS)]
+        # Many small sets, because a large one takes long to grow.
+        self._shards: list[set[L]] = [set() for _ in range(_SHARDS)]
         self._ended: dict[L, None] = {}
-        self._sent: dict[L, tuple[int, float, Exemplar]] = {}
+        self._last_exemplars: dict[L, tuple[int, float, Exemplar]] = {}
 
-    def claim_one(self, line: L) -> bool:
-        """Enter the line of a series that has but one; see ``claim``."""
-        shard = self._taken[hash(line) % _SHARDS]
-        if line in shard:
+    def add_one(self, label_set: L) -> bool:
+        """Add the label set of a series with a single sample; see ``add``."""
+        shard = self._shards[hash(label_set) % _SHARDS]
+        if label_set in shard:
             return False
-        shard.add(line)
+        shard.add(label_set)
         if self._ended:
-            self._ended.pop(line, None)
+            self._ended.pop(label_set, None)
         return True
 
-    def claim(self, lines: Sequence[L]) -> bool:
-        """Enter the lines of a series, all or none.
+    def add(self, label_sets: Sequence[L]) -> bool:
+        """Add the label sets of a series, all or none.
+
+        Args:
+            label_sets: One for each of its samples.
 
         Returns:
-            Whether nobody else has one of them, so that they can be sent.
+            Whether they were added; no other series may have one of them.
         """
-        if len(set(lines)) < len(lines) or any(map(self._is_taken, lines)):
+        if len(set(label_sets)) < len(label_sets) or any(map(self._is_active, label_sets)):
             return False
-        for line in lines:
-            self.claim_one(line)
+        for label_set in label_sets:
+            self.add_one(label_set)
         return True
 
-    def _is_taken(self, line: L) -> bool:
-        return line in self._taken[hash(line) % _SHARDS]
+    def _is_active(self, label_set: L) -> bool:
+        return label_set in self._shards[hash(label_set) % _SHARDS]
 
-    def release(self, lines: Iterable[L]) -> None:
-        """Let lines end, unless somebody claims them in the same collection."""
-        for line in lines:
-            self._taken[hash(line) % _SHARDS].discard(line)
-            self._sent.pop(line, None)
-            self._ended[line] = None
+    def mark_ended(self, label_sets: Iterable[L]) -> None:
+        """Remove label sets; unless they are added again in the same collection, their time series have ended."""
+        for label_set in label_sets:
+            self._shards[hash(label_set) % _SHARDS].discard(label_set)
+            self._last_exemplars.pop(label_set, None)
+            self._ended[label_set] = None
 
     @property
     def has_ended(self) -> bool:
-        """Whether there are lines that have ended."""
+        """Whether time series have ended."""
         return bool(self._ended)
 
-    def ended(self, count: int) -> list[L]:
-        """Return some of the lines that have ended; they are forgotten then."""
+    def pop_ended(self, count: int) -> list[L]:
+        """Remove and return label sets of time series that have ended, ``count`` at most."""
         some = [self._ended.popitem()[0] for _ in range(min(count, len(self._ended)))]
         if not self._ended:
-            self._ended = {}  # an emptied dict stays as large as it was
-        for place, shard in enumerate(self._taken):
+            self._ended = {}  # an emptied dict keeps its size
+        for index, shard in enumerate(self._shards):
             if not shard:
-                self._taken[place] = set()
+                self._shards[index] = set()
         return some
 
-    def spots(
-        self, line: L, exemplars: Iterable[Exemplar], writer: Writer[L], moment: int
-    ) -> list[Spot]:
-        """Return those exemplars of a series that a server has not got yet, in the order of time.
+    def new_exemplars(
+        self, label_set: L, exemplars: Iterable[Exemplar], writer: Writer[L], timestamp: int
+    ) -> list[EncodedExemplar]:
+        """Return the exemplars of a time series that were not sent yet, in the order of their timestamps.
 
         Args:
-            line: The series.
+            label_set: The time series.
             exemplars: All of them; one without a timestamp gets that of the collection.
-            writer: Tells how label names are spelled.
-            moment: Of the collection, in milliseconds since the epoch.
+            writer: Knows how label names are escaped.
+            timestamp: Timestamp of the collection, in milliseconds since the epoch.
 
         Spec:
             E106.
         """
-        known = self._sent.get(line)
+        known = self._last_exemplars.get(label_set)
         new = [each for each in exemplars if known is None or each != known[2]]
-        spots = []
-        for spot, exemplar in sorted(
-            [(_spot(each, writer, moment), each) for each in new], key=_age
-        ):
-            # A server refuses what is not newer than the last one that it has got.
-            if known is None or (spot.moment, spot.value) > known[:2]:
-                known = self._sent[line] = (spot.moment, spot.value, exemplar)
-                spots.append(spot)
-        return spots
+        encoded = sorted([(_encoded(each, writer, timestamp), each) for each in new], key=_sort_key)
+        found = []
+        for one, exemplar in encoded:
+            # A server rejects exemplars that are not newer than the last one that it has stored.
+            if known is None or (one.timestamp, one.value) > known[:2]:
+                known = self._last_exemplars[label_set] = (one.timestamp, one.value, exemplar)
+                found.append(one)
+        return found
 
 
-def _age(found: tuple[Spot, Exemplar]) -> tuple[int, float]:
-    return found[0].moment, found[0].value
+def _sort_key(pair: tuple[EncodedExemplar, Exemplar]) -> tuple[int, float]:
+    return pair[0].timestamp, pair[0].value
 
 
-def _spot(exemplar: Exemplar, writer: Writer[Any], moment: int) -> Spot:
-    pairs = sorted([p for p in exemplar_pairs(exemplar.labels, writer.escaping) if p[0] and p[1]])
-    # In the message, 0 means that there is none.
-    return Spot(pairs, exemplar.value, milliseconds(exemplar.timestamp) or moment)
+def _encoded(exemplar: Exemplar, writer: Writer[Any], timestamp: int) -> EncodedExemplar:
+    labels = sorted([p for p in exemplar_pairs(exemplar.labels, writer.escaping) if p[0] and p[1]])
+    # In a message, the timestamp 0 means that there is none.
+    return EncodedExemplar(labels, exemplar.value, milliseconds(exemplar.timestamp) or timestamp)

@@ -1,4 +1,4 @@
-"""From families to messages of remote write, a collection at a time. No I/O."""
+"""Encode collections of metric families into remote write messages. No I/O."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from otel_aioprom._core.model import MetricFamily, Series
-from otel_aioprom.formats.name_escaping import respell
+from otel_aioprom.formats.name_escaping import escape_names
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.remote_write.active_series import Ledger
-from otel_aioprom.remote_write.family_cache import Known, lines_of
-from otel_aioprom.remote_write.family_encoder import STEP, FamilyEncoder
+from otel_aioprom.remote_write.active_series import ActiveSeries
+from otel_aioprom.remote_write.family_cache import FamilyCache, label_sets_of
+from otel_aioprom.remote_write.family_encoder import BATCH, FamilyEncoder
 from otel_aioprom.remote_write.fields import STALE
-from otel_aioprom.remote_write.message import Message, Writer
-from otel_aioprom.remote_write.packing import Filler, Turn
-from otel_aioprom.remote_write.series_labels import LineMaker
+from otel_aioprom.remote_write.message import Message, MessagePacker, Steps, Writer
+from otel_aioprom.remote_write.series_labels import SeriesLabelsEncoder
 from otel_aioprom.remote_write.version1 import Writer1
 from otel_aioprom.remote_write.version2 import Writer2
 
@@ -23,30 +22,30 @@ Version = Literal["1.0", "2.0"]
 """Versions of the remote write protocol."""
 
 MAX_SAMPLES = 2000
-"""Samples in a message, as many as Prometheus itself sends at once."""
+"""Samples per message; Prometheus itself sends as many."""
 
 _WRITERS: dict[Version, type[Writer[Any]]] = {"1.0": Writer1, "2.0": Writer2}
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-class SeriesTable:
-    """Turns collections into messages, and knows which series were sent, so that those that end can be marked.
+class WriteEncoder:
+    """Encode collections into messages; time series that have ended get a stale marker.
 
-    A table belongs to one destination, and one collection at a time is made into messages. A collection that
-    is given up half-way costs what its unfinished message held; the next one does the rest.
+    An encoder belongs to one server and encodes one collection at a time. If a collection is abandoned half-way, only
+    its unfinished message is lost.
 
     Args:
-        version: Of the protocol. Names that are not classic are escaped for 1.0; 2.0 takes them as they are.
-        external_labels: Labels that each series gets if it has none of that name, such as ``job`` and ``instance``.
-        max_samples: Samples and native histograms in a message, at most.
-        native_histograms: Send native histograms. If not, only the classic buckets of a series are sent.
+        version: Version of the protocol. UTF-8 names are escaped for 1.0 and sent unchanged with 2.0.
+        external_labels: Labels for each series that has no label of that name, such as ``job`` and ``instance``.
+        max_samples: Maximum number of samples and native histograms in a message.
+        native_histograms: Send native histograms; otherwise only the classic buckets of a series.
 
     Attributes:
-        faults: What could not be sent in the last collection.
+        faults: The series that could not be sent in the last collection.
 
     Raises:
-        ValueError: There is no such version, ``max_samples`` is below 1, or an external label has no name or
-            the metric's.
+        ValueError: The version is unknown, ``max_samples`` is below 1, or the name of an external label is empty or
+            ``__name__``.
 
     Spec:
         E96 to E99, E104 to E106.
@@ -55,15 +54,15 @@ class SeriesTable:
         >>> from otel_aioprom.collectors import Gauge
         >>> queue = Gauge("queue_jobs", "Jobs that wait.")
         >>> queue.set({}, 3)
-        >>> table = SeriesTable("2.0", {"job": "mailer"})
-        >>> [each.samples for each in table.messages([queue.family()], 1700000000000) if each]
+        >>> encoder = WriteEncoder("2.0", {"job": "mailer"})
+        >>> [each.samples for each in encoder.messages([queue.family()], 1700000000000) if each]
         [1]
     """
 
     def __init__(
         self,
         version: Version,
-        external_labels: Mapping[str, str] = _NONE,
+        external_labels: Mapping[str, str] = _NO_LABELS,
         *,
         max_samples: int = MAX_SAMPLES,
         native_histograms: bool = True,
@@ -73,112 +72,114 @@ class SeriesTable:
         if max_samples < 1:
             raise ValueError(f"max_samples must be 1 or more, not {max_samples}")
         self.faults: list[Fault] = []
-        self._leaving: list[Any] = []
+        self._ended: list[Any] = []
         self._writer = _WRITERS[version]()
-        self._ledger: Ledger[Any] = Ledger()
-        self._known: dict[str, Known] = {}
-        self._filler = Filler(self._writer, max_samples)
-        maker = LineMaker(self._writer, external_labels)
+        self._active: ActiveSeries[Any] = ActiveSeries()
+        self._caches: dict[str, FamilyCache] = {}
+        self._packer = MessagePacker(self._writer, max_samples)
+        labels = SeriesLabelsEncoder(self._writer, external_labels)
         self._encoder = FamilyEncoder(
-            self._writer, maker, self._ledger, self._filler, native_histograms
+            self._writer, labels, self._active, self._packer, native_histograms
         )
 
-    def messages(self, families: Sequence[MetricFamily], moment: int) -> Iterator[Message | None]:
-        """Turn a collection into messages.
+    def messages(
+        self, families: Sequence[MetricFamily], timestamp: int
+    ) -> Iterator[Message | None]:
+        """Encode a collection.
 
-        Series of the last collection that are not in this one get a stale marker.
+        Time series of the last collection that are not in this one get a stale marker.
 
         Args:
-            families: As a registry gathers them. Values are read as their message is made.
-            moment: Of all samples, in milliseconds since the epoch, later than that of the last collection.
+            families: As a registry gathers them. Values are read while their message is encoded.
+            timestamp: Timestamp of all samples, in milliseconds since the epoch; later than the last one.
 
         Yields:
-            Messages, all but the last one full; ``None`` where there is more to do, after a fraction of a
-            millisecond.
+            Messages, all but the last one full; ``None`` about every fraction of a millisecond, to yield to the
+            event loop.
         """
-        self._begin(moment)
-        ready, faults = respell(families, self._writer.escaping)
+        self._begin(timestamp)
+        ready, faults = escape_names(families, self._writer.escaping)
         self.faults += faults
-        keyed = _keyed(ready)
-        for key, known in list(self._known.items()):
-            if key not in keyed or keyed[key].type != known.type:
-                yield from self._forget(key)
-        for key, family in keyed.items():
-            yield from self._family(key, family)
-        yield from self._finish()
+        by_key = _by_key(ready)
+        for key, cache in list(self._caches.items()):
+            if key not in by_key or by_key[key].type != cache.type:
+                yield from self._drop_family(key)
+        for key, family in by_key.items():
+            yield from self._encode_family(key, family)
+        yield from self._write_stale_markers()
 
-    def end(self, moment: int) -> Iterator[Message | None]:
-        """End all series: the table is empty afterwards.
+    def end(self, timestamp: int) -> Iterator[Message | None]:
+        """Send stale markers for all time series.
 
         Args:
-            moment: In milliseconds since the epoch, later than that of the last collection.
+            timestamp: In milliseconds since the epoch, later than that of the last collection.
 
         Yields:
             As ``messages`` does.
         """
-        self._begin(moment)
-        for key in list(self._known):
-            self._leaving += self._known.pop(key).entries
+        self._begin(timestamp)
+        for key in list(self._caches):
+            self._ended += self._caches.pop(key).entries
             yield None
-        yield from self._finish()
+        yield from self._write_stale_markers()
 
-    def _begin(self, moment: int) -> None:
-        self._writer.begin(moment)
-        self.faults = self._encoder.begin(moment)
+    def _begin(self, timestamp: int) -> None:
+        self._writer.begin(timestamp)
+        self.faults = self._encoder.begin(timestamp)
 
-    def _forget(self, key: str) -> Turn:
-        self._leaving += self._known.pop(key).entries
-        while self._leaving:
-            self._let_go()
+    def _drop_family(self, key: str) -> Steps:
+        self._ended += self._caches.pop(key).entries
+        while self._ended:
+            self._end_some()
             yield None
 
-    def _let_go(self) -> None:
-        """Release the lines of some series that have ended."""
-        for entry in self._leaving[-STEP:]:
-            self._ledger.release(lines_of(entry))
-        del self._leaving[-STEP:]
+    def _end_some(self) -> None:
+        """End the time series of one batch of entries."""
+        for entry in self._ended[-BATCH:]:
+            self._active.mark_ended(label_sets_of(entry))
+        del self._ended[-BATCH:]
 
-    def _finish(self) -> Turn:
-        """Mark what has ended, and hand out what waits."""
-        self._filler.family(None)
-        while self._leaving or self._ledger.has_ended:
-            self._let_go()
-            lines = self._ledger.ended(STEP)
-            yield from self._filler.floats(lines, [STALE] * len(lines))
-        yield from self._filler.rest()
+    def _write_stale_markers(self) -> Steps:
+        """Write stale markers for the time series that have ended, and yield the last message."""
+        self._packer.family(None)
+        while self._ended or self._active.has_ended:
+            self._end_some()
+            label_sets = self._active.pop_ended(BATCH)
+            yield from self._packer.floats(label_sets, [STALE] * len(label_sets))
+        yield from self._packer.rest()
 
-    def _family(self, key: str, family: MetricFamily) -> Turn:
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = Known(family.type)
-        every = yield from _listed(family.series)
-        same = yield from known.is_same(every)
+    def _encode_family(self, key: str, family: MetricFamily) -> Steps:
+        cache = self._caches.get(key)
+        if cache is None:
+            cache = self._caches[key] = FamilyCache(family.type)
+        series = yield from _as_list(family.series)
+        same = yield from cache.is_same(series)
         if not same:
-            self._leaving += yield from known.arrange(every)
-            while self._leaving:
-                self._let_go()
+            self._ended += yield from cache.arrange(series)
+            while self._ended:
+                self._end_some()
                 yield None
-        yield from self._encoder.encode(known, family, every)
+        yield from self._encoder.encode(cache, family, series)
 
 
-def _keyed(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
-    """Return families by name; a name that comes twice is marked, so that each has a key."""
-    keyed: dict[str, MetricFamily] = {}
+def _by_key(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
+    """Return families by name; to a name that repeats, null bytes are appended."""
+    by_key: dict[str, MetricFamily] = {}
     for family in families:
         if family.series:
             key = family.name
-            while key in keyed:
+            while key in by_key:
                 key += "\0"
-            keyed[key] = family
-    return keyed
+            by_key[key] = family
+    return by_key
 
 
-def _listed(every: Sequence[Series]) -> Generator[None, None, Sequence[Series]]:
-    """Return series as a list; those that are made when they are asked for are made once, a step at a time."""
-    if isinstance(every, (list, tuple)):
-        return every
+def _as_list(series: Sequence[Series]) -> Generator[None, None, Sequence[Series]]:
+    """Return series as a list; those of a lazy sequence are created once, batch by batch."""
+    if isinstance(series, (list, tuple)):
+        return series
     found: list[Series] = []
-    for start in range(0, len(every), STEP):
-        found += every[start : start + STEP]
+    for start in range(0, len(series), BATCH):
+        found += series[start : start + BATCH]
         yield
     return found

@@ -1,4 +1,4 @@
-"""What a table remembers of a family, so that a series that goes on is not looked at again."""
+"""Cache of the encoded label sets of a family, so that known series are not encoded again."""
 
 from __future__ import annotations
 
@@ -8,89 +8,89 @@ from typing import Any
 
 from otel_aioprom._core.model import Series
 
-_AT_ONCE = 512
+_BATCH = 512
 
 _text_of = attrgetter("text")
 
 
-class Entry:
-    """The lines of a histogram or a summary.
+class CachedSeries:
+    """The encoded label sets of a histogram or a summary.
 
     Attributes:
-        mark: What they were made for, see ``Reading``.
-        lines: One for each of its samples.
+        layout_key: Which samples they are for, see ``Reading``.
+        label_sets: One for each sample.
     """
 
-    __slots__ = ("lines", "mark")
+    __slots__ = ("label_sets", "layout_key")
 
-    def __init__(self, mark: tuple[Any, ...], lines: list[Any]) -> None:
-        self.mark = mark
-        self.lines = lines
+    def __init__(self, layout_key: tuple[Any, ...], label_sets: list[Any]) -> None:
+        self.layout_key = layout_key
+        self.label_sets = label_sets
 
 
-class Known:
-    """A family as it was sent last.
+class FamilyCache:
+    """The series of a family as they were sent last.
 
     Attributes:
-        type: The family's.
-        entries: For each series its ``Entry`` or, if it is a number, its line; ``None`` if it has none yet.
-        whole: Each series has an entry.
+        type: Type of the family.
+        entries: For each series its ``CachedSeries`` or, for a number, its label set; ``None`` if there is none yet.
+        complete: Whether each series has an entry.
     """
 
-    __slots__ = ("_texts", "entries", "type", "whole")
+    __slots__ = ("_texts", "complete", "entries", "type")
 
     def __init__(self, kind: str) -> None:
         self.type = kind
         self._texts: list[str] = []
         self.entries: list[Any] = []
-        self.whole = True
+        self.complete = True
 
     def is_same(self, every: Sequence[Series]) -> Generator[None, None, bool]:
-        """Find out whether a family still has the same series in the same order, a step at a time."""
+        """Return whether a family still has the same series in the same order; works in batches."""
         if len(every) != len(self._texts):
             return False
-        for start in range(0, len(every), _AT_ONCE):
-            stop = start + _AT_ONCE
-            # Texts are made once for each series, so that this compares nothing but addresses.
+        for start in range(0, len(every), _BATCH):
+            stop = start + _BATCH
+            # Each series keeps its string, so that this compares only addresses.
             if list(map(_text_of, every[start:stop])) != self._texts[start:stop]:
                 return False
             yield
         return True
 
     def arrange(self, every: Sequence[Series]) -> Generator[None, None, list[Any]]:
-        """Take over the order of a family's series, a step at a time; new ones have no entry yet.
+        """Adopt the order of a family's series, in batches; new ones have no entry yet.
 
         Returns:
             Entries of series that have ended.
         """
-        # Most series stay near their place. So few entries wait here at a time, and no large dict has to grow.
+        # Most series stay near their position, so that this dict stays small.
         waiting: dict[str, Any] = {}
         texts: list[str] = []
         found: list[Any] = []
-        for start in range(0, max(len(every), len(self._texts)), _AT_ONCE):
-            stop = start + _AT_ONCE
+        for start in range(0, max(len(every), len(self._texts)), _BATCH):
+            stop = start + _BATCH
             waiting.update(self._pairs(start, stop))
             some = list(map(_text_of, every[start:stop]))
             texts += some
-            # Of two series with the same labels, the second finds nothing.
+            # Of two series with the same labels, the second gets none.
             found += [waiting.pop(text, None) for text in some]
             yield
-        for start in range(0, len(found) if waiting else 0, _AT_ONCE):
-            for place, entry in enumerate(found[start : start + _AT_ONCE], start):
+        for start in range(0, len(found) if waiting else 0, _BATCH):
+            for index, entry in enumerate(found[start : start + _BATCH], start):
                 if entry is None:
-                    found[place] = waiting.pop(texts[place], None)
+                    found[index] = waiting.pop(texts[index], None)
             yield
-        self._texts, self.entries, self.whole = texts, found, False
+        self._texts, self.entries, self.complete = texts, found, False
         return list(waiting.values())
 
     def _pairs(self, start: int, stop: int) -> Iterable[tuple[str, Any]]:
-        """Return texts with their entries, of those that have one."""
+        """Return the series that have an entry, with it."""
         pairs = zip(self._texts[start:stop], self.entries[start:stop])
-        return pairs if self.whole else [pair for pair in pairs if pair[1] is not None]
+        return pairs if self.complete else [pair for pair in pairs if pair[1] is not None]
 
 
-def lines_of(entry: Any) -> Sequence[Any]:
-    """Return the lines of an entry; none, if there is none."""
+def label_sets_of(entry: Any) -> Sequence[Any]:
+    """Return the label sets of an entry of ``FamilyCache.entries``."""
     if entry is None:
         return ()
-    return entry.lines if isinstance(entry, Entry) else (entry,)
+    return entry.label_sets if isinstance(entry, CachedSeries) else (entry,)

@@ -1,4 +1,4 @@
-"""One family of a collection becomes samples: values are read, and lines are made for series that are new."""
+"""Encode one family of a collection: read its values, and encode the labels of new series."""
 
 from __future__ import annotations
 
@@ -8,190 +8,197 @@ from typing import Any
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.remote_write.active_series import Ledger
-from otel_aioprom.remote_write.family_cache import Entry, Known, lines_of
+from otel_aioprom.remote_write.active_series import ActiveSeries
+from otel_aioprom.remote_write.family_cache import CachedSeries, FamilyCache, label_sets_of
 from otel_aioprom.remote_write.fields import doubles, native_content
-from otel_aioprom.remote_write.message import Spot, Writer
-from otel_aioprom.remote_write.packing import Filler, Turn
-from otel_aioprom.remote_write.samples import BARE, SHAPES, Reading, Shape
-from otel_aioprom.remote_write.series_labels import LineMaker, Prepared
+from otel_aioprom.remote_write.message import Exemplars, MessagePacker, Steps, Writer
+from otel_aioprom.remote_write.samples import NO_SUFFIX, SAMPLE_LAYOUTS, Reading, SampleLayout
+from otel_aioprom.remote_write.series_labels import EncodedSuffixes, SeriesLabelsEncoder
 
-STEP = 128
-"""Series of one sample that are written at once; each takes some microseconds the first time."""
+BATCH = 128
+"""Series with a single sample that are encoded at once; each takes some microseconds the first time."""
 
-_FEW = 4  # series that have many samples each
+_COMPOSITE_BATCH = 4  # histograms or summaries, with many samples each
 
 
 class FamilyEncoder:
-    """Writes the families of one collection after the other.
+    """Encode the families of one collection after the other.
 
     Args:
-        writer: Tells what the version of the protocol has fields for.
-        maker: Makes lines.
-        ledger: Knows whose they are.
-        filler: Takes the samples.
-        native: Send native histograms.
+        writer: Knows the fields of the protocol version.
+        labels: Encodes labels.
+        active: The active time series.
+        packer: Receives the samples.
+        native: Whether to send native histograms.
     """
 
     def __init__(
         self,
         writer: Writer[Any],
-        maker: LineMaker[Any],
-        ledger: Ledger[Any],
-        filler: Filler,
+        labels: SeriesLabelsEncoder[Any],
+        active: ActiveSeries[Any],
+        packer: MessagePacker,
         native: bool,
     ) -> None:
         self._writer = writer
-        self._maker = maker
-        self._ledger = ledger
-        self._filler = filler
+        self._labels = labels
+        self._active = active
+        self._packer = packer
         self._native = native
-        self._moment = 0
-        self._refused = 0
+        self._timestamp = 0
+        self._rejected = 0
         self._faults: list[Fault] = []
-        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+        self._suffixes: dict[tuple[Any, ...], EncodedSuffixes] = {}
 
-    def begin(self, moment: int) -> list[Fault]:
+    def begin(self, timestamp: int) -> list[Fault]:
         """Start a collection.
 
         Args:
-            moment: In milliseconds since the epoch.
+            timestamp: In milliseconds since the epoch.
 
         Returns:
-            A list that gets what cannot be sent.
+            A list to which faults of the collection are appended.
         """
-        self._moment = moment
+        self._timestamp = timestamp
         self._faults = []
         return self._faults
 
-    def encode(self, known: Known, family: MetricFamily, every: Sequence[Series]) -> Turn:
-        """Write a family.
+    def encode(self, cache: FamilyCache, family: MetricFamily, series: Sequence[Series]) -> Steps:
+        """Encode a family.
 
         Args:
-            known: What was sent of it before, its entries in the order of the series.
-            family: Its head.
-            every: Its series.
+            cache: Its cache, with entries in the order of the series.
+            family: The family.
+            series: Its series.
         """
-        self._filler.family(family)
-        self._prepared = {}
-        refused = self._refused
-        shape = SHAPES.get(family.type)
-        if shape is None:
-            yield from self._numbers(known, family, every)
+        self._packer.family(family)
+        self._suffixes = {}
+        rejected = self._rejected
+        layout = SAMPLE_LAYOUTS.get(family.type)
+        if layout is None:
+            yield from self._numbers(cache, family, series)
         else:
-            yield from self._shaped(known, family.name, every, shape)
-        known.whole = self._refused == refused
+            yield from self._composite(cache, family.name, series, layout)
+        cache.complete = self._rejected == rejected
 
-    def _numbers(self, known: Known, family: MetricFamily, every: Sequence[Any]) -> Turn:
+    def _numbers(self, cache: FamilyCache, family: MetricFamily, series: Sequence[Any]) -> Steps:
         counts = family.type == "counter"
-        for start in range(0, len(every), STEP):
-            some, lines = every[start : start + STEP], known.entries[start : start + STEP]
-            if not known.whole:
-                some, lines = self._claim_some(known, family.name, some, start)
+        for start in range(0, len(series), BATCH):
+            some, label_sets = series[start : start + BATCH], cache.entries[start : start + BATCH]
+            if not cache.complete:
+                some, label_sets = self._add_new(cache, family.name, some, start)
             values = doubles([one.value for one in some])
             if not counts:
-                yield from self._filler.floats(lines, values)
+                yield from self._packer.floats(label_sets, values)
                 continue
             starts = [one.created for one in some] if self._writer.starts else None
             found = [one.exemplar for one in some]
-            spots = self._spots(lines, found) if any(found) else {}
-            yield from self._filler.floats(lines, values, starts, spots)
+            exemplars = self._new_exemplars(label_sets, found) if any(found) else {}
+            yield from self._packer.floats(label_sets, values, starts, exemplars)
 
-    def _claim_some(
-        self, known: Known, name: str, some: Sequence[Any], start: int
+    def _add_new(
+        self, cache: FamilyCache, name: str, some: Sequence[Any], start: int
     ) -> tuple[list[Any], list[Any]]:
-        """Make the lines of new series; return series and lines of all that can be sent."""
-        make, claim = self._maker.make_one, self._ledger.claim_one
-        bare = self._maker.prepare(name, BARE)
-        for place, one in enumerate(some, start):
-            if known.entries[place] is None:
-                line = make(one, bare)
-                if claim(line):
-                    known.entries[place] = line
+        """Encode the labels of new series; return series and label sets of all that can be sent."""
+        make, add = self._labels.encode_one, self._active.add_one
+        bare = self._labels.encode_suffixes(name, NO_SUFFIX)
+        for index, one in enumerate(some, start):
+            if cache.entries[index] is None:
+                label_set = make(one, bare)
+                if add(label_set):
+                    cache.entries[index] = label_set
                 else:
-                    self._refuse(name)
-        entries = known.entries[start : start + len(some)]
-        kept = [place for place, entry in enumerate(entries) if entry is not None]
-        return [some[place] for place in kept], [entries[place] for place in kept]
+                    self._reject(name)
+        entries = cache.entries[start : start + len(some)]
+        kept = [index for index, entry in enumerate(entries) if entry is not None]
+        return [some[index] for index in kept], [entries[index] for index in kept]
 
-    def _refuse(self, name: str) -> None:
-        self._refused += 1
-        message = "a series is left out: on the wire, another one has the same name and labels"
+    def _reject(self, name: str) -> None:
+        self._rejected += 1
+        message = "a series is dropped: on the wire, another one has the same name and labels"
         fault = Fault("duplicate_series", name, message)
         if fault not in self._faults[-1:]:
             self._faults.append(fault)
 
-    def _shaped(self, known: Known, name: str, every: Sequence[Any], shape: Shape) -> Turn:
-        for start in range(0, len(every), _FEW):
-            lines: list[Any] = []
+    def _composite(
+        self, cache: FamilyCache, name: str, series: Sequence[Any], layout: SampleLayout
+    ) -> Steps:
+        for start in range(0, len(series), _COMPOSITE_BATCH):
+            label_sets: list[Any] = []
             values: list[float] = []
             starts: list[float | None] = []
-            spots: dict[int, Sequence[Spot]] = {}
+            exemplars: dict[int, Exemplars] = {}
             natives = []
-            for place, one in enumerate(every[start : start + _FEW], start):
-                created = one.created  # before the counts, which may start over meanwhile
-                reading = shape.read(one, self._native)
-                before = known.entries[place]
-                own = self._lines_for(known, place, name, one, reading, shape)
+            for index, one in enumerate(series[start : start + _COMPOSITE_BATCH], start):
+                created = one.created  # before the counts, which may be reset meanwhile
+                reading = layout.read(one, self._native)
+                before = cache.entries[index]
+                own = self._label_sets_for(cache, index, name, one, reading, layout)
                 if own is None:
                     continue
                 if reading.native is not None:
-                    one.showed(reading.native[0], created)
-                    is_new = known.entries[place] is not before
+                    one.mark_exposed(reading.native[0], created)
+                    is_new = cache.entries[index] is not before
                     natives.append((own[-1], is_new, created, *reading.native))
                 if reading.exemplars:
-                    spots.update(self._spots(own, reading.exemplars, len(lines)))
-                lines += own[: len(reading.values)]
+                    exemplars.update(self._new_exemplars(own, reading.exemplars, len(label_sets)))
+                label_sets += own[: len(reading.values)]
                 values += reading.values
                 starts += [created] * len(reading.values)
-            yield from self._filler.floats(lines, doubles(values), starts, spots)
+            yield from self._packer.floats(label_sets, doubles(values), starts, exemplars)
             for native in natives:
                 yield from self._histogram(*native)
 
-    def _lines_for(
-        self, known: Known, place: int, name: str, one: Any, reading: Reading, shape: Shape
+    def _label_sets_for(
+        self,
+        cache: FamilyCache,
+        index: int,
+        name: str,
+        one: Any,
+        reading: Reading,
+        layout: SampleLayout,
     ) -> list[Any] | None:
-        """Return the lines of a histogram or a summary, made anew if it has other samples than before."""
-        entry = known.entries[place]
-        mark = reading.mark
-        if entry is not None and entry.mark == mark:
-            known_lines: list[Any] = entry.lines
-            return known_lines
-        known.entries[place] = None
-        self._ledger.release(lines_of(entry))
-        if mark not in self._prepared:
-            self._prepared[mark] = self._maker.prepare(name, shape.parts(mark))
-        lines = self._maker.make(one, self._prepared[mark])
-        if not self._ledger.claim(lines):
-            self._refuse(name)
+        """Return the label sets of a histogram or a summary, encoded anew if it has other samples than before."""
+        entry = cache.entries[index]
+        layout_key = reading.layout_key
+        if entry is not None and entry.layout_key == layout_key:
+            return entry.label_sets  # type: ignore[no-any-return]
+        cache.entries[index] = None
+        self._active.mark_ended(label_sets_of(entry))
+        if layout_key not in self._suffixes:
+            suffixes = layout.suffixes(layout_key)
+            self._suffixes[layout_key] = self._labels.encode_suffixes(name, suffixes)
+        label_sets = self._labels.encode(one, self._suffixes[layout_key])
+        if not self._active.add(label_sets):
+            self._reject(name)
             return None
-        known.entries[place] = Entry(mark, lines)
-        return lines
+        cache.entries[index] = CachedSeries(layout_key, label_sets)
+        return label_sets
 
-    def _spots(
-        self, lines: Sequence[Any], exemplars: Sequence[Exemplar | None], first: int = 0
-    ) -> dict[int, Sequence[Spot]]:
-        """Return the exemplars that are to be sent, by the place of their line."""
+    def _new_exemplars(
+        self, label_sets: Sequence[Any], exemplars: Sequence[Exemplar | None], first: int = 0
+    ) -> dict[int, Exemplars]:
+        """Return the exemplars that were not sent yet, by the index of their label set."""
         found = {
-            place: self._ledger.spots(line, (exemplar,), self._writer, self._moment)
-            for place, (line, exemplar) in enumerate(zip(lines, exemplars), first)
+            index: self._active.new_exemplars(label_set, (exemplar,), self._writer, self._timestamp)
+            for index, (label_set, exemplar) in enumerate(zip(label_sets, exemplars), first)
             if exemplar is not None
         }
-        return {place: spots for place, spots in found.items() if spots}
+        return {index: new for index, new in found.items() if new}
 
     def _histogram(
         self,
-        line: Any,
+        label_set: Any,
         is_new: bool,
         start: float | None,
         count: int,
         total: float | None,
         native: NativeBuckets,
-    ) -> Turn:
-        spots: Sequence[Spot] = ()
-        if not (is_new and self._writer.is_patient):
-            # One without a timestamp would get that of each collection, and be new for ever.
+    ) -> Steps:
+        exemplars: Exemplars = ()
+        if not (is_new and self._writer.defers_exemplars):
+            # One without a timestamp would get that of each collection, and be sent again and again.
             timed = [each for each in native.exemplars if each.timestamp is not None]
-            spots = self._ledger.spots(line, timed, self._writer, self._moment)
+            exemplars = self._active.new_exemplars(label_set, timed, self._writer, self._timestamp)
         content = native_content(count, total, native)
-        yield from self._filler.histogram(line, content, start, spots)
+        yield from self._packer.histogram(label_set, content, start, exemplars)

@@ -1,4 +1,4 @@
-"""Pieces of messages that are the same in both versions of remote write."""
+"""Protobuf fields that are the same in both versions of remote write."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from otel_aioprom._core.native_histogram import Buckets, NativeBuckets, deltas, 
 from otel_aioprom.formats.protobuf_wire import double, field, varint, zigzag
 
 STALE = b"\x02\x00\x00\x00\x00\x00\xf0\x7f"
-"""Eight bytes that say, in the place of a value, that a series has ended (E105)."""
+"""The stale marker, an encoded value that ends a time series (E105)."""
 
 SMALL = [varint(number) for number in range(1024)]
-"""Integers as ``varint`` writes them, for where a call would count."""
+"""Small integers encoded as ``varint`` does, for hot paths."""
 
 _NAN = double(float("nan"))
-_SIZES = 1024
+_CACHE_SIZE = 1024
 _MILLISECONDS = 1000
-_LATEST = 1 << 63  # what a message can hold, in milliseconds
+_LIMIT = 1 << 63  # of timestamps, in milliseconds: the field is an int64
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """Return a moment in milliseconds, ``None`` if it is unknown, or no time that a message can hold."""
-    if seconds is None or not -_LATEST < seconds * _MILLISECONDS < _LATEST:  # nor is NaN
+    """Convert a timestamp to milliseconds; ``None`` if it is unknown or out of range."""
+    if seconds is None or not -_LIMIT < seconds * _MILLISECONDS < _LIMIT:  # true for NaN as well
         return None
     return round(seconds * _MILLISECONDS)
 
 
-def moment_varint(moment: int) -> bytes:
-    """Write a moment between 1970 and 2109, in milliseconds, always in six bytes.
+def timestamp_varint(timestamp: int) -> bytes:
+    """Encode a timestamp between 1970 and 2109, in milliseconds, always in six bytes.
 
     Examples:
-        >>> moment_varint(1700000000000).hex(" "), moment_varint(0).hex(" ")
+        >>> timestamp_varint(1700000000000).hex(" "), timestamp_varint(0).hex(" ")
         ('80 d0 95 ff bc 31', '80 80 80 80 80 00')
     """
-    return bytes((moment & 0x7F | 0x80, moment >> 7 & 0x7F | 0x80)) + _quarter_minute(moment >> 14)
+    low = bytes((timestamp & 0x7F | 0x80, timestamp >> 7 & 0x7F | 0x80))
+    return low + _high_bytes(timestamp >> 14)
 
 
-@lru_cache(maxsize=_SIZES)
-def _quarter_minute(high: int) -> bytes:
-    """Write what moments near each other have in common."""
+@lru_cache(maxsize=_CACHE_SIZE)
+def _high_bytes(high: int) -> bytes:
+    """Encode the bits that timestamps within a quarter of a minute have in common."""
     return bytes(
         (high & 0x7F | 0x80, high >> 7 & 0x7F | 0x80, high >> 14 & 0x7F | 0x80, high >> 21)
     )
 
 
 def doubles(values: Sequence[float]) -> Sequence[bytes]:
-    """Write values, eight bytes each.
+    """Encode values, eight bytes each.
 
-    A value that has the bits of the stale marker is a NaN like any other: only who ends a series may
-    say so.
+    A value with the bits of the stale marker is sent as an ordinary NaN: it must not end the time series.
 
     Spec:
         E105.
     """
     pack, split = _columns(len(values))
     packed = pack(*values)
-    pieces: Sequence[bytes] = split(packed)
+    encoded: Sequence[bytes] = split(packed)
     if STALE in packed:
-        return [_NAN if piece == STALE else piece for piece in pieces]
-    return pieces
+        return [_NAN if value == STALE else value for value in encoded]
+    return encoded
 
 
-@lru_cache(maxsize=_SIZES)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _columns(count: int) -> tuple[Callable[..., bytes], Callable[[bytes], tuple[bytes, ...]]]:
     return Struct(f"<{count}d").pack, Struct("8s" * count).unpack
 
 
 def native_content(count: int, total: float | None, native: NativeBuckets) -> bytes:
-    """Write a histogram without its times: the message is the same in both versions.
+    """Encode a native histogram without its timestamps; it is the same in both versions.
 
     Args:
-        count: All observations.
-        total: Their sum; it is left out if it is unknown.
-        native: Where they lie.
+        count: Number of all observations.
+        total: Their sum; the field is omitted if it is unknown.
+        native: The buckets.
 
     Spec:
         E74, E96, E104.
@@ -89,7 +89,7 @@ def native_content(count: int, total: float | None, native: NativeBuckets) -> by
 
 
 def _sign(buckets: Buckets, span_tag: bytes, delta_tag: bytes) -> list[bytes]:
-    """Write the buckets of one sign: spans, then the first count and the differences, in one field."""
+    """Encode the buckets of one sign: spans, then the first count and the deltas, in one field."""
     runs = spans(buckets)
     if not runs:
         return []

@@ -1,4 +1,4 @@
-"""Messages that wait to be sent, in memory: in order, bounded, the oldest dropped first."""
+"""Queue of messages in memory: FIFO, with a size limit; the oldest messages are dropped first."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 
-class Entry(NamedTuple):
-    """A message as it is sent.
+class QueuedMessage(NamedTuple):
+    """A compressed message.
 
     Attributes:
-        version: Of the protocol.
-        samples: Samples and histograms in it.
-        body: Compressed.
+        version: Version of the protocol.
+        samples: Number of samples and histograms.
+        body: The compressed body.
     """
 
     version: str
@@ -21,65 +21,68 @@ class Entry(NamedTuple):
     body: bytes
 
 
-class Backlog(Protocol):
-    """Keeps messages until they have arrived; belongs to one task that adds and one that takes."""
+class MessageQueue(Protocol):
+    """Queue of messages, for one producer task and one consumer task."""
 
-    async def put(self, entry: Entry) -> int:
-        """Add a message at the end, and make room for it.
+    async def put(self, message: QueuedMessage) -> int:
+        """Append a message, and drop the oldest ones beyond the size limit.
+
+        Args:
+            message: The message.
 
         Returns:
-            Samples and histograms that had to be dropped for it.
+            Number of samples and histograms that were dropped.
         """
 
-    async def first(self) -> Entry | None:
-        """Return the oldest message, which stays, and is not dropped any more; ``None`` if there is none."""
+    async def first(self) -> QueuedMessage | None:
+        """Return the oldest message without removing it, and do not drop it any more; ``None`` if there is none."""
 
     async def done(self) -> None:
-        """Take away what ``first`` has returned."""
+        """Remove the message that ``first`` has returned."""
 
     def __len__(self) -> int: ...
 
     @property
     def size(self) -> int:
-        """Bytes of all messages."""
+        """Size of all messages, in bytes."""
 
 
-class MemoryBacklog:
-    """A backlog that ends with the process.
+class MemoryQueue:
+    """A ``MessageQueue`` in memory.
 
     Args:
-        limit: Bytes that all messages may have together.
+        limit: Maximum size of all messages together, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: deque[Entry] = deque()
-        self._head: Entry | None = None
+        self._messages: deque[QueuedMessage] = deque()
+        self._head: QueuedMessage | None = None
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._waiting) + (self._head is not None)
+        return len(self._messages) + (self._head is not None)
 
-    async def put(self, entry: Entry) -> int:
-        """Add a message; see ``Backlog``."""
-        self._waiting.append(entry)
-        self.size += len(entry.body)
+    async def put(self, message: QueuedMessage) -> int:
+        """Append a message; see ``MessageQueue``."""
+        self._messages.append(message)
+        self.size += len(message.body)
         return sum([dropped.samples for dropped in self._shrink()])
 
-    def _shrink(self) -> Iterator[Entry]:
-        while self.size > self._limit and self._waiting:
-            dropped = self._waiting.popleft()
+    def _shrink(self) -> Iterator[QueuedMessage]:
+        while self.size > self._limit and self._messages:
+            dropped = self._messages.popleft()
             self.size -= len(dropped.body)
             yield dropped
 
-    async def first(self) -> Entry | None:
-        """Return the oldest message; see ``Backlog``."""
-        if self._head is None and self._waiting:
-            self._head = self._waiting.popleft()
+    async def first(self) -> QueuedMessage | None:
+        """Return the oldest message; see ``MessageQueue``."""
+        if self._head is None and self._messages:
+            self._head = self._messages.popleft()
         return self._head
 
     async def done(self) -> None:
-        """Take the first message away."""
+        """Remove the first message; see ``MessageQueue``."""
         if self._head is not None:
             self.size -= len(self._head.body)
             self._head = None

@@ -1,4 +1,4 @@
-"""Which samples a histogram or a summary has, at one moment."""
+"""Samples of histograms and summaries."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from otel_aioprom._core.model import Exemplar
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom._core.numbers import canonical_float
 
-Part = tuple[str, str, str]
-"""What one sample's labels have over those of its series: a suffix of the name, then one more label, if its
-name is not empty."""
+SampleSuffix = tuple[str, str, str]
+"""What distinguishes a sample of a series: the suffix of the metric name, and an additional label, its name empty if
+there is none."""
 
-BARE: tuple[Part, ...] = (("", "", ""),)
-"""The one sample of a number."""
+NO_SUFFIX: tuple[SampleSuffix, ...] = (("", "", ""),)
+"""The single sample of a number."""
 
 
 class Reading(NamedTuple):
-    """A series, read at once.
+    """A consistent reading of a series.
 
     Attributes:
-        mark: What decides which samples there are. As long as it stays the same, so do they.
-        values: Of the samples, in their order.
-        exemplars: Of the first samples, if there are any.
-        native: Count, sum and buckets of a native histogram, which has the last place.
+        layout_key: Determines which samples there are: as long as it is equal, so are their label sets.
+        values: Values of the samples, in their order.
+        exemplars: Exemplars of the first samples, if there are any.
+        native: Count, sum and buckets of the native histogram, the last sample, if there is one.
     """
 
-    mark: tuple[Any, ...]
+    layout_key: tuple[Any, ...]
     values: Sequence[float]
     exemplars: Sequence[Exemplar | None]
     native: tuple[int, float | None, NativeBuckets] | None
 
 
-def _read_histogram(one: Any, native_too: bool) -> Reading:
+def _read_histogram(one: Any, native_enabled: bool) -> Reading:
     """Read a histogram.
 
-    One that has native buckets is sent as such, and as a classic one too only if it has bounds of its own.
+    One with native buckets is sent as a native histogram; also as a classic one only if it has explicit bounds.
 
     Args:
         one: The series.
-        native_too: Whether native histograms are sent at all.
+        native_enabled: Whether native histograms are sent at all.
 
     Spec:
         E99, E104.
     """
-    exemplars = one.exemplars  # before the counts, which may start over meanwhile
+    exemplars = one.exemplars  # before the counts, which may be reset meanwhile
     (*counts, total), native = one.read()
-    native = native if native_too else None
+    native = native if native_enabled else None
     classic = native is None or len(counts) > 1
-    mark = (one.bounds if classic else (), total is not None, native is not None)
+    layout_key = (one.bounds if classic else (), total is not None, native is not None)
     values: list[float] = []
     if classic:
         values = list(accumulate(counts))
         values += [values[-1]] if total is None else [total, values[-1]]
-    found = None if native is None else (sum(counts), total, native)
-    return Reading(mark, values, (exemplars if classic else None) or (), found)
+    content = None if native is None else (sum(counts), total, native)
+    return Reading(layout_key, values, (exemplars if classic else None) or (), content)
 
 
-def _histogram_parts(mark: tuple[Any, ...]) -> Iterator[Part]:
-    """Yield the samples of a histogram, in the order of its values."""
-    bounds, summed, native = mark
+def _histogram_suffixes(layout_key: tuple[Any, ...]) -> Iterator[SampleSuffix]:
+    """Yield the suffixes of a histogram, in the order of its values."""
+    bounds, has_sum, native = layout_key
     for bound in bounds:
         yield "_bucket", "le", canonical_float(bound)
-    if bounds and summed:
+    if bounds and has_sum:
         yield "_sum", "", ""
     if bounds:
         yield "_count", "", ""
@@ -72,36 +72,36 @@ def _histogram_parts(mark: tuple[Any, ...]) -> Iterator[Part]:
         yield "", "", ""
 
 
-def _read_summary(one: Any, native_too: bool) -> Reading:
+def _read_summary(one: Any, native_enabled: bool) -> Reading:
     """Read a summary; see ``_read_histogram``."""
     found = one.quantiles()
     count, total = one.snapshot()
-    mark = tuple([quantile for quantile, _ in found])
-    return Reading(mark, [*[estimate for _, estimate in found], total, count], (), None)
+    layout_key = tuple([quantile for quantile, _ in found])
+    return Reading(layout_key, [*[estimate for _, estimate in found], total, count], (), None)
 
 
-def _summary_parts(mark: tuple[Any, ...]) -> Iterator[Part]:
-    """Yield the samples of a summary, in the order of its values."""
-    for quantile in mark:
+def _summary_suffixes(layout_key: tuple[Any, ...]) -> Iterator[SampleSuffix]:
+    """Yield the suffixes of a summary, in the order of its values."""
+    for quantile in layout_key:
         yield "", "quantile", canonical_float(quantile)
     yield "_sum", "", ""
     yield "_count", "", ""
 
 
-class Shape(NamedTuple):
-    """How series of a type that have several samples are read.
+class SampleLayout(NamedTuple):
+    """The samples of a type whose series have several.
 
     Attributes:
-        read: Reads a series, with its native buckets if they are wanted.
-        parts: Yields its samples, given the mark that reading has found.
+        read: Reads a series, with its native buckets if they are enabled.
+        suffixes: Yields the suffixes of its samples for a layout key.
     """
 
     read: Callable[[Any, bool], Reading]
-    parts: Callable[[tuple[Any, ...]], Iterator[Part]]
+    suffixes: Callable[[tuple[Any, ...]], Iterator[SampleSuffix]]
 
 
-SHAPES = {
-    "histogram": Shape(_read_histogram, _histogram_parts),
-    "summary": Shape(_read_summary, _summary_parts),
+SAMPLE_LAYOUTS = {
+    "histogram": SampleLayout(_read_histogram, _histogram_suffixes),
+    "summary": SampleLayout(_read_summary, _summary_suffixes),
 }
-"""By type; all others are numbers."""
+"""By type; series of all other types are numbers."""

@@ -1,8 +1,7 @@
-"""The texts of a message of remote write 2.0, and what is kept of a message for the next collection.
+"""Symbols table of a remote write 2.0 message, and the cache of a message for the next collection.
 
-Which number stands for a text depends on all that went before it in the message. As long as the steps in
-which a message is written stay the same from its beginning on, so do the numbers; from the first step that
-differs, texts are forgotten and numbered anew.
+The reference of a symbol depends on all symbols before it in the message. As long as the batches of a message are
+the same as in the last collection, so are the references; from the first batch that differs, they are assigned anew.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ _SMALL = len(SMALL)
 
 
 class Symbols(dict[str, bytes]):
-    r"""Texts, each once, with the number that stands for it.
+    r"""Symbols table: strings with their encoded references.
 
     Attributes:
-        fields: The texts as fields of the message.
+        fields: The table as fields of the message.
 
     Spec:
         E97.
@@ -34,7 +33,7 @@ class Symbols(dict[str, bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.fields: list[bytes] = []
-        self[""]  # must be the first
+        self[""]  # the specification wants it to be the first
 
     def __missing__(self, text: str) -> bytes:
         content = text.encode()
@@ -45,72 +44,75 @@ class Symbols(dict[str, bytes]):
         self[text] = reference = varint(len(self))
         return reference
 
-    def cut(self, count: int) -> None:
-        """Forget all but the first texts."""
+    def truncate(self, count: int) -> None:
+        """Remove all but the first symbols."""
         while len(self) > count:
             self.popitem()
         del self.fields[count:]
 
 
-class Step(NamedTuple):
-    """Series that were written at once.
+class CachedBatch(NamedTuple):
+    """Time series that were written at once.
 
     Attributes:
-        key: What their bytes depend on, besides values and the time of the collection.
-        heads: What goes before each value.
-        tails: What comes after each timestamp.
-        texts: How many texts the message has after them.
+        key: All that their bytes depend on, besides values and timestamp.
+        heads: The bytes before each value.
+        tails: The bytes after each timestamp.
+        symbols: Size of the symbols table after them.
     """
 
     key: tuple[Any, ...]
     heads: Sequence[bytes]
     tails: Sequence[bytes]
-    texts: int
+    symbols: int
 
 
-class Draft:
-    """What is kept of a message: its texts, and the steps in which it was written.
+class MessageCache:
+    """Cache of a message: its symbols table and its batches.
 
     Attributes:
-        symbols: The texts.
+        symbols: The symbols table.
     """
 
     def __init__(self) -> None:
         self.symbols = Symbols()
-        self._steps: list[Step] = []
-        self._place = 0
+        self._batches: list[CachedBatch] = []
+        self._next = 0
 
-    def reuse(self, key: tuple[Any, ...]) -> Step | None:
-        """Return the next step if it was the same in the last collection; if not, forget it and all that came after."""
-        if self._place < len(self._steps):
-            step = self._steps[self._place]
-            if step.key == key:
-                self._place += 1
-                return step
+    def reuse(self, key: tuple[Any, ...]) -> CachedBatch | None:
+        """Return the next batch if it was the same in the last collection; else discard it and all after it."""
+        if self._next < len(self._batches):
+            batch = self._batches[self._next]
+            if batch.key == key:
+                self._next += 1
+                return batch
         self.trim()
         return None
 
     def add(
-        self, key: tuple[Any, ...], heads: Sequence[bytes], tails: Sequence[bytes], lasting: bool
-    ) -> Step:
-        """Enter the next step.
+        self, key: tuple[Any, ...], heads: Sequence[bytes], tails: Sequence[bytes], reusable: bool
+    ) -> CachedBatch:
+        """Append the next batch.
 
         Args:
-            key: What it depends on.
-            heads: What goes before each value.
-            tails: What comes after each timestamp.
-            lasting: It holds for the next collection too.
+            key: See ``CachedBatch``.
+            heads: See ``CachedBatch``.
+            tails: See ``CachedBatch``.
+            reusable: Whether it can be used in the next collection.
+
+        Returns:
+            The batch.
         """
-        step = Step(key if lasting else (), heads, tails, len(self.symbols))
-        self._steps.append(step)
-        self._place += 1
-        return step
+        batch = CachedBatch(key if reusable else (), heads, tails, len(self.symbols))
+        self._batches.append(batch)
+        self._next += 1
+        return batch
 
     def trim(self) -> None:
-        """Forget the steps that were not reused, and the texts that only they need."""
-        del self._steps[self._place :]
-        self.symbols.cut(self._steps[-1].texts if self._steps else 1)
+        """Discard the batches that were not reused, and the symbols that only they need."""
+        del self._batches[self._next :]
+        self.symbols.truncate(self._batches[-1].symbols if self._batches else 1)
 
     def rewind(self) -> None:
-        """Go back to the first step, for the next collection."""
-        self._place = 0
+        """Go back to the first batch, for the next collection."""
+        self._next = 0

@@ -1,4 +1,4 @@
-"""The remote writer: collects registries, keeps what waits, and sends it in order."""
+"""Remote writer: collects a registry, queues its messages, and sends them in order."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from time import perf_counter, time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from yarl import URL
-
-from otel_aioprom._concurrency.periodic import Watch, check_times, ending_with_block, repeat
-from otel_aioprom._transport.delivery import Delivery, shown
+from otel_aioprom._concurrency.periodic import (
+    FailureLogger,
+    check_intervals,
+    run_periodically,
+    running_in_background,
+)
+from otel_aioprom._transport.delivery import Delivery, redacted
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.self_metrics import PushMetrics
-from otel_aioprom.remote_write.encoder import SeriesTable
-from otel_aioprom.remote_write.queue import Backlog, Entry, MemoryBacklog
-from otel_aioprom.remote_write.sender import Sender, check_headers, compress
-from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.encoder import Version, WriteEncoder
+from otel_aioprom.remote_write.queue import MemoryQueue, MessageQueue, QueuedMessage
+from otel_aioprom.remote_write.sender import Sender, check_headers, check_url, compress
+from otel_aioprom.remote_write.spool import Spool, check_folder
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -32,9 +35,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_SLICE = 0.001
-_FIRST_PATIENCE = 5.0  # seconds in which a server says which version it knows, before it gets 1.0
-_AFTER_TROUBLE = 1.0  # seconds before sending goes on after an error that nobody has thought of
+_TIME_SLICE = 0.001  # seconds between yields to the event loop
+_NEGOTIATION_TIMEOUT = 5.0  # seconds, after which a server gets 1.0
+_ERROR_PAUSE = 1.0  # seconds after an unexpected error
 _MEBIBYTE = 1 << 20
 
 
@@ -46,30 +49,30 @@ class WriteRunOptions(TypedDict, total=False):
 
 
 class RemoteWriter:
-    """Writes registries to a server that speaks Prometheus remote write. Needs the extra ``remote-write``.
+    """Send a registry to a server by Prometheus remote write. Needs the extra ``remote-write``.
 
-    Used with ``async with``: inside, a task sends what waits, one message at a time and in order, so that no sample
-    overtakes an older one. What cannot be sent waits, and when too much waits, the oldest is dropped and counted.
+    Use it with ``async with``: inside, a task sends the queued messages one by one and in order, so that samples stay
+    in order. Messages that cannot be sent stay in the queue; when it is full, the oldest are dropped and counted.
 
     Args:
-        url: The server's address for writes, such as ``http://localhost:9090/api/v1/write``.
-        version: ``"1.0"``, which all servers know, or ``"2.0"``, with start times, and one metadata for each series. A
-            server that does not know 2.0 gets 1.0.
-        external_labels: Labels for each series that has none of that name, such as ``job`` and ``instance``.
-        max_samples: Samples of a message.
-        native_histograms: Whether histograms are sent as native ones where they are such.
-        queue_bytes: Bytes that may wait, compressed.
-        spool: Folder in which what waits is kept, so that it survives a restart; in memory if not given.
-        attempts: How often a message is tried that gets a server into trouble, before it is dropped. A server that
-            cannot be reached, or says that it has no time, is waited for.
-        gather_timeout: Seconds that the registry's sources get to answer; what is late is left out.
-        flush_timeout: Seconds that what waits gets to arrive when the block ends.
-        **options: As for ``delivery.Delivery``, but for ``retry`` and ``raise_for_status``.
+        url: URL of the server's write endpoint, such as ``http://localhost:9090/api/v1/write``.
+        version: ``"1.0"``, which all servers support, or ``"2.0"``, with start timestamps and metadata for each
+            series. A server that does not support 2.0 gets 1.0.
+        external_labels: Labels for each series that has no label of that name, such as ``job`` and ``instance``.
+        max_samples: Maximum number of samples and native histograms in a message.
+        native_histograms: Whether to send native histograms; otherwise their classic buckets.
+        queue_bytes: Maximum size of the queue, in bytes after compression.
+        spool: Folder for the queue, so that it survives a restart; the queue is in memory if not given.
+        attempts: Maximum number of attempts for a message that causes server errors, before it is dropped. While the
+            server is unreachable or overloaded, messages are retried without limit.
+        gather_timeout: Timeout of the registry's sources, in seconds; sources that are late are skipped.
+        flush_timeout: Timeout for sending the queue when the block ends, in seconds.
+        **options: As for ``delivery.Delivery``, except ``retry`` and ``raise_for_status``.
 
     Raises:
-        ValueError: An option has no such value.
-        TypeError: An option is of another kind.
-        SpoolError: On entry: the folder cannot be used, or another process uses it.
+        ValueError: An option has an invalid value.
+        TypeError: An option has the wrong type.
+        SpoolError: On queued: the folder cannot be used, or another process uses it.
         MissingExtraError: The extra is not installed.
 
     Spec:
@@ -97,7 +100,7 @@ class RemoteWriter:
         flush_timeout: float = 5.0,
         **options: Unpack[DeliveryOptions],
     ) -> None:
-        target = _target(url)
+        target = check_url(url)
         if version not in ("1.0", "2.0"):
             raise ValueError(f"version must be '1.0' or '2.0', not {version!r}")
         _check_positive(
@@ -108,134 +111,124 @@ class RemoteWriter:
             flush_timeout=flush_timeout,
         )
         if "retry" in options or "raise_for_status" in options:
-            raise TypeError(
-                "a remote writer tries again by itself: leave out retry and raise_for_status"
-            )
+            raise TypeError("RemoteWriter retries by itself: remove retry and raise_for_status")
         check_headers(options.get("headers") or {})
-        compress(b"")  # says at once if the extra is missing
-        self._external = _checked_labels({} if external_labels is None else external_labels)
-        self._max_samples = max_samples
-        self._native = native_histograms
+        compress(b"")  # raises if the extra is not installed
+        self._create_encoder = partial(
+            WriteEncoder,
+            external_labels=_check_labels({} if external_labels is None else external_labels),
+            max_samples=max_samples,
+            native_histograms=native_histograms,
+        )
         self._gather_timeout = gather_timeout
-        self._table = self._make_table("1.0")  # before anything is opened: it checks labels
+        self._encoder = self._create_encoder("1.0")  # early, because it checks labels
         self._delivery = Delivery(**options)
         self._delivery.check_target(target)
-        self._destination = shown(target)
-        self._watch = Watch(f"writes to {self._destination}")
-        self._sender = Sender(target, self._delivery, version, attempts, self._watch)
-        self._folder = None if spool is None else _checked_folder(spool)
+        self._destination = redacted(target)
+        self._failure_log = FailureLogger(f"writes to {self._destination}")
+        self._sender = Sender(target, self._delivery, version, attempts, self._failure_log)
+        self._spool_folder = None if spool is None else check_folder(spool)
         self._queue_bytes = queue_bytes
         self._spool: Spool | None = None
-        self._backlog: Backlog = MemoryBacklog(queue_bytes)
+        self._queue: MessageQueue = MemoryQueue(queue_bytes)
         self._metrics = PushMetrics()
         self._version = self._sender.version
         self._flush_timeout = flush_timeout
-        self._last_moment = 0
-        self._writing = asyncio.Lock()
-        self._arrived = asyncio.Event()
+        self._last_timestamp = 0
+        self._write_lock = asyncio.Lock()
+        self._not_empty = asyncio.Event()
         self._idle = asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
-
-    def _make_table(self, version: str) -> SeriesTable:
-        return SeriesTable(
-            "2.0" if version == "2.0" else "1.0",
-            self._external,
-            max_samples=self._max_samples,
-            native_histograms=self._native,
-        )
+        self._send_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._sending is not None:
-            raise RuntimeError("the remote writer is in use already")
+        if self._send_task is not None:
+            raise RuntimeError("the remote writer is already open")
         await self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             await self.flush(self._flush_timeout)
         finally:
             await self._close()
 
     async def _open(self) -> None:
-        """Make what belongs to one event loop, and one use of the folder."""
-        if self._folder is not None:
-            # At once: a run that is cancelled while it begins has a way out to take.
-            self._spool = Spool(self._folder, self._queue_bytes)
-            self._backlog = self._spool
+        """Create the queue and what belongs to the event loop, and start sending."""
+        if self._spool_folder is not None:
+            # Without await: a run that is cancelled during startup must still shut down.
+            self._spool = Spool(self._spool_folder, self._queue_bytes)
+            self._queue = self._spool
         else:
-            self._backlog = MemoryBacklog(self._queue_bytes)
-        self._writing, self._arrived, self._idle = asyncio.Lock(), asyncio.Event(), asyncio.Event()
+            self._queue = MemoryQueue(self._queue_bytes)
+        self._write_lock, self._not_empty, self._idle = (
+            asyncio.Lock(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
         await self._delivery.open()
-        self._sending = asyncio.create_task(self._send_all())
+        self._send_task = asyncio.create_task(self._send_all())
 
     async def _close(self) -> None:
-        """Stop sending; what waits in memory is lost, and that is said."""
-        sending, self._sending = self._sending, None
+        """Stop sending; a queue in memory is lost, which is logged."""
+        sending, self._send_task = self._send_task, None
         if sending is not None:
             sending.cancel()
             await asyncio.wait([sending])
         await self._delivery.close()
         if self._spool is not None:
             self._spool.close()
-        elif len(self._backlog):
-            _logger.error(
-                "%d messages for %s are lost: the program ends before they arrive",
-                len(self._backlog),
-                self._destination,
-            )
+        elif len(self._queue):
+            lost = len(self._queue)
+            _logger.error("%d messages for %s are lost on exit", lost, self._destination)
 
     async def write(self, registry: CollectorRegistry) -> None:
-        """Collect a registry, and put it behind what waits; every sample gets the same time.
+        """Collect a registry, and queue its samples, all with the same timestamp.
 
         Args:
-            registry: What to write. Series that it has no longer are marked as ended, so one writer writes one registry.
+            registry: Registry to write. Series that have disappeared get a stale marker, so that a writer must always
+                write the same registry.
 
         Raises:
-            RuntimeError: The writer is not in use: ``async with`` is missing.
-            SpoolError: Nothing can be kept in the folder; what was collected is lost.
+            RuntimeError: The writer is not open: ``async with`` is missing.
+            SpoolError: The folder cannot be written; the samples are lost.
         """
-        self._check_use()
-        async with self._writing:
+        self._check_open()
+        async with self._write_lock:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._sender.agree(), _FIRST_PATIENCE)
+                await asyncio.wait_for(self._sender.negotiate(), _NEGOTIATION_TIMEOUT)
             if self._sender.version != self._version:
                 await self._change_version(self._sender.version)
             self._metrics = registry.pushes
             gathering = await registry.async_gather(self._gather_timeout)
-            await self._keep(self._table.messages(gathering.families, self._moment()))
-            registry.report(self._table.faults)
+            await self._enqueue(self._encoder.messages(gathering.families, self._next_timestamp()))
+            registry.report(self._encoder.faults)
 
-    async def _change_version(self, version: str) -> None:
-        """Begin with new series; the old ones end, for they may have had other names."""
-        if version == "2.0":  # a server that knows it no longer would refuse this
-            await self._keep(self._table.end(self._moment()))
+    async def _change_version(self, version: Version) -> None:
+        """Start with new time series; the old ones end, because their names may differ."""
+        if version == "2.0":  # a server that no longer supports 2.0 would reject it
+            await self._enqueue(self._encoder.end(self._next_timestamp()))
         self._version = version
-        self._table = self._make_table(version)
+        self._encoder = self._create_encoder(version)
 
     async def end(self) -> None:
-        """Mark all series as ended, as a program does that goes away for good; raises as ``write``."""
-        self._check_use()
-        async with self._writing:
-            await self._keep(self._table.end(self._moment()))
+        """Queue stale markers for all series, as at the end of a program; errors as for ``write``."""
+        self._check_open()
+        async with self._write_lock:
+            await self._enqueue(self._encoder.end(self._next_timestamp()))
 
     async def flush(self, timeout: float | None = None) -> bool:
-        """Wait until nothing waits any more.
+        """Wait until the queue is empty.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Timeout in seconds; ``None`` for none.
 
         Returns:
-            Whether everything has left.
+            Whether the queue is empty.
 
         Raises:
-            RuntimeError: The writer is not in use.
+            RuntimeError: The writer is not open.
         """
-        self._check_use()
+        self._check_open()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout)
         return self._idle.is_set()
@@ -248,25 +241,25 @@ class RemoteWriter:
         exit_timeout: float = 5.0,
         on_sigterm: bool = True,
     ) -> None:
-        """Write at once and every ``interval`` seconds, until the task is cancelled, and once more then.
+        """Write now, then every ``interval`` seconds until the task is cancelled, and once more on exit.
 
-        The last samples are followed by markers that all series have ended. Nothing that fails ends this.
+        After the last samples, all series get a stale marker. Failures do not end the task.
 
         Args:
-            registry: What to write.
+            registry: Registry to write.
             interval: Seconds from one collection to the next.
-            exit_timeout: Seconds that the way out may take.
-            on_sigterm: Take the way out on ``SIGTERM`` too, if the application does not handle that signal.
+            exit_timeout: Timeout of the shutdown, in seconds.
+            on_sigterm: Also shut down on ``SIGTERM``, if the application does not handle that signal.
 
         Raises:
-            ValueError: An option has no such value.
+            ValueError: An option has an invalid value.
         """
 
         async def act() -> None:
             try:
                 await self.write(registry)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next one may succeed
-                self._watch.failed(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next write may succeed
+                self._failure_log.failed(error)
 
         async def last() -> None:
             await act()
@@ -274,7 +267,9 @@ class RemoteWriter:
             await self.flush()
 
         async with self._opened():
-            await repeat(act, last, interval, exit_timeout=exit_timeout, on_sigterm=on_sigterm)
+            await run_periodically(
+                act, last, interval, exit_timeout=exit_timeout, on_sigterm=on_sigterm
+            )
 
     @asynccontextmanager
     async def running(
@@ -283,15 +278,15 @@ class RemoteWriter:
         interval: float = 15.0,
         **options: Unpack[WriteRunOptions],
     ) -> AsyncIterator[Self]:
-        """Run while the block runs; arguments and errors as for ``run``."""
-        check_times(interval, options.get("exit_timeout", 1.0))
-        async with ending_with_block(self.run(registry, interval, **options)):
+        """Run in the background for the block; arguments and errors as for ``run``."""
+        check_intervals(interval, options.get("exit_timeout", 1.0))
+        async with running_in_background(self.run(registry, interval, **options)):
             yield self
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        """Send while a run lasts, which has waited for what is left when it ends."""
-        if self._sending is not None:
+        """Send during the block, without a flush at its end; a writer that is open stays open."""
+        if self._send_task is not None:
             yield
             return
         await self._open()
@@ -300,55 +295,55 @@ class RemoteWriter:
         finally:
             await self._close()
 
-    def _check_use(self) -> None:
-        if self._sending is None:
-            raise RuntimeError("a remote writer works inside 'async with'")
+    def _check_open(self) -> None:
+        if self._send_task is None:
+            raise RuntimeError("use a remote writer inside 'async with'")
 
-    def _moment(self) -> int:
-        """Return the time of a collection in milliseconds: later than the last one, whatever the clock says (E100)."""
-        self._last_moment = max(int(time() * 1000), self._last_moment + 1)
-        return self._last_moment
+    def _next_timestamp(self) -> int:
+        """Return the timestamp of a collection in milliseconds, always later than the last one (E100)."""
+        self._last_timestamp = max(int(time() * 1000), self._last_timestamp + 1)
+        return self._last_timestamp
 
-    async def _keep(self, messages: Iterator[Message | None]) -> None:
-        """Put messages into the backlog as they are made, in slices."""
-        deadline = perf_counter() + _SLICE
+    async def _enqueue(self, messages: Iterator[Message | None]) -> None:
+        """Queue messages as they are encoded, and yield to the event loop in between."""
+        deadline = perf_counter() + _TIME_SLICE
         for message in messages:
             if message is not None:
                 count = message.samples + message.histograms
-                entry = Entry(self._version, count, compress(message.body))
+                queued = QueuedMessage(self._version, count, compress(message.body))
                 try:
-                    dropped = await self._backlog.put(entry)
+                    dropped = await self._queue.put(queued)
                 except SpoolError:
                     self._count("lost", count)
                     raise
                 self._count("dropped", dropped)
                 self._idle.clear()
-                self._arrived.set()
+                self._not_empty.set()
             if perf_counter() > deadline:
                 await asyncio.sleep(0)
-                deadline = perf_counter() + _SLICE
+                deadline = perf_counter() + _TIME_SLICE
 
     async def _send_all(self) -> None:
         while True:
             try:
                 await self._send_next()
-            except Exception as error:  # noqa: BLE001 - whatever it is, what waits must not wait for ever
-                self._watch.failed(error)
-                await asyncio.sleep(_AFTER_TROUBLE)
+            except Exception as error:  # noqa: BLE001 - whatever it is, sending must go on
+                self._failure_log.failed(error)
+                await asyncio.sleep(_ERROR_PAUSE)
 
     async def _send_next(self) -> None:
-        """Send the first message that waits, or wait for one."""
-        entry = await self._backlog.first()
-        if entry is None:
-            if not len(self._backlog):  # nothing has come while it was looked for
+        """Send the first message of the queue, or wait for one."""
+        queued = await self._queue.first()
+        if queued is None:
+            if not len(self._queue):  # no message was added meanwhile
                 self._idle.set()
-                await self._arrived.wait()
-            self._arrived.clear()
+                await self._not_empty.wait()
+            self._not_empty.clear()
             return
         began = perf_counter()
-        outcome = await self._sender.send(entry)
-        await self._backlog.done()
-        size, seconds = len(entry.body), perf_counter() - began
+        outcome = await self._sender.send(queued)
+        await self._queue.done()
+        size, seconds = len(queued.body), perf_counter() - began
         self._metrics.count(self._destination, outcome.code, size, seconds)
         self._count("sent", outcome.sent)
         self._count("refused", outcome.lost)
@@ -356,7 +351,7 @@ class RemoteWriter:
             self._metrics.last.set({"destination": self._destination}, time())
 
     def _count(self, outcome: str, samples: int) -> None:
-        self._metrics.waiting.set({"destination": self._destination}, self._backlog.size)
+        self._metrics.waiting.set({"destination": self._destination}, self._queue.size)
         if samples:
             labels = {"destination": self._destination, "outcome": outcome}
             self._metrics.samples.add(labels, samples)
@@ -372,28 +367,7 @@ def _check_positive(**options: Any) -> None:
         raise TypeError(f"max_samples must be an int, not {options['max_samples']!r}")
 
 
-def _target(url: Any) -> URL:
-    wrong = f"url must be an address such as 'http://localhost:9090/api/v1/write', not {url!r}"
-    if not isinstance(url, str):
-        raise TypeError(wrong)
-    try:
-        target = URL(url)
-        known = target.scheme in {"http", "https"} and target.host and target.port
-    except ValueError as error:
-        raise ValueError(f"{wrong}: {error}") from error
-    if not known:
-        raise ValueError(wrong)
-    return target
-
-
-def _checked_labels(labels: Any) -> dict[str, str]:
+def _check_labels(labels: Any) -> dict[str, str]:
     if not isinstance(labels, Mapping) or not all(isinstance(name, str) for name in labels):
         raise TypeError(f"external_labels must be a dict of names and values, not {labels!r}")
     return dict(labels)
-
-
-def _checked_folder(spool: Any) -> str:
-    path = os.fspath(spool) if isinstance(spool, (str, os.PathLike)) else ""
-    if not path or "\0" in path:
-        raise ValueError(f"spool must be a folder, not {spool!r}")
-    return path

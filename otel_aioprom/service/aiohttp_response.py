@@ -1,4 +1,4 @@
-"""Scrapes over aiohttp: from its request to ours, and our response onto its connection."""
+"""The aiohttp adapter: reads a scrape from an aiohttp request, and sends responses with write timeouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp.http import HttpProcessingError
 
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.service.messages import ScrapeRequest, ScrapeResponse
-from otel_aioprom.service.write_timeout import Patience
+from otel_aioprom.service.write_timeout import WriteTimeout
 
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
@@ -24,23 +24,20 @@ else:  # no generic class before Python 3.11
 
 _logger = logging.getLogger(__name__)
 
-_AT_ONCE = struct.pack("ii", 1, 0)  # to linger, for no time at all
+_NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds: close sends a reset
 _PAGE_TIMEOUT = 10.0  # seconds
-_MALFORMED = "a malformed request was refused: %s"
-
-_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
-_NAMES = "name[]"
 
 
 class QuietLogger(_Adapter):
-    """The server's logger: strangers can send what they like without an error in our log for it."""
+    """The server's logger, in which no client can cause errors by malformed requests."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log, a malformed request at the level ``DEBUG`` and in one line."""
+        """Log; for a malformed request one line at the level ``DEBUG``."""
         error = kwargs.get("exc_info")
         error = sys.exc_info()[1] if error is True else error
         if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
-            super().log(logging.DEBUG, _MALFORMED, getattr(error, "message", error))
+            message = "refused a malformed request: %s"
+            super().log(logging.DEBUG, message, getattr(error, "message", error))
         else:
             super().log(level, msg, *args, **kwargs)
 
@@ -49,13 +46,13 @@ server_logger = QuietLogger(_logger, {})
 
 
 def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
-    """Take from a request what matters."""
+    """Read a scrape from an aiohttp request."""
     return ScrapeRequest(
         method=request.method,
         accept=request.headers.getall(hdrs.ACCEPT, []),
         accept_encoding=request.headers.getall(hdrs.ACCEPT_ENCODING, []),
-        names=request.query.getall(_NAMES, []),
-        timeout=request.headers.get(_TIMEOUT),
+        names=request.query.getall("name[]", []),
+        timeout=request.headers.get("X-Prometheus-Scrape-Timeout-Seconds"),
         authorization=request.headers.get(hdrs.AUTHORIZATION),
     )
 
@@ -63,43 +60,45 @@ def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
 async def send(
     request: web.BaseRequest, answer: ScrapeResponse, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send a response piece by piece; a client that takes nothing for too long is cut off.
+    """Send the response to a scrape piece by piece; disconnect a client that reads too slowly.
 
-    A body of one piece goes in one write, with its length.
+    A body of one piece is sent in one write, with its ``Content-Length``.
 
     Args:
-        request: What to answer.
-        answer: The response to a scrape.
-        headers: More headers.
+        request: The request to answer.
+        answer: The response.
+        headers: Additional headers.
 
     Raises:
-        SlowReaderError: The client was cut off.
+        SlowReaderError: The client was disconnected.
     """
     try:
-        with Patience(answer.send_timeout) as patience:
+        with WriteTimeout(answer.send_timeout) as write_timeout:
             async with aclosing(answer.pieces()) as pieces:
-                return await _send(request, answer, {**answer.headers, **headers}, pieces, patience)
+                return await _send(
+                    request, answer, {**answer.headers, **headers}, pieces, write_timeout
+                )
     except SlowReaderError:
-        _cut_off(request)
+        _abort(request)
         raise
 
 
 async def deliver(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Send a page; a client that takes nothing of it for too long is cut off.
+    """Send a page; disconnect a client that reads too slowly.
 
     Args:
-        request: What to answer.
-        response: The page, nothing of which has left.
+        request: The request to answer.
+        response: The page, not yet prepared.
 
     Raises:
-        SlowReaderError: The client was cut off.
+        SlowReaderError: The client was disconnected.
     """
     try:
-        with Patience(_PAGE_TIMEOUT) as patience:
-            await patience.wait(response.prepare(request))
-            await patience.wait(response.write_eof())
+        with WriteTimeout(_PAGE_TIMEOUT) as write_timeout:
+            await write_timeout.wait(response.prepare(request))
+            await write_timeout.wait(response.write_eof())
     except SlowReaderError:
-        _cut_off(request)
+        _abort(request)
         raise
     except ConnectionError:
         _logger.debug("the client went away before it was answered")
@@ -110,7 +109,7 @@ async def _send(
     answer: ScrapeResponse,
     headers: Mapping[str, str],
     pieces: AsyncGenerator[bytes, None],
-    patience: Patience,
+    write_timeout: WriteTimeout,
 ) -> web.StreamResponse:
     first = await anext(pieces, b"")
     second = await anext(pieces, None) if first else None
@@ -120,24 +119,24 @@ async def _send(
     else:
         response = web.StreamResponse(status=answer.status, headers=headers)
     try:
-        await patience.wait(response.prepare(request))
+        await write_timeout.wait(response.prepare(request))
         if second is not None:
-            await patience.wait(response.write(first))
-            await patience.wait(response.write(second))
+            await write_timeout.wait(response.write(first))
+            await write_timeout.wait(response.write(second))
             async for piece in pieces:
-                await patience.wait(response.write(piece))
-        await patience.wait(response.write_eof())
+                await write_timeout.wait(response.write(piece))
+        await write_timeout.wait(response.write_eof())
     except ConnectionError:
         _logger.debug("the client went away in the middle of a response")
     return response
 
 
-def _cut_off(request: web.BaseRequest) -> None:
-    """End a connection at once, with what still waits in the system's buffers."""
+def _abort(request: web.BaseRequest) -> None:
+    """Reset a connection; drop what waits in the send buffers."""
     transport = request.transport
     if transport is None:
         return
-    opened = transport.get_extra_info("socket")
-    if opened is not None:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()

@@ -1,14 +1,16 @@
-"""Requests and responses of an endpoint, as every framework has them."""
+"""Requests and responses of an endpoint, independent of the web framework."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs
 
 from otel_aioprom.renderer import in_pieces, in_pieces_blocking
-from otel_aioprom.service.write_timeout import Patience
+from otel_aioprom.service.write_timeout import WriteTimeout
 
+RETRY_SOON = {"Retry-After": "1"}
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 Write = Callable[[bytes], Awaitable[object]]
@@ -17,12 +19,12 @@ Write = Callable[[bytes], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class ScrapeRequest:
-    """What matters of an HTTP request.
+    """The parts of an HTTP request that an endpoint reads.
 
     Attributes:
-        method: In capitals, as HTTP has it.
-        accept: Values of all ``Accept`` lines.
-        accept_encoding: Values of all ``Accept-Encoding`` lines.
+        method: In upper case, as HTTP has it.
+        accept: Values of all ``Accept`` headers.
+        accept_encoding: Values of all ``Accept-Encoding`` headers.
         names: Values of all ``name[]`` parameters of the query.
         timeout: Value of ``X-Prometheus-Scrape-Timeout-Seconds``, if there is one.
         authorization: Value of ``Authorization``, if there is one.
@@ -38,13 +40,13 @@ class ScrapeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeResponse:
-    """What to send back.
+    """The response to send.
 
     Attributes:
         status: The HTTP status.
         headers: All headers that the body needs.
-        chunks: The body, made while it is read.
-        protocol: What Prometheus calls the format; empty where none was chosen.
+        chunks: The body, encoded while it is read.
+        protocol: Prometheus' name of the format; empty if none was negotiated.
         send_timeout: Seconds that the client may take for each piece.
     """
 
@@ -55,7 +57,7 @@ class ScrapeResponse:
     send_timeout: float | None = None
 
     def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Read the body in pieces of 64 KiB, the event loop having its turn about every millisecond."""
+        """Read the body in pieces of 64 KiB; yield to the event loop about every millisecond."""
         return in_pieces(self.chunks)
 
     def pieces_blocking(self) -> Iterator[bytes]:
@@ -69,15 +71,31 @@ class ScrapeResponse:
             write: Sends a piece.
 
         Raises:
-            SlowReaderError: The client takes no more.
+            SlowReaderError: The client did not read a piece in time.
         """
-        with Patience(self.send_timeout) as patience:
+        with WriteTimeout(self.send_timeout) as write_timeout:
             async with aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
-                    await patience.wait(write(piece))
+                    await write_timeout.wait(write(piece))
 
 
 def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> ScrapeResponse:
-    """Make a response that says in a sentence why there are no metrics."""
+    """Return a response without metrics, whose body is the reason in one sentence."""
     body = f"{sentence}\n".encode("utf-8", "replace")
     return ScrapeResponse(status, {**_PLAIN, **(headers or {})}, iter((body,)))
+
+
+def selected_names(query: str) -> Sequence[str]:
+    """Return the values of all ``name[]`` parameters of a query string."""
+    return parse_qs(query, keep_blank_values=True, errors="replace").get("name[]", ())
+
+
+def without_slash(path: str) -> str:
+    """Return the path of a middleware without the slash at its end.
+
+    Raises:
+        ValueError: It does not start with a slash.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f"path must start with a slash, as in '/metrics', not {path!r}")
+    return path.rstrip("/")

@@ -1,4 +1,4 @@
-"""From a request's path to the page behind it, on the service's own server."""
+"""Routing of requests by path, on the service's own server."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from otel_aioprom.service.scrape import ALLOWED_METHODS
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Pages:
-    """Answers every request that the server can read.
+class Router:
+    """Routes every request that the server can parse to the handler of its path.
 
-    Paths are looked up in a table. An aiohttp application would answer some requests itself before any handler of
-    ours runs: for a ``CONNECT`` with a strange ``Expect`` its answer is an error 500.
+    An aiohttp application would answer some requests before any handler runs: a ``CONNECT`` with an unknown
+    ``Expect`` gets 500.
 
     Args:
-        pages: Handlers by path.
-        headers: Returns headers that every response gets.
+        handlers: Handlers by path.
+        headers: Returns the headers to add to every response.
     """
 
     def __init__(
-        self, pages: Mapping[str, Handler], headers: Callable[[], Mapping[str, str]]
+        self, handlers: Mapping[str, Handler], headers: Callable[[], Mapping[str, str]]
     ) -> None:
-        self._pages = pages
+        self._handlers = handlers
         self._headers = headers
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer with the page, or with 404; who reads none of it is cut off."""
+        """Answer with the page of the path, or with 404; disconnect a client that does not read it."""
         try:
-            response = await self._page(request)
+            handler = self._handlers.get(request.path)
+            if handler is None:
+                raise web.HTTPNotFound
+            response = await handler(request)
         except web.HTTPException as error:
             response = web.Response(status=error.status, body=error.body, headers=error.headers)
         if not response.prepared:
@@ -43,15 +46,9 @@ class Pages:
                 await deliver(request, response)
         return response
 
-    async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
-        page = self._pages.get(request.path)
-        if page is None:
-            raise web.HTTPNotFound
-        return await page(request)
 
-
-def only_read(handler: Handler) -> Handler:
-    """Wrap the handler of a page, so that other methods than GET and HEAD are refused."""
+def read_only(handler: Handler) -> Handler:
+    """Wrap the handler of a page: methods other than GET and HEAD get 405."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ALLOWED_METHODS:

@@ -1,29 +1,26 @@
-"""One request, one response: what an endpoint answers, whatever framework carries it."""
+"""The scrape handler: one request in, one response out, for any web framework."""
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TypedDict
 
-from otel_aioprom._concurrency.thread_pool import Workers
 from otel_aioprom._core.escaping import Escaping
 from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom._core.patterns import Patterns
 from otel_aioprom._transport.compression import codings, compressed
 from otel_aioprom._transport.credentials import Authenticator
 from otel_aioprom.collectors.series.number import GaugeSeries
-from otel_aioprom.errors import GatherError, SecretError, SlowReaderError
+from otel_aioprom.errors import GatherError, SlowReaderError
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.registry import CollectorRegistry
-from otel_aioprom.registry.self_metrics import ScrapeMetrics
 from otel_aioprom.renderer import (
     DEFAULT_TIMEOUT,
     OnError,
@@ -33,24 +30,20 @@ from otel_aioprom.renderer import (
     encode,
     make_formatter,
 )
-from otel_aioprom.service.messages import ScrapeRequest, ScrapeResponse, refusal
+from otel_aioprom.service.authorization import Authorization
+from otel_aioprom.service.measurement import Measurement
+from otel_aioprom.service.messages import RETRY_SOON, ScrapeRequest, ScrapeResponse, refusal
 from otel_aioprom.service.selection import Selection
-
-_logger = logging.getLogger(__name__)
 
 ALLOWED_METHODS = ("GET", "HEAD")
 
-_SOON = {"Retry-After": "1"}
-_MOST_CHECKS = 20  # wait for the one thread that checks slow credentials, mostly wrong ones
 _VARY = {"Vary": "Accept, Accept-Encoding"}
-_MARGIN = 0.5
-"""Seconds that a response needs to get back to a client that waits only so long."""
-_checker = Workers(1, "otel_aioprom credentials")  # a flood of wrong ones takes no thread of others
+_MARGIN = 0.5  # seconds that a response needs to reach a client with a deadline
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 class ScrapeOptions(TypedDict, total=False):
-    """The options of ``Scraper``, for signatures of what passes them on."""
+    """The options of ``Scraper``, for the signatures of callers that pass them on."""
 
     on_error: OnError
     timeout: float
@@ -66,17 +59,21 @@ class ScrapeOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a request is to be answered."""
+    """How to answer a request."""
 
     formatter: IFormatter
     coding: str | None
     timeout: float
-    hasty: bool  # the client waits less long than we would
+    client_deadline: bool  # the client times out before the endpoint would
     selection: Selection
 
     def headers(self) -> dict[str, str]:
         coded = {"Content-Encoding": self.coding} if self.coding else {}
         return {**self.formatter.get_headers(), **_VARY, **coded}
+
+    def response(self, chunks: Iterator[bytes]) -> ScrapeResponse:
+        body = compressed(chunks, self.coding) if self.coding else chunks
+        return ScrapeResponse(200, self.headers(), body, self.formatter.protocol)
 
 
 class Scraper:
@@ -84,21 +81,21 @@ class Scraper:
 
     Args:
         registry: What to expose.
-        on_error: ``"continue"`` leaves out what cannot be shown, ``"fail"`` answers 500 instead.
-        timeout: Seconds that sources get to answer; what is late is left out. A client that waits less long
-            gets its response earlier.
-        created_samples: Write start times as samples in OpenMetrics (``_created``).
-        protobuf_escaping: What becomes of names that are not classic in protobuf.
-        included: Patterns (``*`` and ``?``) of the names to show; all if not given.
-        excluded: Patterns of names not to show after all.
-        max_concurrent: Scrapes answered at once, the next gets 503; ``None`` for any number.
-        send_timeout: Seconds that a client may take to read 64 KiB before it is dropped; ``None`` for ever.
-        auth: Who may scrape; everybody if not given.
-        self_metrics: Measure scrapes, and show that with the rest from the next one on.
+        on_error: ``"continue"`` drops what cannot be exposed and serves the rest; ``"fail"`` answers 500 instead.
+        timeout: Seconds that sources may take; later ones are dropped from the response. A client with a shorter
+            timeout (``X-Prometheus-Scrape-Timeout-Seconds``) is answered earlier.
+        created_samples: Write start times as ``_created`` samples in OpenMetrics.
+        protobuf_escaping: Escaping scheme of names outside the classic character set in protobuf.
+        included: Patterns (``*`` and ``?``) of the metric names to expose; ``None`` exposes all.
+        excluded: Patterns of the metric names to drop, even if ``included`` matches them.
+        max_concurrent: Maximum number of concurrent scrapes; further ones get 503. ``None`` sets no limit.
+        send_timeout: Seconds that a client may take to read 64 KiB before it is disconnected; ``None`` sets no limit.
+        auth: Checks the client's credentials, such as ``BasicAuth``; ``None`` admits every client.
+        self_metrics: Measure scrapes, and expose these metrics from the next scrape on.
 
     Raises:
-        ValueError: An option has no such value.
-        TypeError: Patterns are no list of texts, or ``auth`` is nothing that checks credentials.
+        ValueError: An option has an invalid value.
+        TypeError: Patterns are not a list of strings, or ``auth`` cannot check credentials.
     """
 
     def __init__(
@@ -121,44 +118,41 @@ class Scraper:
             check_seconds("send_timeout", send_timeout)
         if max_concurrent is not None and max_concurrent < 1:
             raise ValueError(f"max_concurrent must be 1 or more, or None, not {max_concurrent!r}")
-        if auth is not None and not callable(getattr(auth, "check", None)):
-            raise TypeError(f"auth must be BasicAuth or BearerAuth, not {type(auth).__name__}")
+        self._authorization = Authorization(auth)
         self._registry = registry
         self._on_error = check_on_error(on_error)
         self._timeout = timeout
         self._created_samples = created_samples
         self._protobuf_escaping = check_escaping(protobuf_escaping)
-        self._offered = Patterns(included, excluded)
-        self._most = math.inf if max_concurrent is None else max_concurrent
+        self._patterns = Patterns(included, excluded)
+        self._max_concurrent = math.inf if max_concurrent is None else max_concurrent
         self._send_timeout = send_timeout
-        self._auth = auth
         self._self_metrics = self_metrics
         self._busy = GaugeSeries()
-        self._checking = GaugeSeries()
 
     @asynccontextmanager
     async def scrape(self, request: ScrapeRequest) -> AsyncIterator[ScrapeResponse]:
-        """Answer a request; the response is to be sent inside the ``async with``.
+        """Answer a request; send the response inside the ``async with``.
 
         Args:
             request: Any method, any headers.
 
         Yields:
             200 with the metrics; 401 without the right credentials; 405 for methods other than GET and HEAD; 500 if
-            something is missing and ``on_error`` is ``"fail"``; 503 while too many are answered, and while
-            credentials cannot be checked.
+            something is missing and ``on_error`` is ``"fail"``; 503 above ``max_concurrent``, and while credentials
+            cannot be checked.
 
         Spec:
             E4, E57 to E62.
         """
-        refused = await self.authorize(request.authorization)
+        refused = await self._authorization.check(request.authorization)
         with self._measured() as measure:
             yield measure(refused or await self._answer(request))
 
     @contextmanager
     def scrape_blocking(self, request: ScrapeRequest) -> Iterator[ScrapeResponse]:
-        """Answer a request in the calling thread, as ``scrape`` does."""
-        refused = self._authorize_blocking(request.authorization)
+        """Answer a request in the calling thread; otherwise like ``scrape``."""
+        refused = self._authorization.check_blocking(request.authorization)
         with self._measured() as measure:
             yield measure(refused or self._answer_blocking(request))
 
@@ -169,140 +163,80 @@ class Scraper:
             authorization: Value of the ``Authorization`` header, if there is one.
 
         Returns:
-            ``None`` if they are right, else the response that refuses.
+            ``None`` if they are right, else the response that refuses the request.
         """
-        auth = self._auth
-        if auth is None:
-            return None
-        try:
-            if auth.slow and not auth.remembers(authorization):
-                if self._checking.value >= _MOST_CHECKS:
-                    return refusal(503, "too many credentials to check; try again", _SOON)
-                allowed = await self._check_in_thread(auth, authorization)
-            else:
-                allowed = auth.check(authorization)
-        except SecretError as error:
-            return _unverifiable(error)
-        return None if allowed else _unauthorized(auth)
-
-    async def _check_in_thread(self, auth: Authenticator, authorization: str | None) -> bool:
-        self._checking.inc()
-        try:
-            return await _checker.call(auth.check, authorization)
-        finally:
-            self._checking.dec()
-
-    def _authorize_blocking(self, authorization: str | None) -> ScrapeResponse | None:
-        try:
-            allowed = self._auth is None or self._auth.check(authorization)
-        except SecretError as error:
-            return _unverifiable(error)
-        return None if allowed or self._auth is None else _unauthorized(self._auth)
+        return await self._authorization.check(authorization)
 
     async def _answer(self, request: ScrapeRequest) -> ScrapeResponse:
         plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
-        gathering = await self._registry.async_gather(plan.timeout, hasty=plan.hasty)
+        gathering = await self._registry.async_gather(
+            plan.timeout, client_deadline=plan.client_deadline
+        )
         try:
             chunks = await async_encode(
                 self._registry, gathering, plan.formatter, self._on_error, plan.selection
             )
         except GatherError as error:
             return refusal(500, str(error))
-        return _response(plan, chunks)
+        return plan.response(chunks)
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
         plan = self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
-        gathering = self._registry.gather(plan.timeout, hasty=plan.hasty)
+        gathering = self._registry.gather(plan.timeout, client_deadline=plan.client_deadline)
         try:
             chunks = encode(
                 self._registry, gathering, plan.formatter, self._on_error, plan.selection
             )
         except GatherError as error:
             return refusal(500, str(error))
-        return _response(plan, chunks)
+        return plan.response(chunks)
 
     def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
-        """Decide how to answer; what needs no collection is answered at once."""
-        if self._busy.value > self._most:
-            return refusal(503, "too many scrapes at once; try again", _SOON)
+        """Return how to answer, or the response itself if it needs no collection."""
+        if self._busy.value > self._max_concurrent:
+            return refusal(503, "too many concurrent scrapes; try again", RETRY_SOON)
         if request.method not in ALLOWED_METHODS:
             allow = {"Allow": ", ".join(ALLOWED_METHODS)}
-            return refusal(405, "only GET and HEAD are answered here", allow)
+            return refusal(405, "only GET and HEAD are allowed here", allow)
         formatter = make_formatter(request.accept, self._created_samples, self._protobuf_escaping)
-        selection = Selection(self._offered, request.names, formatter.escaping)
-        asked = patience(request.timeout)
-        timeout, hasty = min(self._timeout, asked), asked < self._timeout
+        selection = Selection(self._patterns, request.names, formatter.escaping)
+        requested = source_timeout(request.timeout)
+        timeout, client_deadline = min(self._timeout, requested), requested < self._timeout
         coding = choose_coding(request.accept_encoding, codings())
-        plan = _Plan(formatter, coding, timeout, hasty, selection)
+        plan = _Plan(formatter, coding, timeout, client_deadline, selection)
         if request.method == "HEAD":
             return ScrapeResponse(200, plan.headers(), protocol=formatter.protocol)
         return plan
 
     @contextmanager
     def _measured(self) -> Iterator[Callable[[ScrapeResponse], ScrapeResponse]]:
-        """Count a request while it is answered, and what it was when it is over."""
-        exchange = _Exchange(self._send_timeout)
+        """Count a request as concurrent while it is answered; record its measurement at the end."""
+        measurement = Measurement(self._send_timeout)
         self._busy.inc()
         began = perf_counter()
         try:
-            yield exchange.take
+            yield measurement.take
         except SlowReaderError as error:
             self._registry.report([Fault("slow_reader", "a client", str(error))])
             raise
         finally:
             self._busy.dec()
             if self._self_metrics:
-                exchange.count(self._registry.endpoint, perf_counter() - began)
+                measurement.record(self._registry.endpoint, perf_counter() - began)
 
 
-def _response(plan: _Plan, chunks: Iterator[bytes]) -> ScrapeResponse:
-    body = compressed(chunks, plan.coding) if plan.coding else chunks
-    return ScrapeResponse(200, plan.headers(), body, plan.formatter.protocol)
-
-
-class _Exchange:
-    """What is counted of a request and its response."""
-
-    def __init__(self, send_timeout: float | None) -> None:
-        self._send_timeout = send_timeout
-        self.status = 0
-        self.protocol = ""
-        self.size = 0
-
-    def take(self, response: ScrapeResponse) -> ScrapeResponse:
-        """Note a response, and count its bytes as they are made."""
-        self.status, self.protocol = response.status, response.protocol
-        return replace(
-            response, chunks=self._counted(response.chunks), send_timeout=self._send_timeout
-        )
-
-    def count(self, metrics: ScrapeMetrics, seconds: float) -> None:
-        """Enter it into the endpoint's metrics; one that got no response is none of them."""
-        labels = {"format": self.protocol} if self.protocol else {}
-        if self.status:
-            metrics.scrapes.inc({"code": self.status, **labels})
-        if self.protocol:
-            metrics.seconds.observe(labels, seconds)
-            metrics.size.add(labels, self.size)
-
-    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self.size += len(chunk)
-            yield chunk
-
-
-def patience(header: str | None) -> float:
-    """Tell how long sources get, from how long the client waits.
+def source_timeout(header: str | None) -> float:
+    """Return how long sources may take, from the client's timeout.
 
     Args:
         header: Value of ``X-Prometheus-Scrape-Timeout-Seconds``, if there is one.
 
     Returns:
-        Seconds; infinite if the header says nothing that makes sense.
+        Seconds; infinite if the header is absent or malformed.
 
     Spec:
         E58.
@@ -311,12 +245,3 @@ def patience(header: str | None) -> float:
         return math.inf
     seconds = float(header)
     return seconds - min(_MARGIN, seconds / 2) if seconds > 0 else math.inf
-
-
-def _unauthorized(auth: Authenticator) -> ScrapeResponse:
-    return refusal(401, "these metrics ask for credentials", {"WWW-Authenticate": auth.challenge})
-
-
-def _unverifiable(error: SecretError) -> ScrapeResponse:
-    _logger.error("credentials cannot be checked, scrapes are refused: %s", error)
-    return refusal(503, "credentials cannot be checked at present", {"Retry-After": "5"})

@@ -1,4 +1,4 @@
-"""Which families a response shows: what an endpoint offers, and what a request names."""
+"""Selection of families: the patterns of an endpoint, and the names in a request."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from otel_aioprom.formats.openmetrics import openmetrics_names
 
 
 class Selection:
-    """The families that one response shows.
+    """Selects the families of one response.
 
     Args:
-        offered: What the endpoint shows at all, by name in the text format, escaped or not.
-        names: Names of families or samples that the request asks for; none asks for all.
-        escaping: How the response writes names: they can be asked for by what it calls them.
+        patterns: Which families the endpoint exposes, by name in the text format, escaped or not.
+        names: Names of families or samples in the request; none selects all.
+        escaping: How the response writes names: a request may use escaped names too.
 
     Spec:
         E59.
     """
 
-    def __init__(self, offered: Patterns, names: Collection[str], escaping: Escaping) -> None:
-        self._offered = offered
+    def __init__(self, patterns: Patterns, names: Collection[str], escaping: Escaping) -> None:
+        self._patterns = patterns
         self._names = frozenset(names)
         self._escaping = escaping
 
     def __call__(self, family: MetricFamily) -> bool:
-        """Tell whether a family is to be shown; a name shows the whole family that it belongs to."""
-        if not self._offered.matches(family.name, escape_metric_name(family.name, self._escaping)):
+        """Return whether to expose a family; the name of a sample selects its whole family."""
+        if not self._patterns.matches(family.name, escape_metric_name(family.name, self._escaping)):
             return False
         return not self._names or not self._names.isdisjoint(self._names_of(family))
 

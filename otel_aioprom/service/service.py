@@ -1,4 +1,4 @@
-"""The aiohttp service: ``/metrics`` on a server of its own, or as a handler in any application."""
+"""The aiohttp service: ``/metrics`` on its own server, or as a handler in any aiohttp application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
-from otel_aioprom._concurrency.thread_pool import in_worker
+from otel_aioprom._concurrency.thread_pool import run_in_thread
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.errors import (
     ServiceError,
@@ -29,7 +29,7 @@ from otel_aioprom.errors import (
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.aiohttp_response import scrape_request, send, server_logger
-from otel_aioprom.service.routing import Handler, Pages, only_read
+from otel_aioprom.service.routing import Handler, Router, read_only
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 from otel_aioprom.service.sockets import close_all, open_sockets
 from otel_aioprom.service.web_config.config import WebConfig
@@ -39,33 +39,36 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_CUT_OFF = 0.1  # seconds that what still runs after the wait gets to end when it is cancelled
-_KEEP_ALIVE = 300.0  # seconds; longer than any usual scrape interval, for one connection serves a scraper for ever
-_LINGER = 1.0  # seconds that the unread body of a request gets, for which there is no use
-_REFRESH = 5.0  # seconds between two looks at the files of a web configuration
+_SHUTDOWN = 0.1  # seconds that cancelled requests may take to end, after ``wait_duration``
+_KEEP_ALIVE = (
+    300.0  # seconds; longer than any usual scrape interval, so that a scraper keeps its connection
+)
+_LINGER = 1.0  # seconds to wait for the unread body of a request
+_REFRESH = 5.0  # seconds between two checks of the web configuration's files
 _HEALTHY, _READY = "/-/healthy", "/-/ready"
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-_OWN_PATHS = ("", "/robots.txt", _HEALTHY, _READY)
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into a usable host
+_RESERVED = ("", "/robots.txt", _HEALTHY, _READY)
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced by a usable host
 
 
 class Service:
     """Exposes a registry over HTTP.
 
-    Belongs to the event loop that it is started on. ``handle_metrics``, ``handle_root`` and
-    ``handle_robots`` work in any aiohttp application, without a start.
+    A started service belongs to the running event loop. ``handle_metrics``, ``handle_root`` and ``handle_robots``
+    work in any aiohttp application, without a start.
 
     Args:
-        registry: What to expose; a new registry if none is given.
-        loop: Accepted for old callers and not used.
-        web_config: A web configuration file in the form of Prometheus' own servers, or its path: certificates,
-            headers, and users for all but health, readiness and robots. Needs the extra ``web-config``.
-        **options: As for ``scrape.Scraper``.
+        registry: What to expose; a new registry if not given.
+        loop: Deprecated and ignored.
+        web_config: Path of a web configuration file as Prometheus' own servers read it, or a loaded ``WebConfig``:
+            certificates, headers, and users for all pages but health, readiness and robots. Needs the extra
+            ``web-config``.
+        **options: The options of ``scrape.Scraper``.
 
     Raises:
-        ValueError: An option has no such value, or says what the web configuration says too.
-        TypeError: There is no such option.
-        WebConfigError: The web configuration makes no sense.
+        ValueError: An option has an invalid value, or conflicts with the web configuration.
+        TypeError: An option is unknown.
+        WebConfigError: The web configuration is invalid.
 
     Spec:
         N17.
@@ -96,7 +99,7 @@ class Service:
         self._sites: list[web.SockSite] = []
         self._sockets: list[socket.socket] = []
         self._refreshing: asyncio.Task[None] | None = None
-        self._looked = -_REFRESH
+        self._refreshed = -_REFRESH
         self._root = ""
         self._metrics_path = "/metrics"
         self._in_flight = 0
@@ -123,21 +126,29 @@ class Service:
         Args:
             path: The path, with or without a slash at the end.
             registry: What to expose there; the service's registry if not given.
-            **options: As for ``scrape.Scraper``; ``included`` and ``excluded`` tell which names to show. Who may scrape
-                the service may scrape this too, unless ``auth`` says otherwise; ``None`` lets everybody.
+            **options: The options of ``scrape.Scraper``; ``included`` and ``excluded`` select the names to expose.
+                ``auth`` is the service's unless given; ``None`` admits every client.
 
         Raises:
-            ValueError: It is no path, or taken; or an option has no such value.
-            TypeError: There is no such option.
-            ServiceError: The service runs.
+            ValueError: The path is invalid or taken, or an option has an invalid value.
+            TypeError: An option is unknown.
+            ServiceError: The service is running.
         """
         if self._runner is not None:
             raise ServiceError("endpoints are added before the service starts")
-        plain = _check_path("path", path)
-        if plain in self._endpoints or plain in _OWN_PATHS:
+        plain = self._free_path("path", path)
+        merged: ScrapeOptions = {"auth": self._auth, **options}
+        self._endpoints[plain] = self._make_scraper(registry or self.registry, merged)
+
+    def _free_path(self, name: str, path: str) -> str:
+        """Return a valid path that is not taken, without the slash at its end."""
+        plain = path.rstrip("/")
+        if not _PATH.fullmatch(plain):
+            reason = "a slash before each part, and letters, digits and -._~ in it"
+            raise ValueError(f"{name} must be a path such as '/metrics' ({reason}), not {path!r}")
+        if plain in self._endpoints or plain in _RESERVED:
             raise ValueError(f"the path {path!r} is taken")
-        wanted: ScrapeOptions = {"auth": self._auth, **options}
-        self._endpoints[plain] = self._make_scraper(registry or self.registry, wanted)
+        return plain
 
     async def start(
         self,
@@ -146,42 +157,40 @@ class Service:
         ssl: ssl_module.SSLContext | None = None,
         metrics_url: str = "/metrics",
     ) -> None:
-        """Start a server.
+        """Start the server.
 
         Args:
             addr: Host name or address to listen on; empty for all interfaces.
             port: Port to listen on; 0 takes a free one.
-            ssl: Context for HTTPS; none for HTTP.
+            ssl: Context for HTTPS; ``None`` for HTTP.
             metrics_url: Path of the metrics, with or without a slash at the end.
 
         Raises:
-            ServiceStartError: Nothing can listen there; nothing is left open.
-            ValueError: ``metrics_url`` is no path or taken by an endpoint; or certificates are given here and in the
-                web configuration.
+            ServiceStartError: The address cannot be bound; no socket is left open.
+            ValueError: ``metrics_url`` is invalid or taken; or ``ssl`` is passed although the web configuration has
+                certificates.
         """
         if self._runner is not None:
             warnings.warn(f"the service runs already at {self._root}", RuntimeWarning, stacklevel=2)
             return
-        plain = _check_path("metrics_url", metrics_url)
-        if plain in self._endpoints or plain in _OWN_PATHS:
-            raise ValueError(f"the path {metrics_url!r} is taken")
+        plain = self._free_path("metrics_url", metrics_url)
         context = self._tls(ssl)
         self._metrics_path = metrics_url
         server = web.Server(
-            Pages(self._pages(plain), self._headers).handle,
+            Router(self._handlers(plain), self._headers).handle,
             access_log=None,
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
             logger=server_logger,
         )
-        self._runner = runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
+        self._runner = runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         try:
             await runner.setup()
             await self._listen(runner, addr, port, context)
         except BaseException as error:
             self._runner = None
             await runner.cleanup()
-            # A host name may have no form that the network knows.
+            # Ports out of range overflow; host names may have no IDNA form.
             if isinstance(error, OSError | OverflowError | UnicodeError):
                 raise ServiceStartError(f"{addr or '*'}:{port}", str(error)) from error
             raise
@@ -194,31 +203,31 @@ class Service:
             raise ValueError("certificates are named by the web configuration: leave ssl out")
         return configured or ssl
 
-    async def _look_after_files(self) -> None:
-        """Look after the files of the web configuration where no server of our own does so."""
+    async def _refresh_if_due(self) -> None:
+        """Refresh the web configuration from a request, where no server of our own does it in the background."""
         if self._web is None or self._refreshing is not None:
             return
         now = monotonic()
-        if now - self._looked >= _REFRESH:
-            self._looked = now
-            await in_worker(self._web.refresh)
+        if now - self._refreshed >= _REFRESH:
+            self._refreshed = now
+            await run_in_thread(self._web.refresh)
 
     async def _refresh(self, configuration: WebConfig) -> None:
-        """Look after the files of the web configuration every few seconds, in a thread: one may be long."""
+        """Refresh the web configuration every few seconds, in a thread: files may be large."""
         while True:
             await asyncio.sleep(_REFRESH)
-            await in_worker(configuration.refresh)
+            await run_in_thread(configuration.refresh)
 
-    def _pages(self, metrics_path: str) -> Mapping[str, Handler]:
-        pages: dict[str, Handler] = {
-            "/": only_read(self.handle_root),
-            "/robots.txt": only_read(self.handle_robots),
-            _HEALTHY: only_read(self.handle_healthy),
-            _READY: only_read(self.handle_ready),
+    def _handlers(self, metrics_path: str) -> Mapping[str, Handler]:
+        handlers: dict[str, Handler] = {
+            "/": read_only(self.handle_root),
+            "/robots.txt": read_only(self.handle_robots),
+            _HEALTHY: read_only(self.handle_healthy),
+            _READY: read_only(self.handle_ready),
         }
         for path, scraper in {metrics_path: self._scraper, **self._endpoints}.items():
-            pages[path] = pages[f"{path}/"] = partial(self._handle, scraper)
-        return pages
+            handlers[path] = handlers[f"{path}/"] = partial(self._handle, scraper)
+        return handlers
 
     def _headers(self) -> Mapping[str, str]:
         return {} if self._web is None else self._web.headers
@@ -236,15 +245,15 @@ class Service:
             raise
         self._sites, self._sockets = sites, sockets
         host, real_port = sockets[0].getsockname()[:2]
-        host = addr if addr not in ("", *_WILDCARDS) else _WILDCARDS.get(host, host)
-        shown = f"[{host}]" if ":" in host else host
-        self._root = f"{'http' if ssl is None else 'https'}://{shown}:{real_port}"
+        host = addr if addr not in ("", *_LOOPBACK) else _LOOPBACK.get(host, host)
+        bracketed = f"[{host}]" if ":" in host else host
+        self._root = f"{'http' if ssl is None else 'https'}://{bracketed}:{real_port}"
 
     async def stop(self, wait_duration: float = 1.0) -> None:
         """Stop the server; a second call does nothing.
 
         Args:
-            wait_duration: Seconds that scrapes under way get to end before they are cut off.
+            wait_duration: Seconds to wait for scrapes in flight before they are cancelled.
         """
         runner, self._runner = self._runner, None
         if runner is None:
@@ -259,7 +268,7 @@ class Service:
             if self._in_flight:
                 await asyncio.wait_for(self._idle.wait(), wait_duration)
         except asyncio.TimeoutError:
-            _logger.info("scrapes under way are cut off after %s s", wait_duration)
+            _logger.info("scrapes in flight are cancelled after %s s", wait_duration)
         finally:
             await runner.cleanup()
 
@@ -279,7 +288,7 @@ class Service:
             await self.stop()
 
     def abandon(self) -> None:
-        """Close the listening sockets and nothing else, in a child process: the rest is the parent's."""
+        """Close only the listening sockets, in a forked child process: the rest belongs to the parent."""
         for opened in self._sockets:
             opened.close()
         self._sockets, self._sites, self._runner = [], [], None
@@ -315,11 +324,11 @@ class Service:
         self.registry.register(collector)
 
     def deregister(self, name: str) -> None:
-        """Take a collector out of the service's registry."""
+        """Remove a collector from the service's registry."""
         self.registry.deregister(name)
 
     def accepts(self, request: web.BaseRequest) -> set[str]:
-        """Return the media types and parameters of a request's ``Accept`` lines."""
+        """Return the media types and parameters of a request's ``Accept`` headers."""
         return parse_accepts(request.headers.getall(hdrs.ACCEPT, []))
 
     async def handle_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -330,18 +339,18 @@ class Service:
         self._in_flight += 1
         self._idle.clear()
         try:
-            await self._look_after_files()
+            await self._refresh_if_due()
             async with scraper.scrape(scrape_request(request)) as answer:
                 return await send(request, answer, self._headers())
         except SlowReaderError:
-            return web.Response()  # to nobody: the connection is cut
+            return web.Response()  # not sent: the connection is closed
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
 
     async def handle_root(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer with a page that links to the metrics, to those who may see them."""
+        """Answer with a page that links to the metrics; needs the same credentials as these."""
         refused = await self._scraper.authorize(request.headers.get(hdrs.AUTHORIZATION))
         if refused is not None:
             return await send(request, refused, self._headers())
@@ -353,28 +362,19 @@ class Service:
         return web.Response(text=page, content_type="text/html")
 
     async def handle_healthy(self, request: web.BaseRequest) -> web.Response:
-        """Tell that the event loop runs; whoever asks need not show who they are."""
+        """Answer the liveness probe with 200, without credentials: the event loop runs."""
         return web.Response(text="healthy\n")
 
     async def handle_ready(self, request: web.BaseRequest) -> web.Response:
-        """Tell whether scrapes are answered: 200, or 503 from the beginning of the stop on."""
+        """Answer the readiness probe with 200, or with 503 once ``stop`` was called."""
         if self._runner is None:
             return web.Response(status=503, text="stopping\n", headers={hdrs.RETRY_AFTER: "1"})
         return web.Response(text="ready\n")
 
     async def handle_robots(self, request: web.BaseRequest) -> web.Response:
-        """Turn robots away."""
+        """Answer ``/robots.txt``: no crawler is allowed."""
         return web.Response(text="User-agent: *\nDisallow: /\n", content_type="text/plain")
 
 
-def _web_config(given: WebConfig | str | os.PathLike[str] | None) -> WebConfig | None:
-    return given if given is None or isinstance(given, WebConfig) else WebConfig.load(given)
-
-
-def _check_path(name: str, path: str) -> str:
-    """Return a path without the slash at its end, or say what it should be."""
-    plain = path.rstrip("/")
-    if not _PATH.fullmatch(plain):
-        reason = "a slash before each part, and letters, digits and -._~ in it"
-        raise ValueError(f"{name} must be a path such as '/metrics' ({reason}), not {path!r}")
-    return plain
+def _web_config(config: WebConfig | str | os.PathLike[str] | None) -> WebConfig | None:
+    return config if config is None or isinstance(config, WebConfig) else WebConfig.load(config)

@@ -1,4 +1,4 @@
-"""Listening sockets: one port, whatever addresses a name stands for."""
+"""Listening sockets: one port for all addresses of a host."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ async def open_sockets(addr: str, port: int) -> list[socket.socket]:
         Bound sockets, which belong to the caller.
 
     Raises:
-        OSError: The name is unknown, or an address cannot be bound; nothing is left open.
+        OSError: The name is unknown, or an address cannot be bound; no socket is left open.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(
+    addresses = await asyncio.get_running_loop().getaddrinfo(
         addr or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     sockets: list[socket.socket] = []
     try:
-        for family, _, protocol, _, address in sorted(set(found)):  # IPv4 first: it names the port
-            bound = _bind(family, protocol, (address[0], port or _port(sockets), *address[2:]))
+        for family, _, protocol, _, address in sorted(set(addresses)):
+            same = port or (sockets[0].getsockname()[1] if sockets else 0)
+            bound = _bind(family, protocol, (address[0], same, *address[2:]))
             sockets += [] if bound is None else [bound]
     except BaseException:
         close_all(sockets)
@@ -45,12 +46,8 @@ def close_all(sockets: list[socket.socket]) -> None:
         opened.close()
 
 
-def _port(sockets: list[socket.socket]) -> int:
-    return int(sockets[0].getsockname()[1]) if sockets else 0
-
-
 def _bind(family: int, protocol: int, address: tuple[object, ...]) -> socket.socket | None:
-    """Bind one address; none where this machine has no such address family or address."""
+    """Bind one address; return ``None`` if this machine has no such address family or IPv6 address."""
     try:
         opened = socket.socket(family, socket.SOCK_STREAM, protocol)
     except OSError:

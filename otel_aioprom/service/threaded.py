@@ -1,4 +1,4 @@
-"""The service for programs without an event loop: in a thread, with a loop of its own."""
+"""The service for programs without an event loop: in a daemon thread with its own loop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 import ssl as ssl_module
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from otel_aioprom._concurrency.fork_safety import tell_of_forks
+from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom.errors import ServiceNotRunningError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.service import Service
@@ -28,15 +28,15 @@ _logger = logging.getLogger(__name__)
 
 
 class ThreadedService:
-    """A ``Service`` in a daemon thread of its own: for Flask, Django, scripts and workers.
+    """A ``Service`` in its own daemon thread: for Flask, Django, scripts and workers.
 
-    All methods may be called from any thread. A process that is forked off has no such thread: there it is not running, says so in the log once,
-    and its port stays with the parent.
+    All methods are thread-safe. A forked child process does not inherit the thread: there the service is not
+    running, which is logged once, and the port stays with the parent.
 
     Args:
-        registry: What to expose; a new registry if none is given.
+        registry: What to expose; a new registry if not given.
         web_config: As for ``Service``.
-        **options: As for ``scrape.Scraper``.
+        **options: The options of ``scrape.Scraper``.
 
     Raises:
         ValueError: As for ``Service``.
@@ -65,7 +65,7 @@ class ThreadedService:
         self._ended = asyncio.Event()
         self._wait = 1.0
         self._lock = threading.Lock()
-        tell_of_forks(self)
+        register_after_fork(self)
 
     def add_endpoint(
         self,
@@ -89,7 +89,7 @@ class ThreadedService:
             The service itself.
 
         Raises:
-            ServiceStartError: Nothing can listen there; no thread is left.
+            ServiceStartError: The address cannot be bound; no thread is left running.
             ValueError: As for ``Service.start``.
         """
         with self._lock:
@@ -97,7 +97,7 @@ class ThreadedService:
                 warnings.warn("the service runs already", RuntimeWarning, stacklevel=2)
                 return self
             started: Future[None] = Future()
-            serving = self._serve(started, addr, port, ssl, metrics_url)
+            serving = self._serve(started, self._service.start(addr, port, ssl, metrics_url))
             thread = threading.Thread(
                 target=asyncio.run, args=(serving,), name="otel_aioprom service", daemon=True
             )
@@ -110,17 +110,10 @@ class ThreadedService:
             self._thread = thread
         return self
 
-    async def _serve(
-        self,
-        started: Future[None],
-        addr: str,
-        port: int,
-        ssl: ssl_module.SSLContext | None,
-        metrics_url: str,
-    ) -> None:
+    async def _serve(self, started: Future[None], starting: Awaitable[None]) -> None:
         try:
-            await self._service.start(addr, port, ssl, metrics_url)
-        except BaseException as error:  # noqa: BLE001 - raised where the start was asked for
+            await starting
+        except BaseException as error:  # noqa: BLE001 - raised by ``start``, in the calling thread
             started.set_exception(error)
             return
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
@@ -132,7 +125,7 @@ class ThreadedService:
         """Stop the server and its thread; a second call does nothing.
 
         Args:
-            wait_duration: Seconds that scrapes under way get to end before they are cut off.
+            wait_duration: Seconds to wait for scrapes in flight before they are cancelled.
         """
         with self._lock:
             thread, self._thread = self._thread, None
@@ -174,7 +167,7 @@ class ThreadedService:
         return f"{self.base_url}{self._service.metrics_path}"
 
     def after_fork(self) -> None:
-        """Give up in a child process what belongs to its parent: the thread is gone, and the port is not ours."""
+        """Stop serving in a child process: the thread did not survive the fork, and the port is the parent's."""
         self._lock = threading.Lock()
         if self._thread is None:
             return

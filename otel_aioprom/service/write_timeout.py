@@ -1,4 +1,4 @@
-"""Waiting for a client, but not for ever: one timer for a whole response."""
+"""The write timeout: one timer for all writes of a response."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Patience:
-    """Ends a task's block if one of the things that it waits for takes too long.
+class WriteTimeout:
+    """A context manager that raises ``SlowReaderError`` if one of several waits takes too long.
 
-    A deadline for each wait would cost a task and a timer each; here a wait moves one deadline.
+    ``asyncio.wait_for`` would cost a timer, and before Python 3.12 a task, for each wait; here each wait moves the
+    deadline of one timer.
 
     Args:
-        seconds: How long each wait may take; ``None`` for ever.
+        seconds: How long each wait may take; ``None`` sets no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -35,23 +36,23 @@ class Patience:
         assert task is not None  # noqa: S101 - coroutines run in tasks
         self._task: asyncio.Task[Any] = task
         if self._seconds < math.inf:
-            self._timer = self._loop.call_later(self._seconds, self._look)
+            self._timer = self._loop.call_later(self._seconds, self._check)
         return self
 
-    async def wait(self, awaited: Awaitable[object]) -> None:
-        """Wait for one thing."""
+    async def wait(self, write: Awaitable[object]) -> None:
+        """Await one write."""
         self._deadline = self._loop.time() + self._seconds
-        await awaited
+        await write
         self._deadline = math.inf
 
-    def _look(self) -> None:
-        """Come again when the wait that is now under way could have taken too long."""
+    def _check(self) -> None:
+        """Cancel the task after the deadline; before it, check again when the current wait may be over it."""
         now = self._loop.time()
         if now >= self._deadline:
             self._expired = True
             self._task.cancel()
         else:
-            self._timer = self._loop.call_at(min(self._deadline, now + self._seconds), self._look)
+            self._timer = self._loop.call_at(min(self._deadline, now + self._seconds), self._check)
 
     def __exit__(
         self,
@@ -62,6 +63,6 @@ class Patience:
         if self._timer is not None:
             self._timer.cancel()
         if self._expired and isinstance(error, asyncio.CancelledError):
-            uncancel = getattr(self._task, "uncancel", None)  # of Python 3.11
+            uncancel = getattr(self._task, "uncancel", None)  # from Python 3.11 on
             if uncancel is None or not uncancel():
                 raise SlowReaderError(self._seconds) from None

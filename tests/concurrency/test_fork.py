@@ -1,4 +1,4 @@
-"""A child process has the values of its parent, and nothing of what other threads held."""
+"""A child process has the values of its parent, and no lock that other threads held."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
 pytestmark = [
-    pytest.mark.no_cover,  # what measures the coverage has a lock that a child may never get
+    pytest.mark.no_cover,  # the coverage tracer has a lock that a child may never acquire
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
 ]
 
@@ -43,14 +43,14 @@ def in_child(check: Callable[[], bool]) -> int:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)  # not a hope but a pause between two looks
+        time.sleep(0.01)  # between two polls
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return -1
 
 
 def test_a_child_does_not_wait_for_a_collection_of_its_parent() -> None:
-    """In neither way to collect; its counters go on from the parent's."""
+    """Neither a synchronous nor an asynchronous one; its counters continue from the parent's."""
     registry = CollectorRegistry()
     counter = Counter("x_total", "", registry=registry)
     counter.add({}, 5)
@@ -75,7 +75,7 @@ def test_a_child_does_not_wait_for_a_collection_of_its_parent() -> None:
 
 
 def test_m51_p8_a_child_has_an_identity_of_its_own() -> None:
-    """Its target is another one, and what was counted before goes on."""
+    """It is another target, and its counters continue."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry)
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
@@ -95,8 +95,8 @@ def test_m51_p8_a_child_has_an_identity_of_its_own() -> None:
     assert status == 0
 
 
-def test_p7_p18_a_late_reader_starts_at_nought_and_no_deadline_counts_twice() -> None:
-    """A reader that is added later sees what comes later; observations are counted once."""
+def test_p7_p18_a_late_reader_starts_at_zero_and_no_deadline_counts_twice() -> None:
+    """A reader that is added later sees later measurements; observations are counted once."""
     registry, later = CollectorRegistry(), CollectorRegistry()
     first = PrometheusMetricReader(registry=registry, scope_info_enabled=False)
     provider = MeterProvider(metric_readers=[first], shutdown_on_exit=False)

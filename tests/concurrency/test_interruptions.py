@@ -1,8 +1,7 @@
-"""The same promises without luck: another thread gets its turn at every single call.
+"""No update is lost if another thread runs at every single call.
 
-With a global lock, CPython changes threads at calls. Here that happens at each of them: a profile
-function does what the other thread would do. Without the lock there is nothing to be tested this way, for
-the other thread would wait for the lock of the series.
+With the GIL, CPython switches threads at calls. Here this happens at each call: a profile function does what the
+other thread would do. Without the GIL this cannot be tested, for the other thread would wait for the lock of the series.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from typing import Any
 import pytest
 
 from interruptions import at_every_call
-from otel_aioprom._concurrency.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_gil
 from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
-pytestmark = pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+pytestmark = pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
 
 VALUE = 0.5  # sums of it are exact
 
 
 @contextmanager
 def interrupted_by(act: Callable[[], object]) -> Iterator[list[str]]:
-    """Do something at each call and each return of the block; the list tells how often."""
+    """Do something at each call and each return of the block; the list has one item for each time."""
     events: list[str] = []
 
     def note(_frame: FrameType, event: str) -> None:
@@ -39,7 +38,7 @@ def interrupted_by(act: Callable[[], object]) -> Iterator[list[str]]:
 
 
 def values(registry: CollectorRegistry, act: Callable[[], object]) -> dict[str, float]:
-    """Value of each sample in a response that is interrupted all the time."""
+    """Value of each sample in a response that is interrupted at each call."""
     with interrupted_by(act) as events:
         body, _ = render(registry, [])
     lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
@@ -49,7 +48,7 @@ def values(registry: CollectorRegistry, act: Callable[[], object]) -> dict[str, 
 
 @pytest.mark.parametrize("method", ["inc", "add"])
 def test_no_update_of_a_counter_is_lost(method: str) -> None:
-    """Bound and by labels, a new series included."""
+    """Bound and by labels, including a new series."""
     counter = Counter("x", "What.")
     child = counter.labels({"a": "1"})
     amount = () if method == "inc" else (1,)
@@ -63,7 +62,7 @@ def test_no_update_of_a_counter_is_lost(method: str) -> None:
 
 @pytest.mark.parametrize("amount", [1, 1.0, True])
 def test_no_update_of_a_gauge_is_lost(amount: float) -> None:
-    """Up and down, whatever the type of the amount."""
+    """Up and down, with amounts of any type."""
     gauge = Gauge("x", "What.")
     child = gauge.labels({"a": "1"})
     with interrupted_by(lambda: child.add(amount)) as events:
@@ -78,7 +77,7 @@ def test_no_update_of_a_gauge_is_lost(amount: float) -> None:
 
 @pytest.mark.parametrize("kind", [Histogram, Summary])
 def test_no_observation_is_lost(kind: type[Any]) -> None:
-    """Count and sum have them all."""
+    """Count and sum include all observations."""
     collector = kind("x", "What.")
     child = collector.labels({})
     with interrupted_by(lambda: child.observe(VALUE)) as events:
@@ -92,7 +91,7 @@ def test_no_observation_is_lost(kind: type[Any]) -> None:
 
 
 def test_the_first_use_of_a_label_set_is_not_lost() -> None:
-    """Somebody else is always a little faster in making the series."""
+    """Another thread is always slightly faster in creating the series."""
     counter = Counter("x", "What.")
     for number in range(5):
         labels = {"a": str(number)}
@@ -102,8 +101,8 @@ def test_the_first_use_of_a_label_set_is_not_lost() -> None:
         assert counter.get(labels) == 1 + len(events)
 
 
-def test_a_response_shows_no_half_of_a_histogram() -> None:
-    """The last bucket is the count, and the sum tells of the same observations."""
+def test_a_histogram_in_a_response_is_consistent() -> None:
+    """The last bucket equals the count, and the sum is that of the same observations."""
     registry = CollectorRegistry()
     child = Histogram("x", "What.", buckets=[1], registry=registry).labels()
     found = values(registry, lambda: child.observe(VALUE))
@@ -112,8 +111,8 @@ def test_a_response_shows_no_half_of_a_histogram() -> None:
     assert found["x_sum"] == VALUE * found["x_count"]
 
 
-def test_a_response_shows_no_half_of_a_summary() -> None:
-    """The sum tells of the same observations as the count, so that an average is one."""
+def test_a_summary_in_a_response_is_consistent() -> None:
+    """Sum and count are those of the same observations, so that the average is right."""
     registry = CollectorRegistry()
     child = Summary("x", "What.", invariants=[(0.5, 0.05)], registry=registry).labels()
     child.observe(VALUE)

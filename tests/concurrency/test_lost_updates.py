@@ -1,4 +1,4 @@
-"""No update is lost and no response torn, however threads are changed."""
+"""With any thread switches, no update is lost, and responses are consistent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUE = 0.5  # sums of it are exact
 
 @contextmanager
 def renders(registry: CollectorRegistry) -> Iterator[list[str]]:
-    """Render again and again in another thread; the list gets the responses, the last one at rest."""
+    """Render repeatedly in another thread; the list gets the responses, the last one without concurrent recording."""
     end = threading.Event()
     texts: list[str] = []
     errors: list[BaseException] = []
@@ -50,7 +50,7 @@ def renders(registry: CollectorRegistry) -> Iterator[list[str]]:
 
 
 def in_threads(work: Callable[[int], None]) -> None:
-    """Run a job in all threads at once; it gets the number of its thread."""
+    """Run a function in all threads at once; it gets the number of its thread."""
     barrier = threading.Barrier(THREADS)
     errors: list[BaseException] = []
 
@@ -72,7 +72,7 @@ def in_threads(work: Callable[[int], None]) -> None:
 
 
 def numbers(text: str, start: str) -> list[float]:
-    """Values of the sample lines that start with a text."""
+    """Values of the sample lines that start with a prefix."""
     return [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(start)]
 
 
@@ -83,7 +83,7 @@ def registry() -> CollectorRegistry:
 
 
 def test_no_increment_of_a_counter_is_lost(registry: CollectorRegistry) -> None:
-    """Bound, by labels, and by amounts, while responses only show what rises."""
+    """Bound, by labels, and by amounts, while values in responses only rise."""
     counter = Counter("x_total", "What.", registry=registry)
     child = counter.labels({"a": "bound"})
 
@@ -127,7 +127,7 @@ def test_no_step_of_a_gauge_is_lost(registry: CollectorRegistry) -> None:
 
 
 def check_histogram(text: str, labels: str) -> None:
-    """One series of a response that observed nothing but ``VALUE`` is whole."""
+    """Check that one series of a response, with ``VALUE`` as its only value, is consistent."""
     buckets = numbers(text, f"x_bucket{{{labels}")
     if buckets:
         (count,) = numbers(text, f"x_count{{{labels}")
@@ -138,10 +138,10 @@ def check_histogram(text: str, labels: str) -> None:
         assert buckets == [0, count, count]
 
 
-def test_no_observation_of_a_histogram_is_lost_and_none_shown_by_half(
+def test_no_observation_of_a_histogram_is_lost_and_responses_are_consistent(
     registry: CollectorRegistry,
 ) -> None:
-    """In every response count, last bucket and sum tell of the same observations."""
+    """In every response, count, last bucket and sum are those of the same observations."""
     histogram = Histogram("x", "What.", buckets=[0.1, 1], registry=registry)
     child = histogram.labels({"a": "bound"})
     torn = []
@@ -173,7 +173,7 @@ def test_no_observation_of_a_histogram_is_lost_and_none_shown_by_half(
 
 
 def test_no_observation_of_a_summary_is_lost(registry: CollectorRegistry) -> None:
-    """Count, sum and estimator have them all, and quantiles stay right meanwhile."""
+    """Count, sum and estimator include all observations, and quantiles are right meanwhile."""
     summary = Summary("x", "What.", registry=registry)
     child = summary.labels({"a": "bound"})
 
@@ -199,7 +199,7 @@ def test_no_observation_of_a_summary_is_lost(registry: CollectorRegistry) -> Non
 
 
 def test_threads_that_create_the_same_series_share_it(registry: CollectorRegistry) -> None:
-    """Of many that use a label set first, in any order of its names, none loses what it records."""
+    """Of several threads that use a label set first, in any order of its names, none loses an update."""
     counter = Counter("x_total", "What.", registry=registry)
     histogram = Histogram("y", "What.", registry=registry)
     sets = 200
@@ -224,7 +224,7 @@ def test_threads_that_create_the_same_series_share_it(registry: CollectorRegistr
 
 
 def test_threads_that_bind_the_same_series_get_the_same_object() -> None:
-    """A child made by the loser of a race would count into nowhere."""
+    """A child created by the loser of a race would not be exposed."""
     gauge = Gauge("x", "What.")
     children: list[list[object]] = [[] for _ in range(THREADS)]
 

@@ -1,4 +1,4 @@
-"""Native histograms under hostile threads: nothing is lost, and every reading is whole."""
+"""Native histograms with threads: no observation is lost, and every reading is consistent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from clocks import ManualTime
 from interruptions import at_every_call, garbage_collections, switching
-from otel_aioprom._concurrency.atomic import has_global_lock, with_lock
+from otel_aioprom._concurrency.atomic import has_gil, with_lock
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.collectors.series import native_histogram
 from otel_aioprom.collectors.series.native_histogram import NativeHistogramSeries
@@ -26,8 +26,8 @@ ALWAYS.set()
 
 
 @pytest.mark.parametrize("locked", [False, True], ids=["global lock", "own lock"])
-def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
-    """While others record, buckets are merged again and again."""
+def test_changes_of_resolution_lose_no_observation(locked: bool) -> None:
+    """While threads record, buckets are merged repeatedly."""
     resolution = Resolution(8, max_buckets=20, min_reset_duration=0, max_zero_threshold=1e-6)
     kind = (
         with_lock(NativeHistogramSeries, ("observe", "read")) if locked else NativeHistogramSeries
@@ -57,8 +57,8 @@ def test_changes_of_resolution_lose_nothing(locked: bool) -> None:
     assert native.schema < 8
 
 
-def test_starting_over_tears_nothing() -> None:
-    """Resets in the middle of recording: count and buckets agree in every reading, and exemplars are of what it counts."""
+def test_readings_are_consistent_despite_resets() -> None:
+    """Count and buckets agree in every reading, and exemplars are those of counted observations."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=1.01, native_max_buckets=5, native_min_reset_duration=1e-9
     )
@@ -88,7 +88,7 @@ def test_starting_over_tears_nothing() -> None:
 
 
 class Paused(NativeHistogramSeries):
-    """Waits before it looks at its limits, for some values."""
+    """Waits before it checks its limits, for some values."""
 
     __slots__ = ("gates",)
     gates: dict[float, tuple[threading.Event, threading.Event]]
@@ -100,11 +100,11 @@ class Paused(NativeHistogramSeries):
         return super()._limit(*arguments)
 
 
-@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
-def test_what_no_response_has_shown_outlives_who_starts_over_late(
+@pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
+def test_a_late_reset_drops_no_unexposed_observation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One thread has counted before a response, another one after it; both go on when both have counted."""
+    """One thread counts before a response, another one after it; both check limits when both have counted."""
     clock = ManualTime()
     monkeypatch.setattr(native_histogram, "time", clock)
     series = Paused((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
@@ -121,7 +121,7 @@ def test_what_no_response_has_shown_outlives_who_starts_over_late(
         while thread.is_alive() and not reached.wait(0.001):
             pass
         if value == 8:
-            series.showed(sum(series.read()[0][:-1]), series.created)
+            series.mark_exposed(sum(series.read()[0][:-1]), series.created)
     for thread, (_, opened) in zip([each for each, _ in threads], series.gates.values()):
         opened.set()
         thread.join(DEADLINE)
@@ -130,9 +130,9 @@ def test_what_no_response_has_shown_outlives_who_starts_over_late(
 
 
 @pytest.mark.no_cover
-@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
-def test_a_bucket_that_is_added_while_somebody_looks_is_looked_at() -> None:
-    """Who has just seen that there are few leaves the note of who adds one more."""
+@pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
+def test_a_bucket_that_is_added_during_a_check_is_checked() -> None:
+    """The thread that has found few buckets keeps the flag of the thread that adds one more."""
     series = NativeHistogramSeries((), (), " ", (float("inf"),), None, Resolution(0, max_buckets=2))
     series.observe(1)
 
@@ -148,7 +148,7 @@ def test_a_bucket_that_is_added_while_somebody_looks_is_looked_at() -> None:
 
 
 class Due(NativeHistogramSeries):
-    """Is old enough whenever the main thread asks, and never if others do."""
+    """A reset is due for the main thread, and never for others."""
 
     __slots__ = ()
 
@@ -156,8 +156,8 @@ class Due(NativeHistogramSeries):
         return threading.current_thread() is threading.main_thread()
 
 
-def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While threads record, a histogram starts over again and again: each life was shown whole before it ended."""
+def test_every_observation_is_exposed_or_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While threads record, a histogram is reset repeatedly: all its observations were exposed before each reset."""
     clock = ManualTime()
     monkeypatch.setattr(native_histogram, "time", clock)
     series = Due((), (), " ", (float("inf"),), 0.0, Resolution(0, max_buckets=2))
@@ -182,7 +182,7 @@ def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPat
             if series.created == began:
                 clock.now += 1
                 shown[began] = sum(counts)
-                series.showed(sum(counts), began)
+                series.mark_exposed(sum(counts), began)
         ended.set()
         for thread in threads:
             thread.join(DEADLINE)
@@ -193,7 +193,7 @@ def test_every_observation_is_shown_or_still_there(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.no_cover
-def test_a_finalizer_that_observes_waits_for_nobody() -> None:
+def test_a_finalizer_that_observes_does_not_block() -> None:
     """It may run in the thread that holds the lock of the series."""
     kind = with_lock(NativeHistogramSeries, ("observe", "read"))
     series = kind((), (), " ", (1.0, float("inf")), None, Resolution(3))
@@ -209,7 +209,7 @@ def test_a_finalizer_that_observes_waits_for_nobody() -> None:
 
 
 class Interrupted(dict[int, int]):
-    """Lets somebody observe while it is copied, as a finalizer can."""
+    """Calls a function that observes while it is copied, as a finalizer can."""
 
     act: Callable[[], object] | None = None
 
@@ -220,12 +220,12 @@ class Interrupted(dict[int, int]):
         return super().__iter__()
 
     def keys(self) -> Any:
-        """Be copied by way of Python."""
+        """Force a copy in Python code."""
         return list(self)
 
 
-def test_a_finalizer_that_observes_tears_no_reading() -> None:
-    """What it has interrupted is read once more."""
+def test_readings_are_consistent_despite_a_finalizer_that_observes() -> None:
+    """The interrupted reading is repeated."""
     series = NativeHistogramSeries((), (), " ", (1.0, float("inf")), None, Resolution(3))
     series.observe(2.5)
     interrupted = Interrupted(series._state.positive)

@@ -1,4 +1,4 @@
-"""Collectors of every kind, without bounds, on which signal handlers and finalizers record: no deadlock, nothing lost."""
+"""Signal handlers and finalizers record on collectors of every kind: no deadlock, no lost update."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from interruptions import (
     switching,
     together,
 )
-from otel_aioprom._concurrency.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_gil
 from otel_aioprom.collectors import Collector, Gauge, Histogram, Info, StateSet, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
@@ -35,9 +35,9 @@ class Kind(NamedTuple):
     """A kind of collector.
 
     Attributes:
-        make: Makes one.
-        record: Records something that counts as one on a child.
-        count: How much was recorded, by what ``get`` gives.
+        make: Creates one.
+        record: Records on a child; counts as one.
+        count: Returns the number of recordings from what ``get`` returns.
     """
 
     make: Callable[[CollectorRegistry], Collector[Any]]
@@ -46,7 +46,7 @@ class Kind(NamedTuple):
 
 
 def up_and_down(child: Any, _number: int) -> None:
-    """Be one more in the end."""
+    """Add one in the end."""
     child.add(2.5)
     child.inc()
     child.dec()
@@ -59,7 +59,7 @@ def observe(child: Any, number: int) -> None:
 
 
 def count_of(found: Any) -> float:
-    """Observations."""
+    """Return the number of observations."""
     number: float = found["count"]
     return number
 
@@ -77,7 +77,7 @@ KINDS = {
             "What.",
             buckets=None,
             native_bucket_factor=1.1,
-            native_max_buckets=20,  # so that they change all the time
+            native_max_buckets=20,  # so that the resolution changes repeatedly
             native_min_reset_duration=0,
             registry=registry,
         ),
@@ -90,10 +90,10 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 class Recorder:
-    """Records on series of one collector that were there, and makes others.
+    """Records on existing series of one collector, and creates others.
 
     Args:
-        kind: Of the collector.
+        kind: The kind of collector.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -105,7 +105,7 @@ class Recorder:
         self.calls: list[str] = []
 
     def __call__(self, by: str) -> None:
-        """Record, bound and by labels, and on a series that may be new, or be made just now by who is interrupted."""
+        """Record, bound and by labels, and on a series that may be new, or in creation by the interrupted code."""
         number = next(self._numbers)
         self.calls.append(by)
         self._kind.record(self._held, number)
@@ -113,7 +113,7 @@ class Recorder:
         self._kind.record(self.collector.labels({"n": number // 3}), number)
 
     def check(self) -> None:
-        """All that was recorded is there, and is shown."""
+        """Check that all recordings are counted and exposed."""
         found = self.collector.get_all()
         amounts = {tuple(labels.items()): self._kind.count(value) for labels, value in found}
         held = amounts.pop(tuple(HELD.items()))
@@ -131,8 +131,8 @@ class Recorder:
 @needs_alarms
 @every_kind
 def test_signal_handlers_record(kind: Kind) -> None:
-    """In the middle of measurements, of series that are made, and of responses."""
-    if kind is KINDS["summary"] and not has_global_lock():
+    """During measurements, the creation of series, and responses."""
+    if kind is KINDS["summary"] and not has_gil():
         pytest.skip("series have locks of their own")
     record = Recorder(kind)
     with alarms(lambda: record("handler")) as seen:
@@ -150,7 +150,7 @@ def test_signal_handlers_record(kind: Kind) -> None:
 
 @contextmanager
 def finalizers(record: Callable[[str], object]) -> Iterator[Callable[[], object]]:
-    """Collect garbage all the time, which records; what this gives makes garbage that records when it dies."""
+    """Collect garbage repeatedly, which records; yield a function that creates garbage whose finalizer records."""
 
     class Dying:
         def __init__(self) -> None:
@@ -170,7 +170,7 @@ def finalizers(record: Callable[[str], object]) -> Iterator[Callable[[], object]
 @pytest.mark.no_cover
 @every_kind
 def test_finalizers_record(kind: Kind) -> None:
-    """Those of a collection of garbage, and its callbacks, in all threads, while responses are made."""
+    """And callbacks of the garbage collector, in all threads, while responses are rendered."""
     record = Recorder(kind)
     with finalizers(record) as die:
 
@@ -187,14 +187,14 @@ def test_finalizers_record(kind: Kind) -> None:
     record.check()
 
 
-# --- facts and states ------------------------------------------------------------------------
+# --- info labels and states ------------------------------------------------------------------
 
 
-class Facts:
-    """Says facts and states, each caller of label sets and of states of its own.
+class Setter:
+    """Sets info labels and states; each caller has label sets and states of its own.
 
     Attributes:
-        said: What was said last, by caller and number.
+        last: What was set last, by caller and number.
     """
 
     def __init__(self) -> None:
@@ -204,22 +204,22 @@ class Facts:
         self._set = StateSet("states", "What.", self._states, registry=self.registry)
         self._shared = self._set.labels()
         self._numbers = count()
-        self.said: dict[tuple[str, int], int] = {}
+        self.last: dict[tuple[str, int], int] = {}
 
     def __call__(self, by: str) -> None:
-        """Say something."""
+        """Set info labels and states."""
         number = next(self._numbers)
         which = number % 4
         self._info.set({"by": by, "which": which}, {"number": number})
         self._shared.set(f"{by}{which}", bool(number & 4))
         self._set.set({"by": by, "which": which}, f"{by}{which}", bool(number & 4))
-        self.said[by, which] = number
+        self.last[by, which] = number
 
     def wrong(self) -> list[tuple[str, int]]:
-        """By whom something was said that does not hold, though it was said last."""
+        """Callers whose last values are not stored."""
         shared = self._shared.get()
         found = []
-        for (by, which), number in self.said.copy().items():
+        for (by, which), number in self.last.copy().items():
             labels, state, on = {"by": by, "which": which}, f"{by}{which}", bool(number & 4)
             states = dict.fromkeys(self._states, False) | {state: on}
             said = (self._info.get(labels), shared[state], self._set.get(labels))
@@ -227,29 +227,29 @@ class Facts:
                 found.append((by, which))
         return found
 
-    def check_shown(self) -> None:
-        """A response says the same."""
+    def check_exposed(self) -> None:
+        """Check that a response has the same values."""
         lines = render(self.registry)[0].decode().splitlines()
         facts = [line for line in lines if line.startswith("facts_info{")]
         states = [line for line in lines if line.startswith("states{")]
 
-        assert len(facts) == len(self.said)
-        assert len(states) == len(self._states) * (1 + len(self.said))
-        on = sum(bool(number & 4) for number in self.said.values())
+        assert len(facts) == len(self.last)
+        assert len(states) == len(self._states) * (1 + len(self.last))
+        on = sum(bool(number & 4) for number in self.last.values())
         assert sum(line.endswith(" 1") for line in states) == 2 * on
 
 
 @pytest.mark.no_cover
 @needs_alarms
-def test_signal_handlers_say_facts_and_states() -> None:
-    """What they said holds, whatever they have interrupted."""
-    say = Facts()
+def test_signal_handlers_set_info_labels_and_states() -> None:
+    """Their values are stored, whatever they have interrupted."""
+    say = Setter()
     with alarms(lambda: say("handler")) as seen:
         end = time.monotonic() + DEADLINE
         for step in count():
             say("main")
             before, wrong = len(seen), say.wrong()
-            assert wrong == [] or len(seen) > before  # else a handler said something else meanwhile
+            assert wrong == [] or len(seen) > before  # else a handler set other values meanwhile
             if step % 50 == 0:
                 render(say.registry)
             if len(seen) >= HANDLED or time.monotonic() > end:
@@ -257,30 +257,30 @@ def test_signal_handlers_say_facts_and_states() -> None:
 
     assert len(seen) >= HANDLED
     assert say.wrong() == []
-    say.check_shown()
+    say.check_exposed()
 
 
 @pytest.mark.no_cover
-def test_finalizers_say_facts_and_states() -> None:
-    """What they said holds, whatever they have interrupted."""
-    say = Facts()
+def test_finalizers_set_info_labels_and_states() -> None:
+    """Their values are stored, whatever they have interrupted."""
+    say = Setter()
     with finalizers(lambda _: say("finalizer")) as die:
         for _ in range(3 * ROUNDS):
             die()
             say("main")
 
-    assert {by for by, _ in say.said} == {"main", "finalizer"}
+    assert {by for by, _ in say.last} == {"main", "finalizer"}
     assert say.wrong() == []
-    say.check_shown()
+    say.check_exposed()
 
 
-# --- the alarms themselves -------------------------------------------------------------------
+# --- the alarms of the tests -----------------------------------------------------------------
 
 
 @pytest.mark.no_cover
 @needs_alarms
 def test_no_alarm_interrupts_a_handler() -> None:
-    """However slow it is; and none comes when the block is over."""
+    """However slow it is; and none comes after the block."""
     pause = 0.0005
     inside: list[int] = []
     depths: list[int] = []

@@ -1,4 +1,4 @@
-"""Series that come, go and come back, interrupted once in each run: at every call and return, one after the other."""
+"""Creation, expiry and revival of series, interrupted once in each run: at every call and return, one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from clocks import ManualClock
 from interruptions import OnceIn, at_every_call
-from otel_aioprom._concurrency.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_gil
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
 
@@ -20,20 +20,20 @@ DEADLINE = 10.0
 AFTER = 10.0
 OVERFLOW = {"otel_metric_overflow": "true"}
 
-pytestmark = pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+pytestmark = pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
 
 
 class WrongError(Exception):
-    """What the tests raise in the middle of something."""
+    """What the tests raise at an interruption."""
 
 
 def interrupted(step: int, run: Callable[[], object], act: Callable[[], object]) -> bool:
-    """Do something at one step of something else in this package; tell whether there was such a step."""
+    """Interrupt a function at one step within this package; return whether there was such a step."""
     steps = count()
     done = []
 
     def once(frame: FrameType, _event: str) -> None:
-        # A test tool that looks at each collection of garbage is not to be interrupted.
+        # hypothesis observes each garbage collection, and is not to be interrupted.
         if frame.f_globals["__name__"].startswith("otel_aioprom") and next(steps) == step:
             done.append(True)
             act()
@@ -44,7 +44,7 @@ def interrupted(step: int, run: Callable[[], object], act: Callable[[], object])
 
 
 def aged(clock: ManualClock, **options: Any) -> tuple[Counter, Any]:
-    """Return a counter with a series that the next sweep takes, and that series."""
+    """Return a counter with a series that the next sweep expires, and that series."""
     counter = Counter("x_total", "What.", expire_after=AFTER, **options)
     child = counter.labels({"a": "1"})
     child.inc()
@@ -55,10 +55,10 @@ def aged(clock: ManualClock, **options: Any) -> tuple[Counter, Any]:
 
 @pytest.mark.parametrize("bound", [True, False])
 @pytest.mark.parametrize("options", [{}, {"max_series": 3}])
-def test_what_is_recorded_while_a_series_comes_back_is_not_lost(
+def test_what_is_recorded_during_a_revival_is_not_lost(
     clock: ManualClock, bound: bool, options: Any
 ) -> None:
-    """It comes back once, and all is recorded on it."""
+    """The series is revived once, with all recordings."""
     for step in count():
         counter, child = aged(clock, **options)
         counter._store.sweep()
@@ -75,7 +75,7 @@ def test_what_is_recorded_while_a_series_comes_back_is_not_lost(
 
 
 def test_what_is_recorded_between_two_sweeps_is_not_lost(clock: ManualClock) -> None:
-    """The second one, of another registry, makes a new age of it that the first one must see."""
+    """The second one, of another registry, restarts its idle time, which the first one must notice."""
     for step in count():
         counter, _ = aged(clock)
 
@@ -91,10 +91,8 @@ def test_what_is_recorded_between_two_sweeps_is_not_lost(clock: ManualClock) -> 
 
 
 @pytest.mark.parametrize("options", [{}, {"max_series": 1}])
-def test_a_series_that_comes_back_may_be_swept_again_at_once(
-    clock: ManualClock, options: Any
-) -> None:
-    """By two collections that take place in the middle; neither it nor its place gets lost."""
+def test_a_revived_series_may_expire_again_at_once(clock: ManualClock, options: Any) -> None:
+    """By two collections in between; neither it nor its slot is lost."""
     for step in count():
         counter, child = aged(clock, **options)
         counter._store.sweep()
@@ -117,8 +115,8 @@ def test_a_series_that_comes_back_may_be_swept_again_at_once(
     assert step > 5
 
 
-def forget(counter: Counter, way: str) -> None:
-    """Forget all series in one of four ways."""
+def remove(counter: Counter, way: str) -> None:
+    """Remove all series in one of four ways."""
     if way == "replace":
         with counter.replace():
             pass
@@ -130,21 +128,21 @@ def forget(counter: Counter, way: str) -> None:
         try:
             counter.remove({"a": "1"})
         except KeyError:
-            counter.labels({"a": "1"})  # it has gone just now: it comes back
+            counter.labels({"a": "1"})  # expired just now: this revives it
             counter.remove({"a": "1"})
 
 
 @pytest.mark.parametrize("way", ["clear", "remove", "remove_matching", "replace"])
 @pytest.mark.parametrize("meanwhile", ["sweep", "come back"])
-def test_what_is_removed_does_not_come_back(clock: ManualClock, way: str, meanwhile: str) -> None:
-    """Whatever a sweep, or who records, is at when it is removed."""
+def test_a_removed_series_is_not_revived(clock: ManualClock, way: str, meanwhile: str) -> None:
+    """At any step of a sweep or of a recording."""
     for step in count():
         counter, child = aged(clock)
         run: Callable[[], object] = counter._store.sweep
         if meanwhile == "come back":
             counter._store.sweep()
             run = child.inc
-        acted = interrupted(step, run, lambda: forget(counter, way))  # noqa: B023
+        acted = interrupted(step, run, lambda: remove(counter, way))  # noqa: B023
         if not acted:
             break
         child.inc()
@@ -154,13 +152,11 @@ def test_what_is_removed_does_not_come_back(clock: ManualClock, way: str, meanwh
 
 
 @pytest.mark.parametrize("way", ["clear", "remove_matching", "replace"])
-def test_a_sweep_in_the_middle_of_a_removal_brings_nothing_back(
-    clock: ManualClock, way: str
-) -> None:
-    """The other way around."""
+def test_a_sweep_during_a_removal_revives_nothing(clock: ManualClock, way: str) -> None:
+    """The reverse case."""
     for step in count():
         counter, child = aged(clock)
-        acted = interrupted(step, lambda: forget(counter, way), counter._store.sweep)  # noqa: B023
+        acted = interrupted(step, lambda: remove(counter, way), counter._store.sweep)  # noqa: B023
         child.inc()
 
         assert counter.get_all() == []
@@ -169,8 +165,8 @@ def test_a_sweep_in_the_middle_of_a_removal_brings_nothing_back(
     assert step > 5
 
 
-def test_places_are_neither_lost_nor_made_when_two_make_the_same_series() -> None:
-    """One of them is stored; the other one's place is free."""
+def test_slots_are_exact_when_two_threads_create_the_same_series() -> None:
+    """One of them is stored; the slot of the other one is released."""
     for step in count():
         counter = Counter("x_total", "What.", max_series=2)
         acted = interrupted(
@@ -189,7 +185,7 @@ def test_places_are_neither_lost_nor_made_when_two_make_the_same_series() -> Non
 
 
 def test_a_handler_that_raises_leaves_no_lock_behind() -> None:
-    """As a time limit does, which raises wherever it finds the program."""
+    """Like a timeout that raises anywhere in the program."""
     for step in count():
         counter = Counter("x_total", "What.", max_series=5, expire_after=AFTER)
 
@@ -211,8 +207,8 @@ def test_a_handler_that_raises_leaves_no_lock_behind() -> None:
     assert step > 10
 
 
-def test_a_finalizer_may_wait_for_who_makes_a_series() -> None:
-    """It logs, say, and a handler of the log counts, under a lock that another thread holds."""
+def test_a_finalizer_may_wait_for_a_thread_that_creates_a_series() -> None:
+    """For example, it logs, and a log handler counts under a lock that another thread holds."""
     one, two = (Counter(name, "What.", max_series=10) for name in ("x_total", "y_total"))
     handler_lock, held, finalizing = threading.Lock(), threading.Event(), threading.Event()
 
@@ -239,8 +235,8 @@ def test_a_finalizer_may_wait_for_who_makes_a_series() -> None:
     assert two.get({"level": "error"}) == 1
 
 
-def test_collectors_come_and_go_at_every_step_of_a_collection() -> None:
-    """And of each other's leaving; no name stays taken."""
+def test_collectors_are_registered_and_deregistered_at_every_step_of_a_collection() -> None:
+    """And of each other's deregistration; no name stays reserved."""
     for step in count():
         registry = CollectorRegistry(max_series=100)
         for name in ("a", "b"):

@@ -1,4 +1,4 @@
-"""Summaries lose nothing and wait for nobody, whoever comes in between."""
+"""Summaries lose no value and never block, with threads, signals, garbage collections and forks."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from interruptions import (
     needs_alarms,
     together,
 )
-from otel_aioprom._concurrency.atomic import has_global_lock
+from otel_aioprom._concurrency.atomic import has_gil
 from otel_aioprom.collectors import Summary
 from otel_aioprom.collectors.quantiles.ckms import BATCH
 from otel_aioprom.collectors.series import summary
 from otel_aioprom.collectors.series.summary import SummarySeries
 
 THREADS = 4
-LATER = 1.0  # seconds from one look at the clock to the next
+LATER = 1.0  # seconds from one reading of the clock to the next
 
 
 class Clock:
-    """A clock that goes on with every look, so that the window moves all the time."""
+    """A clock that advances with every reading, so that the window moves continually."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """Tell a time that is later than the last one."""
+        """Return a time that is later than the last one."""
         self.now += LATER
         return self.now
 
 
 def moving(steps_of: int = 700) -> SummarySeries:
-    """A series whose window moves once in so many observations."""
+    """A series whose window moves once in ``steps_of`` observations."""
     window = {"max_age": 5 * LATER * steps_of, "age_buckets": 5, "clock": Clock()}
     return Summary("x", "What.", **window).labels({})  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("hostile_switching")
-def test_hostile_threads_lose_no_value() -> None:
-    """The streams have each value once, not only count and sum; readers see whole answers."""
+def test_threads_lose_no_value() -> None:
+    """The streams have each value once, not only count and sum; readers see consistent estimates."""
     made = Summary("x", "What.", max_age=None).labels({})
     rounds = 4 * BATCH
     torn: list[Any] = []
@@ -75,12 +75,12 @@ def test_hostile_threads_lose_no_value() -> None:
     assert made.total == THREADS * rounds * (rounds - 1) // 2
     for q, error in ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001)):
         assert abs(made.query(q) - q * rounds) <= error * rounds + 1
-    assert len(made._waiting) <= 2 * BATCH
+    assert len(made._buffer) <= 2 * BATCH
 
 
 @pytest.mark.usefixtures("hostile_switching")
-def test_hostile_threads_lose_no_value_of_a_window() -> None:
-    """The window moves meanwhile; what the youngest stream has is never more than what was observed in its step."""
+def test_threads_lose_no_value_of_a_window() -> None:
+    """The window moves meanwhile; the youngest stream never has more values than were observed in its step."""
     made = moving()
     rounds = 4 * BATCH
     together(*[lambda: [made.observe(1.0) for _ in range(rounds)]] * THREADS)
@@ -92,13 +92,13 @@ def test_hostile_threads_lose_no_value_of_a_window() -> None:
     assert dict(made.quantiles())[0.5] == 1
 
 
-@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+@pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
 @pytest.mark.parametrize("make", [moving, lambda: Summary("x", "What.", max_age=None).labels({})])
-def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> None:
-    """While others observe, hand over, move the window and read: each value is counted once in all of its streams."""
+def test_recording_at_every_call_loses_no_value(make: Callable[[], SummarySeries]) -> None:
+    """During observations, flushes, rotations and queries: each value is counted once in all its streams."""
     made = make()
-    made._due = 50
-    # No variables of the closure: Python 3.10 may set those back after an event.
+    made._next_flush = 50
+    # No closure variables: Python 3.10 may reset those after an event.
     seen: list[str] = []
     inside: list[str] = []
 
@@ -108,7 +108,7 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
             seen.append(event)
             made.observe(0.5)
             if len(seen) % 50 == 0:
-                made._due = made.count  # the next one hands over
+                made._next_flush = made.count  # the next one flushes
                 made.quantiles()
             inside.clear()
 
@@ -123,15 +123,15 @@ def test_somebody_records_at_every_call(make: Callable[[], SummarySeries]) -> No
     if made.window.streams == 1:
         assert made.stream().size == 300 + events
     else:
-        youngest = made._streams[-1].size + len(made._waiting)
+        youngest = made._streams[-1].size + len(made._buffer)
         assert 0 < youngest <= 700
 
 
 @pytest.mark.no_cover
 @needs_alarms
-@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
+@pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
 def test_a_signal_handler_records_and_reads() -> None:
-    """It interrupts observations and hand-overs, and waits for none of them."""
+    """It interrupts observations and flushes, and waits for none of them."""
     made = Summary("x", "What.", max_age=None).labels({})
 
     def handler() -> None:
@@ -153,14 +153,12 @@ def test_a_signal_handler_records_and_reads() -> None:
 
 
 class Stop(Exception):  # noqa: N818 - no error
-    """What a signal handler raises in the middle of anything."""
+    """What a signal handler raises."""
 
 
-@pytest.mark.parametrize("step", ["limit_of", "merged", "patience"])
-def test_a_hand_over_that_is_broken_off_loses_nothing(
-    step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A handler that raises, as that of Ctrl+C does, ends it anywhere; the next one does its work."""
+@pytest.mark.parametrize("step", ["error_function", "merge", "batch_size"])
+def test_an_interrupted_flush_loses_no_value(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that raises, as on Ctrl+C, ends it at any step; the next flush does its work."""
     made = Summary("x", "What.", max_age=None).labels({})
 
     def stop(*_: object) -> None:
@@ -178,14 +176,14 @@ def test_a_hand_over_that_is_broken_off_loses_nothing(
     assert made.stream().size == made.count == made.total == 3 * BATCH
     for _ in range(BATCH):
         made.observe(1.0)
-    assert len(made._waiting) <= BATCH
+    assert len(made._buffer) <= BATCH
     assert made.stream().size == made.count == made.total
 
 
 @pytest.mark.no_cover
-@pytest.mark.skipif(not has_global_lock(), reason="series have locks of their own")
-def test_garbage_collection_and_destructors_record() -> None:
-    """In the middle of anything that allocates."""
+@pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
+def test_garbage_collections_and_finalizers_record() -> None:
+    """Wherever memory is allocated."""
     made = moving(300)
     extra = 0
 
@@ -238,7 +236,7 @@ for _ in range(5):
         for _ in range(3 * BATCH):
             made.observe(1.0)
         same = made.stream().size == made.count
-        os._exit(0 if same and len(made._waiting) <= 2 * BATCH else 2)
+        os._exit(0 if same and len(made._buffer) <= 2 * BATCH else 2)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 end.set()
 thread.join()
@@ -246,10 +244,10 @@ thread.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_goes_on_from_where_its_parent_was() -> None:
-    """Also when another thread of the parent was handing over at that moment.
+def test_a_child_continues_from_its_parent() -> None:
+    """Also when another thread of the parent was flushing.
 
-    In a program of its own: what measures the coverage has a lock that a child never gets.
+    In a program of its own: the coverage tracer has a lock that a child may never acquire.
     """
     words = [sys.executable, "-c", FORKING]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)

@@ -19,12 +19,12 @@ sys.path[:0] = [str(_TESTS / "fuzz"), str(_TESTS / "support")]
 from fuzz_inputs import ByBytes, ByChance
 
 WEIGHTS = {"opentelemetry": 0.25, "web configuration": 0.5}
-"""Targets that are slow get fewer inputs than their share."""
+"""Slow targets get fewer inputs."""
 LONGEST = 400
 
 
 def main() -> int:
-    """Run, print a table, and return 1 if anything was found."""
+    """Run, print a table, and return 1 if there were failures."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the endpoint.")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="all targets together")
     parser.add_argument("--seed", type=int, default=1, help="of the inputs")
@@ -40,8 +40,8 @@ def main() -> int:
 
 
 def by_chance(inputs: int, seed: int, only: str | None, first: int) -> int:
-    """Random inputs, the same for the same seed; prints each place that fails once."""
-    from fuzz_targets import Fuzzer  # noqa: PLC0415 - atheris must be there before what it watches
+    """Random inputs, reproducible by the seed; print each location of a failure once."""
+    from fuzz_targets import Fuzzer  # noqa: PLC0415 - after atheris, which instruments it
 
     fuzzer, found = Fuzzer(), 0
     weights = {name: WEIGHTS.get(name, 1.0) for name in fuzzer.targets if only in {None, name}}
@@ -52,7 +52,7 @@ def by_chance(inputs: int, seed: int, only: str | None, first: int) -> int:
         for number in range(first, first + count):
             try:
                 fuzzer.run(name, ByChance(f"{seed} {name} {number}"))
-            except Exception as error:  # noqa: BLE001 - that is what is looked for
+            except Exception as error:  # noqa: BLE001 - a failure is what fuzzing looks for
                 place = _place(error)
                 if not places[place]:
                     print(f"{name}, input {number}: {place}: {str(error)[:300]!r}", file=sys.stderr)
@@ -76,7 +76,7 @@ def _place(error: Exception) -> str:
 
 
 def guided(inputs: int) -> int:
-    """Inputs that coverage leads to; an error ends the run with the input that caused it."""
+    """Coverage-guided inputs; an error ends the run with the input that caused it."""
     import atheris  # noqa: PLC0415 - an optional tool
 
     with atheris.instrument_imports(include=["otel_aioprom"]):

@@ -1,4 +1,4 @@
-"""The modules of this folder can be imported by its tests."""
+"""Makes the modules of this folder importable."""
 
 from __future__ import annotations
 

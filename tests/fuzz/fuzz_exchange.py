@@ -1,4 +1,4 @@
-"""A connection without a socket: bytes into the service's own server, and its responses taken apart."""
+"""A connection without a socket: bytes for the service's own server, and a parser of its responses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import zstandard
 
 MOST_TURNS = 400
 QUIET_TURNS = 8
-"""Turns of the loop without a byte after which the server has nothing more to say."""
+"""Iterations of the event loop without a byte after which the server is idle."""
 
 
 class Response(NamedTuple):
-    """One response as it stood on the wire, its body decoded."""
+    """One response, its body decoded."""
 
     status: int
     headers: dict[str, str]
@@ -36,7 +36,7 @@ class Connection(asyncio.Transport):
         protocol.connection_made(self)
 
     def write(self, data: Any) -> None:
-        """Keep some bytes; nobody gets what is written to a closed connection."""
+        """Record some bytes; drop what is written to a closed connection."""
         if not self.closed:
             self.written += data
 
@@ -45,7 +45,7 @@ class Connection(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
-        """Close, and tell the server on the loop's next turn, as a socket does."""
+        """Close, and notify the server in the loop's next iteration, like a socket."""
         if not self.closed:
             self.closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
@@ -61,16 +61,16 @@ class Connection(asyncio.Transport):
         """Nothing is read anyway."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Only the addresses are known."""
+        """Only addresses are available."""
         return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
 
     def receive(self, data: bytes) -> None:
-        """Hand the server some bytes."""
+        """Send some bytes to the server."""
         if not self.closed:
             self.protocol.data_received(data)
 
     async def settle(self) -> None:
-        """Give the server its turns, until nothing comes any more."""
+        """Yield to the server until it is idle."""
         quiet, size = 0, 0
         for _ in range(MOST_TURNS):
             await asyncio.sleep(0)
@@ -80,7 +80,7 @@ class Connection(asyncio.Transport):
                 return
 
     async def end(self) -> None:
-        """Leave, and let the server see it."""
+        """Disconnect, and let the server notice."""
         self.close()
         for _ in range(QUIET_TURNS):
             await asyncio.sleep(0)
@@ -98,7 +98,7 @@ def responses(wire: bytes) -> list[Response]:
         assert end, f"a head is cut off: {head[:200]!r}"
         first, *lines = head.split(b"\r\n")
         version, status, _ = first.split(b" ", 2)
-        assert version.startswith(b"HTTP/"), first  # that of the request, whatever it was
+        assert version.startswith(b"HTTP/"), first  # the version of the request, valid or not
         pairs = [line.split(b": ", 1) for line in lines]
         names = [name.lower().decode("ascii") for name, _ in pairs]
         assert len(set(names)) == len(names), f"a header twice: {names}"
@@ -116,7 +116,7 @@ def _body(headers: dict[str, str], wire: bytes) -> tuple[bytes, bytes]:
         return wire[:length], wire[length:]
     if headers.get("transfer-encoding") == "chunked":
         return _chunks(wire)
-    return wire, b""  # up to the end of the connection
+    return wire, b""  # until the end of the connection
 
 
 def _chunks(wire: bytes) -> tuple[bytes, bytes]:
@@ -133,7 +133,7 @@ def _chunks(wire: bytes) -> tuple[bytes, bytes]:
 
 
 def decoded(headers: dict[str, str], body: bytes) -> bytes:
-    """Undo the compression that the headers tell of; an empty body is that of a HEAD."""
+    """Decompress by the headers; an empty body is that of a HEAD."""
     coding = headers.get("content-encoding")
     if not body or coding is None:
         return body

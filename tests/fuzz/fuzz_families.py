@@ -1,4 +1,4 @@
-"""Families of every kind with odd names, labels, texts and numbers, written in every format and read by others."""
+"""Families of every type with unusual names, labels, strings and numbers, in every format, read by other parsers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONTENT_TYPES = frozenset(negotiate([each])().get_headers()["Content-Type"] for 
 
 
 def native(draw: Draw, reached: Tally[str]) -> None:
-    """Labels, descriptions and values of native collectors, through every format, read back by foreign parsers."""
+    """Labels, descriptions and values of native collectors, in every format, read back by third-party parsers."""
     registry = CollectorRegistry()
     expected: dict[tuple[tuple[str, str], ...], float] = {}
     gauge = Gauge(pick(draw, "g", "a:b", "_"), odd_text(draw), registry=registry)
@@ -82,7 +82,7 @@ def _others(draw: Draw, registry: CollectorRegistry) -> None:
 
 
 def opentelemetry(draw: Draw, reached: Tally[str]) -> None:
-    """Names, units, attributes and exemplars of OpenTelemetry metrics, through every format."""
+    """Names, units, attributes and exemplars of OpenTelemetry metrics, in every format."""
     strategy = pick(draw, *STRATEGIES).name
     rig = Rig(translation_strategy=strategy, scope_info_enabled=True, target_info_enabled=True)
     try:
@@ -97,11 +97,11 @@ def opentelemetry(draw: Draw, reached: Tally[str]) -> None:
         rig.provider.shutdown()
 
 
-# --- what a body must be ---------------------------------------------------------------
+# --- checks of bodies ------------------------------------------------------------------
 
 
 def check_body(content_type: str, body: bytes) -> None:
-    """The parser of others reads it, by what its content type says.
+    """Parse it with a third-party parser, by its content type.
 
     Raises:
         Exception: It does not.
@@ -158,7 +158,7 @@ def _attribute(draw: Draw) -> Any:
 
 
 def _attributes(draw: Draw) -> dict[str, Any]:
-    # A name that begins with two underscores is reserved, and the parser refuses it.
+    # A name with two leading underscores is reserved, and the parser rejects it.
     return {
         pick(draw, "k", "a.b", "a_b", f"k{odd_text(draw)}"): _attribute(draw)
         for _ in range(draw.below(3))
@@ -170,7 +170,7 @@ def _any_metric(draw: Draw) -> Any:
         pick(draw, "m", "http.size", odd_text(draw)),
         pick(draw, "", "s", "By/s", "1", "{x}", "%", odd_text(draw)),
     )
-    # The parser stumbles over quoted names and escaped quotes in exemplars.
+    # The parser fails for quoted names and escaped quotes in exemplars.
     labels = {"k": pick(draw, "v", "ä # ", 1, True, "\ud800", "x" * 300, None)}
     exemplars = [Exemplar(labels, _number(draw), 5_000_000_000, 1, 2) for _ in range(draw.below(2))]
     if not draw.below(3):

@@ -1,4 +1,4 @@
-"""Inputs that are mostly plausible: a grammar of what clients and users send, with damage here and there.
+"""Mostly plausible inputs: a grammar of requests and configurations, with random damage.
 
 Bytes by pure chance end at a server's first check. What gets far is nearly right.
 """
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 
 class Draw(Protocol):
-    """Where choices come from."""
+    """The source of choices."""
 
     def below(self, limit: int) -> int:
         """A number from 0 on."""
 
 
 class ByChance:
-    """Choices by a seed."""
+    """Choices of a seeded random generator."""
 
     def __init__(self, seed: int | str) -> None:
-        self._random = random.Random(seed).random  # noqa: S311 - no secret
+        self._random = random.Random(seed).random  # noqa: S311 - not for secrets
 
     def below(self, limit: int) -> int:
         """A number from 0 on."""
@@ -34,7 +34,7 @@ class ByChance:
 
 
 class ByBytes:
-    """Choices by bytes, for tools that learn from what bytes do; when they are used up, the first one always."""
+    """Choices from bytes, for coverage-guided tools; at their end, always the first one."""
 
     def __init__(self, data: bytes) -> None:
         self._data = iter(data)
@@ -51,12 +51,12 @@ def pick(draw: Draw, *these: T) -> T:
 
 
 def some(draw: Draw, most: int, make: Callable[[Draw], T]) -> list[T]:
-    """A few, none too."""
+    """A few, or none."""
     return [make(draw) for _ in range(draw.below(most + 1))]
 
 
 def seldom(draw: Draw, one_in: int = 8) -> bool:
-    """Yes, once in a while; the first choice is no."""
+    """Rarely true; the first choice is false."""
     return draw.below(one_in) == one_in - 1
 
 
@@ -74,7 +74,7 @@ _TEXTS = (
 
 
 def damaged(draw: Draw, data: bytes) -> bytes:
-    """Mostly as it is; else with a byte lost, a piece put in, doubled or cut off."""
+    """Mostly unchanged; otherwise with a part deleted, inserted, duplicated or truncated."""
     while seldom(draw, 6):
         place, end = draw.below(len(data) + 1), draw.below(len(data) + 1)
         piece = pick(draw, *_BYTES)
@@ -90,7 +90,7 @@ def damaged(draw: Draw, data: bytes) -> bytes:
 
 
 def odd_text(draw: Draw) -> str:
-    """Characters of any kind, half surrogates among them."""
+    """Characters of any kind, lone surrogates included."""
     return "".join(some(draw, 4, lambda _: pick(draw, *_TEXTS)))
 
 
@@ -127,7 +127,7 @@ def _listed(draw: Draw, words: Sequence[str], parameters: Sequence[str]) -> str:
 
 
 def authorization(draw: Draw) -> str:
-    """An ``Authorization`` header; now and then the right one (user ``u``, password ``p``; token ``t``)."""
+    """An ``Authorization`` header; sometimes the right one (user ``u``, password ``p``; token ``t``)."""
     pair = pick(draw, b"u:p", b"u:p:p", b":p", b"u:", b"u", b"\xff:\0", b"x:p", b":" * 300)
     encoded = base64.b64encode(pair).decode()
     scheme = pick(draw, "Basic", "Bearer", "basic", "BEARER", "Digest", "")
@@ -136,7 +136,7 @@ def authorization(draw: Draw) -> str:
 
 
 def query(draw: Draw) -> bytes:
-    """A query, mostly with names of families."""
+    """A query string, mostly with names of families."""
     names = (
         b"c_total",
         b"h",
@@ -159,7 +159,7 @@ def query(draw: Draw) -> bytes:
 
 
 def timeout(draw: Draw) -> str:
-    """What a scraper says of how long it waits."""
+    """A scrape timeout header."""
     return pick(
         draw,
         "10",
@@ -234,7 +234,7 @@ def _header(draw: Draw) -> bytes:
 
 
 def _body(draw: Draw) -> tuple[bytes, bytes]:
-    """A header that tells of a body, and the body, which may be another one."""
+    """A header about a body, and the body, which may differ from it."""
     return pick(
         draw,
         (b"Content-Length: 5", b"hello"),

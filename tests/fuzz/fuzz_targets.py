@@ -1,4 +1,4 @@
-"""What is fuzzed, and what must hold of the answers; ``python -m tests.fuzz`` runs it a million times over."""
+"""The fuzz targets and their invariants; ``python -m tests.fuzz`` runs a million inputs."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import WebConfigError
 from otel_aioprom.negotiator import choose_coding, media_ranges, negotiate, parse_accepts
 from otel_aioprom.service import Service
-from otel_aioprom.service.scrape import patience
+from otel_aioprom.service.scrape import source_timeout
 from otel_aioprom.service.web_config.config import WebConfig
 
 PLAIN = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 EVERY = 50
-"""After so many inputs on connections, a plain scrape must be answered as ever."""
+"""After so many inputs on connections, a plain scrape must succeed."""
 LINGER = 1.5
-"""Seconds, somewhat more than the service waits for the rest of a request's body."""
+"""Seconds, a bit more than the service waits for the rest of a request's body."""
 _PAGES = ("text/plain; charset=utf-8", "text/html; charset=utf-8", "application/octet-stream")
 
 
 class Fuzzer:
-    """All targets, with what they need.
+    """All targets and their fixtures.
 
     Attributes:
         targets: By name.
@@ -51,7 +51,7 @@ class Fuzzer:
         self.reached: Tally[str] = Tally()
         self.folder = Path(mkdtemp(prefix="fuzz-"))
         self._complaints: list[str] = []
-        self._log = _Complaints(self._complaints)
+        self._log = _Warnings(self._complaints)
         logging.getLogger().addHandler(self._log)
         self._inputs = 0
         self.basic, self.bearer = BasicAuth("u", "p"), BearerAuth("t")
@@ -86,7 +86,7 @@ class Fuzzer:
         assert not self._complaints, self._complaints
 
     def close(self) -> None:
-        """Stop the service, which must have nothing left to do when its waits for the rest of bodies are over."""
+        """Stop the service; it must have no tasks left after its waits for the rest of bodies."""
         self.loop.run_until_complete(asyncio.sleep(LINGER))
         left = asyncio.all_tasks(self.loop)
         self.loop.run_until_complete(self.service.stop())
@@ -98,7 +98,7 @@ class Fuzzer:
     # --- over a connection -----------------------------------------------------------------
 
     def connection(self, draw: Draw) -> None:
-        """Some requests in a row, in pieces, on a connection that may end anywhere."""
+        """Several requests in chunks, on a connection that may end anywhere."""
         wire = b"".join([inputs.request(draw), *some(draw, 3, inputs.request)])
         if seldom(draw, 20):
             wire = wire.replace(b"\r\n", b"\n")
@@ -111,7 +111,7 @@ class Fuzzer:
             self.still_serves()
 
     def still_serves(self) -> None:
-        """A plain scrape is answered as ever, and no scrape is under way."""
+        """A plain scrape succeeds, and no scrape is in flight."""
         written = self.loop.run_until_complete(self._exchange(inputs.ByBytes(b""), PLAIN))
         (answer,) = responses(written)
         assert answer.status == 200
@@ -135,7 +135,9 @@ class Fuzzer:
         return bytes(connection.written)
 
     def _check_wire(self, wire: bytes, written: bytes) -> None:
-        if b"HEAD" in wire or b"CONNECT" in wire:  # which responses have a body is not told apart
+        if (
+            b"HEAD" in wire or b"CONNECT" in wire
+        ):  # the parser cannot tell which responses have a body
             assert b" 500 " not in written[:20]
             self.reached["connection: with HEAD"] += 1
             return
@@ -157,7 +159,7 @@ class Fuzzer:
     # --- headers ---------------------------------------------------------------------------
 
     def headers(self, draw: Draw) -> None:
-        """Accept, Accept-Encoding and the scraper's timeout."""
+        """``Accept``, ``Accept-Encoding`` and the scrape timeout."""
         lines = some(draw, 3, lambda draw: _text(inputs.damaged(draw, _bytes(inputs.accept(draw)))))
         formatter = negotiate(lines, protobuf_escaping=pick(draw, *ESCAPING_SCHEMES))
         self.reached[f"headers: {formatter.protocol}"] += 1
@@ -173,13 +175,13 @@ class Fuzzer:
         coding = choose_coding(codings, ("zstd", "gzip"))
         self.reached[f"headers: {coding}"] += 1
         assert coding is None or coding in ",".join(codings).lower() or "*" in ",".join(codings)
-        seconds = patience(_text(inputs.damaged(draw, _bytes(inputs.timeout(draw)))))
+        seconds = source_timeout(_text(inputs.damaged(draw, _bytes(inputs.timeout(draw)))))
         assert seconds > 0 or seconds == 0.0, seconds
 
     # --- ASGI and WSGI ---------------------------------------------------------------------
 
     def hosts(self, draw: Draw) -> None:
-        """One request to both: the same answer, and a body that can be read."""
+        """One request to both: the same response, with a valid body."""
         method = _text(inputs.method(draw))
         path = pick(draw, "/metrics", "/metrics", "/metrics/", odd_text(draw))
         asked = inputs.query(draw)
@@ -256,7 +258,7 @@ class Fuzzer:
     # --- families ----------------------------------------------------------------------
 
     def opentelemetry(self, draw: Draw) -> None:
-        """What cannot be translated is left out, and logged."""
+        """What cannot be translated is dropped and logged."""
         self._log.expected = True
         try:
             opentelemetry(draw, self.reached)
@@ -266,19 +268,19 @@ class Fuzzer:
     # --- credentials and configurations ----------------------------------------------------
 
     def credentials(self, draw: Draw) -> None:
-        """An Authorization header: yes to the right one alone."""
+        """An ``Authorization`` header: only the right one is accepted."""
         text = _text(inputs.damaged(draw, _bytes(inputs.authorization(draw))))
         given = None if seldom(draw, 30) else text
         scheme, _, rest = (given or "").partition(" ")
         token = rest.strip(" ")
         basic = scheme.lower() == "basic" and token.isascii() and _decoded_basic(token) == b"u:p"
-        bearer = scheme.lower() == "bearer" and token == "t"  # noqa: S105 - a token of the fuzzer's own
+        bearer = scheme.lower() == "bearer" and token == "t"  # noqa: S105 - the fuzzer's token
         assert self.basic.check(given) is basic, given
         assert self.bearer.check(given) is bearer, given
         self.reached[f"credentials: {basic or bearer}"] += 1
 
     def web_configuration(self, draw: Draw) -> None:
-        """A file: settings that can be used, or an error of one kind that tells no secret."""
+        """A file: valid settings, or a ``WebConfigError`` without secrets."""
         if not (self.folder / "own.crt").exists():
             make_pair(self.folder, "own")
         path = self.folder / "web.yml"
@@ -286,7 +288,7 @@ class Fuzzer:
         try:
             made = WebConfig.load(path)
         except WebConfigError as error:
-            assert inputs.HASH not in str(error)  # noqa: PT017 - any error will do
+            assert inputs.HASH not in str(error)  # noqa: PT017 - any error is valid
             self.reached["web configuration: refused"] += 1
             return
         self.reached["web configuration: taken"] += 1
@@ -300,8 +302,8 @@ class Fuzzer:
             self._log.expected = False
 
 
-class _Complaints(logging.Handler):
-    """Whatever is logged as a warning or worse, where nothing of that kind is expected."""
+class _Warnings(logging.Handler):
+    """Unexpected records of the level ``WARNING`` or higher."""
 
     def __init__(self, complaints: list[str]) -> None:
         super().__init__(logging.WARNING)
@@ -309,7 +311,7 @@ class _Complaints(logging.Handler):
         self.expected = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note it."""
+        """Record it."""
         if not (self.expected and record.name.startswith("otel_aioprom")):
             self._complaints.append(f"{record.name}: {record.getMessage()}")
 
@@ -326,7 +328,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    """As a server hands it on."""
+    """As a server passes it on."""
     return data.decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""The short run of what ``python -m tests.fuzz`` does at length, and what it has found, each by itself."""
+"""A short run of ``python -m tests.fuzz``, and regression tests of its findings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHARES = {
     "credentials": 400,
     "web configuration": 60,
 }
-# Releases of aiohttp before 3.14 fall over odd addresses: the connection ends, and the event loop logs why.
+# Before 3.14, aiohttp fails for invalid URLs: the connection ends, and the event loop logs the error.
 if tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 14):
     del SHARES["connection"]
 REACHED = (
@@ -47,20 +47,20 @@ REACHED = (
     "opentelemetry: with samples",
     "web configuration: taken",
 )
-"""How far inputs must get, so that the run proves something."""
+"""The coverage that inputs must reach."""
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping="
 
 
 @pytest.fixture
 def fuzzer() -> Iterator[Fuzzer]:
-    """All targets."""
+    """All fuzz targets."""
     made = Fuzzer()
     yield made
     made.close()
 
 
-def test_whatever_comes_there_is_an_answer(fuzzer: Fuzzer) -> None:
-    """No exception, no 500, no error in the log, bodies that foreign parsers read; and inputs get far enough."""
+def test_random_inputs(fuzzer: Fuzzer) -> None:
+    """No exception, no 500, no logged error, valid bodies; and inputs reach enough code."""
     assert set(SHARES) | {"connection"} == set(fuzzer.targets)
     for target, count in SHARES.items():
         for number in range(count):
@@ -71,8 +71,8 @@ def test_whatever_comes_there_is_an_answer(fuzzer: Fuzzer) -> None:
     assert [what for what in tried if not fuzzer.reached[what]] == []
 
 
-def test_what_hypothesis_thinks_of_is_answered_too(fuzzer: Fuzzer) -> None:
-    """Choices by its bytes, so that what fails shrinks."""
+def test_inputs_of_hypothesis(fuzzer: Fuzzer) -> None:
+    """Choices from its bytes, so that failures shrink."""
 
     @settings(max_examples=40)
     @given(st.binary(max_size=200))
@@ -83,13 +83,13 @@ def test_what_hypothesis_thinks_of_is_answered_too(fuzzer: Fuzzer) -> None:
     run()
 
 
-# --- what was found --------------------------------------------------------------------
+# --- findings --------------------------------------------------------------------------
 
 
-async def test_a_body_that_cannot_be_decoded_is_no_error_of_ours(
+async def test_a_request_body_that_cannot_be_decoded_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Strangers can send what they like without an error in our log."""
+    """A client cannot cause errors in the log."""
     body = b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
     async with Service(all_kinds()).running(addr="127.0.0.1") as service:
         runner = service._runner
@@ -104,8 +104,8 @@ async def test_a_body_that_cannot_be_decoded_is_no_error_of_ours(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_e29_a_unit_with_a_line_break_begins_no_line() -> None:
-    """The SDK lets it pass; a response that cannot be read costs all metrics."""
+def test_e29_a_unit_with_a_line_break_is_dropped() -> None:
+    """The SDK accepts it; the response must stay valid."""
     rig = Rig(translation_strategy="NoUTF8EscapingWithSuffixes")
     rig.meter().create_counter("requests", unit="x\nup 0\n# TYPE y").add(1)
     body, _ = render(rig.registry, [f"{OPENMETRICS}allow-utf-8"])
@@ -115,8 +115,8 @@ def test_e29_a_unit_with_a_line_break_begins_no_line() -> None:
     parse_with_prometheus_client(body, openmetrics=True)
 
 
-def test_e30_a_counter_that_is_all_suffix_has_a_name() -> None:
-    """Without its suffix nothing would be left, and the others would be lost with it."""
+def test_e30_a_counter_whose_name_is_only_a_suffix() -> None:
+    """Its name without the suffix would be empty, and the response invalid."""
     registry = CollectorRegistry()
     Counter("_total", "All of it.", registry=registry).inc()
     Gauge("level", "Another one.", registry=registry).set({}, 1)
@@ -128,8 +128,8 @@ def test_e30_a_counter_that_is_all_suffix_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["underscores", "dots", "values"])
-def test_e38_labels_of_exemplars_are_short_enough_after_escaping(scheme: str) -> None:
-    """Names grow with some schemes: what counts is what is written."""
+def test_e38_escaped_labels_of_exemplars_are_short_enough(scheme: str) -> None:
+    """Escaping lengthens names; the limit applies to escaped ones."""
     rig = Rig(translation_strategy="NoTranslation")
     exemplar = Exemplar({"k.\U0001f600" * 6: "v"}, 1.5, 5_000_000_000, 1, 2)
     point = histogram_point(exemplars=[exemplar])
@@ -138,4 +138,4 @@ def test_e38_labels_of_exemplars_are_short_enough_after_escaping(scheme: str) ->
     rig.provider.shutdown()
 
     assert b"# {trace_id=" in body
-    parse_with_prometheus_client(body, openmetrics=True)  # it counts
+    parse_with_prometheus_client(body, openmetrics=True)  # it checks the length

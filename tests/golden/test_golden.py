@@ -29,13 +29,13 @@ Fill = Callable[[CollectorRegistry], None]
 
 @pytest.fixture
 def reader() -> Iterator[TextReader]:
-    """Let foreign parsers read the response too."""
-    with TextReader() as made:
-        yield made
+    """Let other parsers read the response too."""
+    with TextReader() as text_reader:
+        yield text_reader
 
 
 def native_kinds(registry: CollectorRegistry) -> None:
-    """Every kind of collector: without series, without labels, with some and with constant ones."""
+    """Register every kind of collector: without series, without labels, with labels and constant labels."""
     Counter("unused_total", "Never incremented, so not shown.", registry=registry)
     requests = Counter("app_requests_total", "Requests served.", {"app": "shop"}, registry=registry)
     requests.inc()
@@ -59,7 +59,7 @@ def native_kinds(registry: CollectorRegistry) -> None:
 
 
 def odd_values(registry: CollectorRegistry) -> None:
-    """Labels, descriptions and numbers that need care."""
+    """Register labels, help texts and numbers that need escaping or a special form."""
     path = Gauge("odd_labels", 'A "quoted" \\ description\nof two lines, é.', registry=registry)
     labels = ["", " ", 'C:\\d\n"q"', r"\n", "\t", "{}=,#", "é 日本 \U0001f600", "\ud800", "%s"]
     for index, label in enumerate([*labels, 404, None, True, 0.5]):
@@ -79,7 +79,7 @@ def odd_values(registry: CollectorRegistry) -> None:
 
 
 def conflicts(registry: CollectorRegistry) -> None:
-    """Names that several want; what is lost is counted."""
+    """Register families whose names collide; what is lost is counted."""
     Histogram("mine", "Made by hand.", buckets=[1], registry=registry).observe({}, 2)
     first = FakeSource(
         family("level", number(1, {"from": "first"}), doc="The first text."),
@@ -99,12 +99,12 @@ def conflicts(registry: CollectorRegistry) -> None:
 
 
 def observe_cpu(_: CallbackOptions) -> list[Observation]:
-    """What an asynchronous instrument sees."""
+    """Return what an asynchronous instrument observes."""
     return [Observation(12.5)]
 
 
 def record(provider: MeterProvider) -> None:
-    """The program that the mapping's documents show whole."""
+    """Record what the mapping's documentation shows."""
     meter = provider.get_meter("shop.api", "1.2", attributes={"team": "core"})
     requests = meter.create_counter("http.server.requests", "{request}", "Requests")
     requests.add(3, {"http.method": "GET", "code": 200})
@@ -130,8 +130,8 @@ def compare(name: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("fill", [native_kinds, odd_values, conflicts])
-def test_a_response_is_as_it_was(reader: TextReader, fill: Fill) -> None:
-    """Not a byte is different."""
+def test_a_response_has_not_changed(reader: TextReader, fill: Fill) -> None:
+    """No byte is different."""
     registry = CollectorRegistry()
     fill(registry)
     body, _ = render(registry)
@@ -144,7 +144,7 @@ def test_a_response_is_as_it_was(reader: TextReader, fill: Fill) -> None:
 def test_an_opentelemetry_program(
     reader: TextReader, native: bool, request: pytest.FixtureRequest
 ) -> None:
-    """Through the SDK, alone and beside collectors made by hand."""
+    """Through the SDK, alone and with native collectors."""
     registry = CollectorRegistry()
     metrics = PrometheusMetricReader(registry=registry)
     provider = MeterProvider([metrics], Resource({"service.name": "shop"}), shutdown_on_exit=False)
@@ -159,7 +159,7 @@ def test_an_opentelemetry_program(
 
 
 def test_every_file_has_a_test() -> None:
-    """A file that nobody compares proves nothing."""
+    """And every test a file."""
     cases = {"native_kinds", "odd_values", "conflicts", "otel_program", "both"}
 
     assert {path.stem for path in FOLDER.glob("*.txt")} == cases

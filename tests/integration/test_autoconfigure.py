@@ -1,4 +1,4 @@
-"""Programs that know nothing of this library, started by ``opentelemetry-instrument``, scraped by a real Prometheus."""
+"""Programs without code of this library, run by ``opentelemetry-instrument``, scraped by a real Prometheus."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ EXPORTERS = {
 
 
 class Program(NamedTuple):
-    """A program that runs: where it serves its users, and where its metrics."""
+    """A running program: the ports of its application and of its metrics."""
 
     process: subprocess.Popen[str]
     port: int
@@ -128,13 +128,13 @@ def instrumented(source: str, folder: Path, **settings: str) -> Iterator[Program
 
 
 def call(port: int) -> str:
-    """Use a program."""
+    """Send requests to a program."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=DEADLINE) as response:
         return str(response.read().decode())
 
 
-def test_m74_programs_of_every_kind_are_scraped(tmp_path: Path) -> None:
-    """By a real Prometheus; each stops as it did before, and says nothing of ours."""
+def test_m74_several_kinds_of_programs_are_scraped(tmp_path: Path) -> None:
+    """By a real Prometheus; each exits as without us, and logs nothing of ours."""
     with ExitStack() as opened:
         programs = {}
         for name, source in APPS.items():
@@ -154,7 +154,7 @@ def test_m74_programs_of_every_kind_are_scraped(tmp_path: Path) -> None:
         found = {name: server.value(f'jobs_total{{job="{name}"}}') for name in programs}
         assert server.warnings() == []
     for number, name in enumerate(programs):
-        assert (found[name] or 0) >= number + 2  # one call was made to see that it answers
+        assert (found[name] or 0) >= number + 2  # one request was the check that it runs
         log = (tmp_path / name / "log").read_text()
         assert "Traceback" not in log.replace("KeyboardInterrupt", ""), log
         assert "metrics are not served" not in log
@@ -183,7 +183,7 @@ def wait_up(folder: Path) -> None:
 
 
 def test_m75_m76_a_configuration_file(tmp_path: Path) -> None:
-    """Through the SDK's own reading of it."""
+    """Loaded by the SDK."""
     port = free_port()
     (tmp_path / "otel.yaml").write_text(CONFIG % port)
     with instrumented(PLAIN, tmp_path, OTEL_CONFIG_FILE="otel.yaml"):
@@ -200,10 +200,10 @@ def test_m75_m76_a_configuration_file(tmp_path: Path) -> None:
         ({"OTEL_CONFIG_FILE": "otel.yaml"}, "did you mean scope_info_enabled?"),
     ],
 )
-def test_m73_m75_what_makes_no_sense_breaks_no_program(
+def test_m73_m75_an_invalid_configuration_does_not_stop_the_program(
     tmp_path: Path, settings: dict[str, str], said: str
 ) -> None:
-    """It is said, and the program runs on without metrics."""
+    """It is logged, and the program continues without metrics."""
     wrong = (CONFIG % free_port()).replace("scope_info_enabled", "scope_infos")
     (tmp_path / "otel.yaml").write_text(wrong)
     with instrumented(PLAIN, tmp_path, **settings) as program:
@@ -214,8 +214,8 @@ def test_m73_m75_what_makes_no_sense_breaks_no_program(
     assert said in log
 
 
-def test_m73_a_port_that_is_none_is_the_default(tmp_path: Path) -> None:
-    """With a warning, also where that port is taken."""
+def test_m73_an_invalid_port_means_the_default(tmp_path: Path) -> None:
+    """With a warning, even if the default port is taken."""
     with instrumented(PLAIN, tmp_path, OTEL_EXPORTER_PROMETHEUS_PORT="abc") as program:
         wait_up(tmp_path)
         assert program.process.poll() is None

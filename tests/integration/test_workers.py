@@ -1,4 +1,4 @@
-"""The recipes for several worker processes, with the servers that they are for."""
+"""The documented recipes for worker processes, with their servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ visits.inc({"pid": os.getpid()})
 
 
 def recipe(word: str) -> str:
-    """The program of the page that has a word in it."""
+    """The program on the page that contains a word."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     [found] = [block for block in blocks if word in block]
     return str(found)
@@ -40,19 +40,19 @@ def recipe(word: str) -> str:
 
 @contextmanager
 def ports() -> Iterator[tuple[int, int]]:
-    """A range of ports for the workers: its first, and the one behind it."""
+    """A range of ports for the workers: the first, and the one after the last."""
     first = free_port()
     yield first, first + 20
 
 
 def in_range(program: str, span: tuple[int, int]) -> str:
-    """A recipe that takes other ports."""
+    """A recipe with other ports."""
     assert "range(9464, 9500)" in program
     return program.replace("range(9464, 9500)", f"range{span}")
 
 
 def workers(span: tuple[int, int]) -> dict[str, int]:
-    """Process → port, of those that serve metrics."""
+    """Process → port, of processes that serve metrics."""
     found = {}
     for port in range(*span):
         try:
@@ -67,7 +67,7 @@ def workers(span: tuple[int, int]) -> dict[str, int]:
 
 @contextmanager
 def running(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; its output is kept."""
+    """Run a server and capture its output."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *words],
@@ -92,7 +92,7 @@ def wait_for_workers(folder: Path, span: tuple[int, int]) -> dict[str, int]:
     end = time.monotonic() + START
     found = workers(span)
     while len(found) < 2 and time.monotonic() < end:
-        time.sleep(0.1)  # not a hope but a pause between two looks
+        time.sleep(0.1)  # the interval of polling
         found = workers(span)
     assert len(found) >= 2, (folder / "log").read_text()
     assert len(set(found.values())) == len(found)
@@ -107,8 +107,8 @@ def app(environ, start_response):
 
 
 @pytest.mark.integration
-def test_gunicorn_serves_each_worker_on_a_port(tmp_path: Path) -> None:
-    """By its hook, which runs in the worker."""
+def test_gunicorn_workers_serve_on_their_own_ports(tmp_path: Path) -> None:
+    """By a hook that runs in the worker."""
     pytest.importorskip("gunicorn")
     (tmp_path / "app.py").write_text(WSGI)
     port = free_port()
@@ -133,10 +133,10 @@ def test_gunicorn_serves_each_worker_on_a_port(tmp_path: Path) -> None:
         ("granian", ["--interface", "asgi", "--workers", "2", "--port", "PORT", "app:app"]),
     ],
 )
-def test_asgi_servers_serve_each_worker_on_a_port(
+def test_workers_of_asgi_servers_serve_on_their_own_ports(
     tmp_path: Path, package: str, words: list[str]
 ) -> None:
-    """By the application's life span."""
+    """By the application's lifespan."""
     pytest.importorskip(package)
     port = free_port()
     with ports() as span:
@@ -148,8 +148,8 @@ def test_asgi_servers_serve_each_worker_on_a_port(
 
 
 @pytest.mark.integration
-def test_celery_serves_each_process_of_its_pool_on_a_port(tmp_path: Path) -> None:
-    """By its signal."""
+def test_celery_processes_serve_on_their_own_ports(tmp_path: Path) -> None:
+    """By a signal of Celery."""
     pytest.importorskip("celery")
     with ports() as span:
         program = in_range(recipe("def serve("), span)
@@ -166,8 +166,8 @@ def test_celery_serves_each_process_of_its_pool_on_a_port(tmp_path: Path) -> Non
 
 
 @pytest.mark.integration
-def test_a_server_that_forks_after_the_start_is_told(tmp_path: Path) -> None:
-    """Gunicorn with ``preload_app``: the parent serves, each worker says that it does not, and runs on."""
+def test_a_server_that_forks_after_the_start_warns(tmp_path: Path) -> None:
+    """Gunicorn with ``preload_app``: the parent serves, each worker logs that it does not, and continues."""
     pytest.importorskip("gunicorn")
     port = free_port()
     with ports() as span:

@@ -1,4 +1,4 @@
-"""Native collectors against models of themselves: bounds, removal, native buckets, exemplars."""
+"""Native collectors against models: limits, removal, native buckets, states."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Key = tuple[tuple[str, str], ...]
 
 
 def key_of(labels: dict[str, Any]) -> Key:
-    """What tells label sets apart."""
+    """A canonical key of a label set."""
     return tuple(sorted((name, str(value)) for name, value in labels.items() if str(value)))
 
 
-class BoundedCounter(RuleBasedStateMachine):
-    """A counter with a bound, and a dict that should say the same."""
+class LimitedCounter(RuleBasedStateMachine):
+    """A counter with a limit, and a dict as its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class BoundedCounter(RuleBasedStateMachine):
 
     def take(self, key: Key, amount: int) -> None:
         """Count in the model."""
-        places = self.model.keys() - {OVERFLOW}  # which takes none
+        places = self.model.keys() - {OVERFLOW}  # which has no slot
         if key not in self.model and len(places) >= LIMIT:
             self.overflows += 1
             key = OVERFLOW
@@ -46,27 +46,27 @@ class BoundedCounter(RuleBasedStateMachine):
 
     @rule(labels=LABELS)
     def inc(self, labels: dict[str, Any]) -> None:
-        """Count one."""
+        """Add one."""
         self.counter.inc(labels)
         self.take(key_of(labels), 1)
 
     @rule(labels=LABELS, amount=st.integers(0, 1 << 70))
     def add(self, labels: dict[str, Any], amount: int) -> None:
-        """Count many."""
+        """Add an amount."""
         self.counter.add(labels, amount)
         self.take(key_of(labels), amount)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        """Forget one."""
+        """Remove one series."""
         key = data.draw(st.sampled_from(sorted(self.model)))
         self.counter.remove(dict(key))
         del self.model[key]
 
     @rule(labels=LABELS)
     def remove_matching(self, labels: dict[str, Any]) -> None:
-        """Forget those that have some labels."""
+        """Remove series by some labels."""
         wanted = {name: str(value) for name, value in labels.items()}
         gone = [
             key
@@ -79,13 +79,13 @@ class BoundedCounter(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all."""
         self.counter.clear()
         self.model.clear()
 
     @rule(every=st.lists(LABELS, max_size=6))
     def replace(self, every: list[dict[str, Any]]) -> None:
-        """Show another set."""
+        """Replace all series."""
         with self.counter.replace() as fresh:
             for labels in every:
                 fresh.inc(labels)
@@ -95,14 +95,14 @@ class BoundedCounter(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        """In every series and in how much had no place."""
+        """In every series and in the number of overflows."""
         found = {key_of(labels): value for labels, value in self.counter.get_all()}
         assert found == self.model
         assert self.counter.count_overflows() == self.overflows
         assert len(found) <= LIMIT + 1
 
 
-TestBoundedCounter = BoundedCounter.TestCase
+TestBoundedCounter = LimitedCounter.TestCase
 TestBoundedCounter.settings = settings(max_examples=50, stateful_step_count=30)
 
 VALUES = st.lists(
@@ -116,7 +116,7 @@ VALUES = st.lists(
 def test_native_buckets_hold_what_was_observed(
     values: list[float], factor: float, most: int
 ) -> None:
-    """Every value lies in a bucket that is wide enough for it, or the histogram has started over or become coarser."""
+    """Every value is in its bucket, unless the histogram was reset or its resolution reduced."""
     histogram = Histogram(
         "h",
         "H.",
@@ -139,7 +139,7 @@ def test_native_buckets_hold_what_was_observed(
         mine = [abs(value) for value in numbers if sign * value > native.zero_threshold]
         assert sum(count for _, count in side) == len(mine)
         infinite = mine.count(math.inf)
-        if infinite:  # which have the last bucket for themselves
+        if infinite:  # which have the overflow bucket
             assert side[-1][1] == infinite
         for index, count in side[: len(side) - bool(infinite)]:
             low, high = upper_bound(index - 1, native.schema), upper_bound(index, native.schema)
@@ -153,7 +153,7 @@ def test_native_buckets_hold_what_was_observed(
     st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=20),
 )
 def test_states_are_those_that_were_set_last(steps: list[tuple[str, bool]]) -> None:
-    """In what is asked and in what is shown."""
+    """In ``get`` and in what is exposed."""
     states = StateSet("x", "X.", ["a", "b", "c"])
     child = states.labels()
     model = dict.fromkeys("abc", False)

@@ -1,4 +1,4 @@
-"""What must hold for every stream of values: bounds on ranks, the promise of each invariant, and the window."""
+"""Properties of every stream of values: rank bounds, the guarantee of each invariant, and the window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clocks import ManualClock
 from otel_aioprom.collectors import DEFAULT_INVARIANTS, Summary
-from otel_aioprom.collectors.quantiles.ckms import EMPTY, Stream, estimate, limit_of, merged
+from otel_aioprom.collectors.quantiles.ckms import EMPTY, Stream, error_function, estimate, merge
 from otel_aioprom.collectors.quantiles.estimator import Estimator
 
 Invariants = tuple[tuple[float, float], ...]
@@ -44,12 +44,12 @@ invariants_of = st.lists(
 
 
 def ranks(values: Sequence[float], value: float) -> tuple[int, int]:
-    """The first and the last rank of a value, counted from 1; equal values have all of theirs."""
+    """The first and the last rank of a value, counted from 1; equal values have all their ranks."""
     return bisect_left(values, value) + 1, bisect_right(values, value)
 
 
-def check_answer(values: Sequence[float], answer: float, q: float, error: float) -> None:
-    """Some rank of the answer lies within (q ± error) · n, or is the nearest one above q · n."""
+def check_estimate(values: Sequence[float], answer: float, q: float, error: float) -> None:
+    """Check that a rank of the estimate lies within (q ± error) · n, or is the nearest one above q · n."""
     count = len(values)
     first, last = ranks(values, answer)
     target = q * count
@@ -63,7 +63,7 @@ def check_answer(values: Sequence[float], answer: float, q: float, error: float)
 
 
 def check(stream: Stream, values: Sequence[float], invariants: Invariants) -> None:
-    """The bounds of all ranks are true, no gap is too wide, and each answer is right."""
+    """Check that rank bounds are true, no gap is too wide, and each estimate is right."""
     count = len(values)
     assert stream.size == count
     assert list(stream.values) == sorted(stream.values)
@@ -87,34 +87,34 @@ def check(stream: Stream, values: Sequence[float], invariants: Invariants) -> No
                 )
                 assert high - low <= max(1, width * (1 + 1e-9))
     for q, error in invariants:
-        check_answer(values, estimate(stream, q, error), q, error)
+        check_estimate(values, estimate(stream, q, error), q, error)
 
 
 def merge_all(batches: Sequence[Sequence[float]], invariants: Invariants) -> None:
-    """Merge batch after batch, and look at the stream after each."""
+    """Merge batch after batch, and check the stream after each."""
     stream = EMPTY
     values: list[float] = []
     for batch in batches:
-        stream = merged(stream, sorted(batch), limit_of(invariants))
+        stream = merge(stream, sorted(batch), error_function(invariants))
         values = sorted([*values, *batch])
         check(stream, values, invariants)
 
 
 @bounded
 @given(streams, invariants_of)
-def test_each_promise_holds_for_short_streams(
+def test_each_guarantee_holds_for_short_streams(
     batches: list[list[float]], invariants: Invariants
 ) -> None:
-    """Of any values, infinities and many equal ones among them."""
+    """Of any values, including infinities and many equal ones."""
     merge_all(batches, invariants)
 
 
 @bounded
 @given(long_streams, invariants_of, st.integers(0, 2**32))
-def test_each_promise_holds_while_streams_change(
+def test_each_guarantee_holds_while_streams_change(
     parts: list[tuple[int, float, str]], invariants: Invariants, seed: int
 ) -> None:
-    """Parts that ascend, descend, mix or stand still, each around another place."""
+    """Parts that ascend, descend, mix or are constant, each around another value."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     shapes: dict[str, Callable[[int, int], float]] = {
         "up": lambda index, size: index / size / 10,
@@ -132,7 +132,7 @@ def test_each_promise_holds_while_streams_change(
 
 
 def drawn(draw: Callable[[random.Random, int], float]) -> Callable[[int], list[float]]:
-    """Make streams of values that are drawn one by one, always the same."""
+    """Return a generator of reproducible random streams."""
 
     def make(count: int) -> list[float]:
         chance = random.Random(count)  # noqa: S311 - no secret
@@ -164,7 +164,7 @@ INVARIANTS = (*DEFAULT_INVARIANTS, (0.01, 0.002), (0.999, 0.0005))
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 99, 400, 2047, 2048, 2049, 10_000, 60_000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_promise_holds_for_every_kind_and_length(kind: str, count: int) -> None:
+def test_each_guarantee_holds_for_every_kind_and_length(kind: str, count: int) -> None:
     """Through the estimator, one value after the other."""
     values = KINDS[kind](count)
     estimator = Estimator(*INVARIANTS)
@@ -174,7 +174,7 @@ def test_each_promise_holds_for_every_kind_and_length(kind: str, count: int) -> 
 
     check(estimator.stream(), values, INVARIANTS)
     for q, error in INVARIANTS:
-        check_answer(values, estimator.query(q), q, error)
+        check_estimate(values, estimator.query(q), q, error)
 
 
 MOST_KEPT = {
@@ -188,12 +188,12 @@ MOST_KEPT = {
     "from outside to the top": 1500,
     "from outside to the middle": 1500,
 }
-"""Values at most that are kept of a million; of orders that are made to fill the memory, many more."""
+"""Most samples of a million values; adversarial orders keep many more."""
 
 
 @pytest.mark.parametrize("kind", MOST_KEPT)
-def test_a_million_values_keep_the_promise_and_take_no_more_room(kind: str) -> None:
-    """By exact ranks; what is kept grows with the logarithm of the count at most."""
+def test_a_million_values_keep_the_guarantee_in_bounded_memory(kind: str) -> None:
+    """By exact ranks; the number of samples grows at most with the logarithm of the count."""
     values = KINDS[kind](1_000_000)
     estimator = Estimator(*DEFAULT_INVARIANTS)
     most = []
@@ -205,13 +205,13 @@ def test_a_million_values_keep_the_promise_and_take_no_more_room(kind: str) -> N
 
     check(estimator.stream(), values, DEFAULT_INVARIANTS)
     for q, error in DEFAULT_INVARIANTS:
-        check_answer(values, estimator.query(q), q, error)
+        check_estimate(values, estimator.query(q), q, error)
     assert (estimator.query(0), estimator.query(1)) == (values[0], values[-1])
     assert max(most) <= MOST_KEPT[kind]
 
 
 def widest_gap(stream: Stream, count: int, _chance: random.Random) -> tuple[float, float]:
-    """The neighbours that are most nearly as far apart as they may be."""
+    """The adjacent samples whose gap is closest to the allowed width."""
     rows = list(zip(*stream[1:]))
     gaps = [
         ((high - low) / (count + 10 * (count - high)), value, other)
@@ -223,17 +223,17 @@ def widest_gap(stream: Stream, count: int, _chance: random.Random) -> tuple[floa
 
 
 def gap_at(q: float) -> Callable[[Stream, int, random.Random], tuple[float, float]]:
-    """Choose the neighbours between which a quantile lies."""
+    """Choose the adjacent samples around a quantile."""
 
     def choose(stream: Stream, count: int, _chance: random.Random) -> tuple[float, float]:
-        index = min(bisect_left(stream.lows, q * count), len(stream.values) - 1)
+        index = min(bisect_left(stream.min_ranks, q * count), len(stream.values) - 1)
         return stream.values[max(0, index - 1)], stream.values[max(1, index)]
 
     return choose
 
 
 def any_gap(stream: Stream, _count: int, chance: random.Random) -> tuple[float, float]:
-    """Choose two neighbours by chance."""
+    """Choose two adjacent samples at random."""
     index = chance.randrange(1, len(stream.values))
     return stream.values[index - 1], stream.values[index]
 
@@ -243,23 +243,23 @@ def any_gap(stream: Stream, _count: int, chance: random.Random) -> tuple[float, 
     [widest_gap, gap_at(0.5), gap_at(0.9), gap_at(0.99), any_gap],
     ids=["widest", "median", "0.9", "0.99", "any"],
 )
-def test_who_knows_what_is_kept_cannot_break_a_promise(
+def test_an_adversary_cannot_break_a_guarantee(
     choose: Callable[[Stream, int, random.Random], tuple[float, float]],
 ) -> None:
-    """Every batch falls into the one gap that is the worst for it."""
+    """Every batch falls into the worst gap."""
     chance = random.Random(5)  # noqa: S311 - no secret
-    limit = limit_of(DEFAULT_INVARIANTS)
+    limit = error_function(DEFAULT_INVARIANTS)
     values = sorted(chance.random() for _ in range(500))
-    stream = merged(EMPTY, values, limit)
+    stream = merge(EMPTY, values, limit)
     for _ in range(120):
         low, high = choose(stream, len(values), chance)
         batch = sorted(
             low + (high - low) * chance.random() for _ in range(chance.randrange(1, 500))
         )
-        stream = merged(stream, batch, limit)
+        stream = merge(stream, batch, limit)
         values = sorted([*values, *batch])
         for q, error in DEFAULT_INVARIANTS:
-            check_answer(values, estimate(stream, q, error), q, error)
+            check_estimate(values, estimate(stream, q, error), q, error)
 
     check(stream, values, DEFAULT_INVARIANTS)
 
@@ -276,7 +276,7 @@ steps_of = st.lists(
 def test_the_window_is_that_of_a_naive_one(
     steps: list[tuple[int, list[float], bool]], age_buckets: int
 ) -> None:
-    """Every value goes into all streams; each step empties the oldest, and the next becomes the head.
+    """Every value is added to all streams; each step empties the oldest, and the next becomes the head.
 
     Spec: E115.
     """
@@ -314,6 +314,6 @@ def test_the_window_is_that_of_a_naive_one(
             assert found["sum"] == pytest.approx(total, nan_ok=True)
             for q, error in invariants:
                 if naive[0]:
-                    check_answer(sorted(naive[0]), found[q], q, error)
+                    check_estimate(sorted(naive[0]), found[q], q, error)
                 else:
                     assert math.isnan(found[q])

@@ -1,4 +1,4 @@
-"""Whatever the families: every format says the same, and foreign readers understand it."""
+"""For any families, all formats agree, and third-party parsers read them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Prepared = tuple[IFormatter, list[MetricFamily], bytes]
 def prepared(
     kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], **options: Any
 ) -> Prepared:
-    """Write families: the formatter, what it was ready to write, and the bytes."""
+    """Encode families: the formatter, the prepared families, and the bytes."""
     formatter = with_escaping(kind, scheme)(**options)
     ready, _ = formatter.prepare(families)
     return formatter, list(ready), b"".join(formatter.encode(ready))
 
 
 def read_back(formatter: IFormatter, body: bytes) -> list[tuple[str, list[tuple[Key, float]]]]:
-    """Families and samples, as a reader that others have written finds them."""
+    """Families and samples, as a third-party parser reads them."""
     if isinstance(formatter, BinaryFormatter):
         found = read_delimited(body)
         for family in found:
@@ -60,10 +60,10 @@ def _sample(one: Any) -> tuple[Key, float]:
 @every_way
 @bounded
 @given(families=gathered, created=st.booleans())
-def test_foreign_readers_find_every_sample(
+def test_third_party_parsers_read_every_sample(
     kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], created: bool
 ) -> None:
-    """No more, no less, none twice; one group for each family."""
+    """No more, no less, no duplicates; one group per family."""
     formatter, ready, body = prepared(kind, scheme, families, created_samples=created)
     found = read_back(formatter, body)
     expected = {key: value for family in ready for key, value in samples_of(family, formatter)}

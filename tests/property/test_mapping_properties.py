@@ -68,7 +68,7 @@ def data_of(kind: str, points: list[Any]) -> Any:
 
 
 def check_text(body: bytes) -> list[Metric]:
-    """Read a response in text, and refuse a family that comes twice."""
+    """Parse a response in the text format, and fail for a repeated family."""
     families = parse_with_prometheus_client(body)
     heads = re.findall(r"^# (?:TYPE|HELP) (\S+)", body.decode(), re.MULTILINE)
     assert all(heads.count(name) <= 2 for name in heads)
@@ -90,7 +90,7 @@ def samples_of(families: list[Metric]) -> set[str]:
 def test_any_data_give_readable_responses(
     metrics: list[Any], resource: dict[str, Any], strategy: str
 ) -> None:
-    """In every format; what is not shown is counted."""
+    """In every format; what is not exposed is counted."""
     rig = Rig(translation_strategy=strategy, target_info_enabled=True, scope_info_enabled=True)
     made = [metric(name, data_of(kind, points), unit or "") for kind, name, unit, points in metrics]
     hand_over(

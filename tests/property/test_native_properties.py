@@ -1,4 +1,4 @@
-"""What must hold for every label set, every stream of values and every float."""
+"""Properties of every label set, every stream of values and every float."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ const_sets = st.dictionaries(names, st.sampled_from(["", "1", "x"]), max_size=3)
 floats = st.floats() | st.integers(-(2**70), 2**70)
 bound_lists = st.lists(st.floats(allow_nan=False), min_size=1, max_size=6, unique=True).map(sorted)
 
-# Shortest digits, ``.0`` behind whole numbers, an exponent of two digits or more: never two spellings.
+# Shortest digits, ``.0`` after integers, an exponent of at least two digits: one spelling per number.
 CANONICAL = re.compile(
     r"-?(0|[1-9]\d{0,5})\.(0|\d*[1-9])|-?[1-9](\.\d*[1-9])?e[+-](\d\d|[1-9]\d\d)|[+-]Inf|NaN"
 )
@@ -40,7 +40,7 @@ CANONICAL = re.compile(
 @bounded
 @given(label_sets, st.randoms(use_true_random=False))
 def test_any_order_of_labels_is_one_series(labels: dict[str, Any], random: Any) -> None:
-    """However the names are shuffled, and whether values are text already."""
+    """In any order of names, with values as strings or not."""
     order = list(labels)
     random.shuffle(order)
     counter = Counter("x", "What.")
@@ -55,7 +55,7 @@ def test_any_order_of_labels_is_one_series(labels: dict[str, Any], random: Any) 
 
 @bounded
 @given(st.lists(label_sets, max_size=8))
-def test_a_store_tells_exactly_the_canonical_keys_apart(sets: list[dict[str, Any]]) -> None:
+def test_an_index_distinguishes_exactly_the_canonical_keys(sets: list[dict[str, Any]]) -> None:
     """It agrees with a dict of canonical keys after any sequence of uses."""
     store: MetricDict[int] = MetricDict()
     model: dict[Any, int] = {}
@@ -71,7 +71,7 @@ def test_a_store_tells_exactly_the_canonical_keys_apart(sets: list[dict[str, Any
 @bounded
 @given(label_sets, const_sets)
 def test_canonical_keys_are_idempotent(labels: dict[str, Any], const: dict[str, str]) -> None:
-    """A key is its own key, sorted, with each name once and text that UTF-8 can carry."""
+    """A key is its own key: sorted, with unique names and strings that UTF-8 can encode."""
     key = canonical_pairs(labels, const)
 
     assert canonical_pairs(dict(key), const) == key
@@ -86,7 +86,7 @@ def test_canonical_keys_are_idempotent(labels: dict[str, Any], const: dict[str, 
 def test_equal_keys_look_equal_on_the_wire(
     one: dict[str, Any], other: dict[str, Any], const: dict[str, str]
 ) -> None:
-    """To a server, labels with an empty value are absent; what is left tells series apart."""
+    """For Prometheus, labels with an empty value are absent; the others distinguish series."""
 
     def wire(labels: dict[str, Any]) -> list[tuple[str, str]]:
         return [pair for pair in wire_pairs(labels, const) if pair[1]]
@@ -102,7 +102,7 @@ def test_equal_keys_look_equal_on_the_wire(
     st.dictionaries(names, any_text.map(label_value), max_size=4).map(lambda d: sorted(d.items()))
 )
 def test_label_text_can_be_read_back(pairs: list[tuple[str, str]]) -> None:
-    """Escaping loses nothing, and keeps a series on one line."""
+    """Escaping is lossless, and keeps a series on one line."""
     text = labels_text(pairs)
     found = re.findall(r'([a-zA-Z0-9_]+)="((?:[^"\\]|\\.)*)"[,}]', text)
     undo = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
@@ -117,7 +117,7 @@ def test_label_text_can_be_read_back(pairs: list[tuple[str, str]]) -> None:
 @bounded
 @given(bound_lists, st.lists(floats, max_size=20))
 def test_cumulative_counts_never_fall(bounds: list[float], values: list[float]) -> None:
-    """For any values, NaN and infinities included, and the last one is the count."""
+    """For any values, including NaN and infinities, and the last one equals the count."""
     histogram = Histogram("x", "What.", buckets=bounds)
     for value in values:
         histogram.observe({}, value)
@@ -154,7 +154,7 @@ def test_cumulative_counts_never_fall_on_the_wire(
 @bounded
 @given(floats)
 def test_canonical_floats_read_back_and_are_canonical(value: float) -> None:
-    """One spelling for each number, and the number again from the spelling."""
+    """One spelling for each number, and the number can be parsed back."""
     text = canonical_float(value)
     read = float(text)
 
@@ -168,8 +168,8 @@ def test_canonical_floats_read_back_and_are_canonical(value: float) -> None:
 
 @bounded
 @given(floats)
-def test_values_read_back(value: float) -> None:
-    """What is written for a recorded value is the value."""
+def test_values_can_be_parsed_back(value: float) -> None:
+    """The exposed text of a recorded value is the value."""
     recorded = coerce_number(value)
     text = float_text(recorded)
 
@@ -185,7 +185,7 @@ def test_values_read_back(value: float) -> None:
 def test_no_amount_is_lost_on_its_way_to_a_counter(
     amounts: list[tuple[dict[str, Any], float]],
 ) -> None:
-    """The series of all label sets together hold what was added."""
+    """The sum of all series is the sum of all amounts."""
     counter = Counter("x", "What.", {"app": "shop"})
     for labels, amount in amounts:
         counter.add(labels, amount)

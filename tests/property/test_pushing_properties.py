@@ -32,7 +32,7 @@ formatters = st.sampled_from([TextFormatter(), BinaryFormatter()])
 @bounded
 @given(jobs, grouping_keys)
 def test_a_gateway_reads_the_group_that_was_meant(job: str, grouping_key: dict[str, str]) -> None:
-    """Any job, any labels, of the address that is really asked for."""
+    """Any job, any labels, from the URL of the request."""
     group = check_group(job, grouping_key)
     url = join_url("http://h:1/base/", group_path("/metrics/job/{0}", group))
     path = url.raw_path_qs
@@ -107,7 +107,7 @@ def test_protobuf_batches_hold_readable_families(families: list[MetricFamily]) -
 def test_waits_stay_within_bounds(
     attempts: int, total: float, first: float, longest: float, asked: list[float | None]
 ) -> None:
-    """Of number and time, whatever servers ask for."""
+    """In number and time, whatever servers ask for."""
     retry = Retry(attempts, total, first, longest)
     elapsed, tried = 0.0, 1
     for each in asked:

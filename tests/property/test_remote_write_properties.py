@@ -14,8 +14,8 @@ from client_model import Key, key_of
 from otel_aioprom._core.escaping import Escaping
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import Text100Formatter, with_escaping
-from otel_aioprom.formats.name_escaping import respell
-from otel_aioprom.remote_write.encoder import SeriesTable
+from otel_aioprom.formats.name_escaping import escape_names
+from otel_aioprom.remote_write.encoder import WriteEncoder
 from write_model import Point, Receiver, native_buckets, read_points
 
 T = 1_700_000_000_000
@@ -41,7 +41,7 @@ def expected(version: str, families: list[MetricFamily], external: dict[str, str
     formatter = with_escaping(Text100Formatter, scheme)()
     floats: dict[Key, float] = {}
     natives: dict[Key, Any] = {}
-    for family in respell(families, scheme)[0]:
+    for family in escape_names(families, scheme)[0]:
         for one in family.series:
             alone = MetricFamily(family.name, family.type, "", "", [one])
             native = getattr(one, "native", None)
@@ -62,7 +62,7 @@ def _with(key: Key, external: dict[str, str]) -> Key:
 
 
 def check(points: list[Point], floats: dict[Key, float], natives: dict[Key, Any]) -> None:
-    """Compare what has arrived, stale markers left out, with what must."""
+    """Compare what has arrived, without stale markers, with what must."""
     found = {key_of_point(each): each for each in points if not each.is_stale}
     values = {key: each.value for key, each in found.items() if each.histogram is None}
 
@@ -90,7 +90,7 @@ def test_a_server_has_every_sample_of_every_collection_once(
     version: str, collections: list[list[MetricFamily]], limit: int, external: dict[str, str]
 ) -> None:
     """What a collection has not got any more is stale after it; at the end, everything is."""
-    table = SeriesTable(version, external, max_samples=limit)  # type: ignore[arg-type]
+    table = WriteEncoder(version, external, max_samples=limit)  # type: ignore[arg-type]
     receiver = Receiver(version, limit)
     for place, families in enumerate(collections):
         points = receiver.take(table.messages(families, T + place))
@@ -112,7 +112,7 @@ def test_a_table_says_the_same_again(
     version: str, families: list[MetricFamily], limit: int
 ) -> None:
     """What it remembers of the last collection changes nothing but exemplars, which are sent once."""
-    table = SeriesTable(version, max_samples=limit)  # type: ignore[arg-type]
+    table = WriteEncoder(version, max_samples=limit)  # type: ignore[arg-type]
     read_first = Receiver(version, limit).take(table.messages(families, T))
     Receiver(version, limit).take(table.messages(families, T))
     again = Receiver(version, limit).take(table.messages(families, T))
@@ -135,7 +135,7 @@ def test_the_past_does_not_show(
     version: str, collections: list[list[MetricFamily]], limit: int
 ) -> None:
     """Once all exemplars have left, a message is to the byte what a table without a past makes."""
-    table, fresh = (SeriesTable(version, max_samples=limit) for _ in range(2))  # type: ignore[arg-type]
+    table, fresh = (WriteEncoder(version, max_samples=limit) for _ in range(2))  # type: ignore[arg-type]
     for place, families in enumerate(collections):
         list(table.messages(families, T + place))
     for place in range(3, 6):
@@ -148,11 +148,11 @@ def test_the_past_does_not_show(
 @every_version
 @bounded
 @given(collections=st.lists(gathered, min_size=2, max_size=3), stop=st.integers(0, 40))
-def test_a_collection_that_is_given_up_does_no_harm(
+def test_an_abandoned_collection_does_no_harm(
     version: str, collections: list[list[MetricFamily]], stop: int
 ) -> None:
     """Wherever it stops, the next one is whole, and everything that was sent ends."""
-    table = SeriesTable(version, max_samples=3)  # type: ignore[arg-type]
+    table = WriteEncoder(version, max_samples=3)  # type: ignore[arg-type]
     receiver = Receiver(version, 3)
     receiver.take(islice(table.messages(collections[0], T), stop))
     families = collections[-1]
@@ -162,6 +162,6 @@ def test_a_collection_that_is_given_up_does_no_harm(
     after = [point for message in table.messages(families, T + 1) if message for point in read_points(version, message.body)]  # fmt: skip
     check(after, floats, natives)
     stale = {point.labels for point in after if point.is_stale}
-    living = {point.labels for point in after if not point.is_stale}
-    assert receiver.series.keys() <= stale | living
-    assert not stale & living
+    all_observers = {point.labels for point in after if not point.is_stale}
+    assert receiver.series.keys() <= stale | all_observers
+    assert not stale & all_observers

@@ -1,4 +1,4 @@
-"""Whatever is recorded, a foreign parser reads back exactly that."""
+"""For any recordings, a third-party parser reads back exactly these."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from servers import parse_with_prometheus_client
 bounded = settings(max_examples=50)
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
-"""Name and labels of a sample, those with an empty value left out."""
+"""Name and labels of a sample, without empty labels."""
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=8)  # surrogates too
 help_texts = any_text | st.sampled_from(["", " ", '"', "\\", "\\n", "\n# TYPE a gauge\na 1", "\r"])
@@ -39,13 +39,13 @@ bound_lists = st.lists(st.floats(allow_nan=False), min_size=1, max_size=5, uniqu
 
 
 def key_of(name: str, labels: dict[str, Any], **more: str) -> Key:
-    """The key of a sample that has these labels."""
+    """The key of a sample with these labels."""
     texts = {**{label: label_value(value) for label, value in labels.items()}, **more}
     return name, tuple(sorted((label, text) for label, text in texts.items() if text))
 
 
 def same(first: float, second: float) -> bool:
-    """Equal as doubles, NaN being NaN."""
+    """Equal as doubles; NaN equals NaN."""
     first, second = float(first), float(second)
     return first == second or (math.isnan(first) and math.isnan(second))
 
@@ -64,7 +64,7 @@ def read_back(body: bytes) -> dict[Key, float]:
 
 
 def check(body: bytes, expected: dict[Key, float]) -> None:
-    """Neither a series more nor one less, and each with its value."""
+    """The same series with the same values."""
     read = read_back(body)
     assert read.keys() == expected.keys()
     assert all(same(read[key], expected[key]) for key in expected)
@@ -119,7 +119,7 @@ def test_counters_are_read_back(
 def test_histograms_are_read_back(
     name: str, labels: dict[str, Any], bounds: list[float], values: list[float]
 ) -> None:
-    """Every bucket holds what is not above its bound; NaN is in the last one only."""
+    """Every bucket counts the values up to its bound; NaN is only in the last one."""
     histogram = Histogram(name, "", buckets=bounds)
     histogram.labels(labels)
     for value in values:
@@ -163,14 +163,14 @@ def test_summaries_are_read_back(name: str, labels: dict[str, Any], values: list
         st.tuples(names, st.sampled_from(["gauge", "counter"]), label_sets, numbers), max_size=10
     )
 )
-def test_merging_loses_no_series_of_the_winning_type(
+def test_merging_keeps_all_series_of_the_first_type(
     parts: list[tuple[str, str, dict[str, Any], float]],
 ) -> None:
-    """What is read back is what the first type of each name brought."""
+    """Of each name."""
     kinds = {"gauge": NumberSeries, "counter": CounterSeries}
     families, first, expected = [], {}, {}
     for stem, kind, labels, value in parts:
-        name = f"{stem}_total"  # the parser puts it behind counters that lack it
+        name = f"{stem}_total"  # the parser appends it to counters without it
         texts = {label: text for label, each in labels.items() if (text := label_value(each))}
         families.append(family(name, number(value, texts, kinds[kind]), kind=kind))
         if first.setdefault(name, kind) == kind:
@@ -185,7 +185,7 @@ def test_merging_loses_no_series_of_the_winning_type(
 @bounded
 @given(help_texts, st.lists(st.tuples(names, label_sets), min_size=1, max_size=3))
 def test_a_response_has_no_lines_but_ours(doc: str, content: list[tuple[str, Any]]) -> None:
-    """Nothing that is written can end a line: three of each family, LF at each end."""
+    """No recorded string can end a line: three lines per family, each with LF."""
     families = []
     for name, labels in content:
         gauge = Gauge(name, f"{doc}.")

@@ -1,4 +1,4 @@
-"""The Accept headers that real scrapers send, by what they are told; see E51.
+"""The Accept headers of real scrapers, by configuration; see E51.
 
 ``tests/integration/test_support.py`` holds this table against the servers.
 """
@@ -11,7 +11,7 @@ PROTO = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily
 
 
 class Recorded(NamedTuple):
-    """What a scraper sends.
+    """The headers of a scraper.
 
     Attributes:
         scraper: ``prometheus2`` (2.42), ``prometheus3`` (3.5) or ``victoriametrics`` (1.145).
@@ -28,7 +28,7 @@ class Recorded(NamedTuple):
 
 
 def text_first(scheme: str) -> str:
-    """Return what Prometheus 3 sends where it does not ask for protobuf."""
+    """Return the header of Prometheus 3 without protobuf."""
     return (
         f"application/openmetrics-text;version=1.0.0;escaping={scheme};q=0.6,"
         "application/openmetrics-text;version=0.0.1;q=0.5,"

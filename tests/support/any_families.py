@@ -1,4 +1,4 @@
-"""Any families at all, and the samples that each format must make of them."""
+"""Strategies for any families, and the samples that each format must write for them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom._core.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.formats import OpenMetricsFormatter
-from otel_aioprom.registry.merge import merge_families, without_clashes
+from otel_aioprom.registry.merge import merge_families, without_collisions
 
 RESERVED = ("le", "quantile", "__name__")
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 def _escaped_too_far(name: str) -> Iterator[bool]:
-    """Whether two underscores come to stand in front, which foreign readers refuse, scheme by scheme."""
+    """Whether an escaped name starts with two underscores, which third-party parsers reject, by scheme."""
     return (escape_label_name(name, scheme).startswith("__") for scheme in ESCAPING_SCHEMES)
 
 
@@ -37,7 +37,7 @@ label_values = texts | st.sampled_from(['"', "\\", "\n", "a\\n", "%s", "x" * 130
 numbers = st.floats() | st.integers(-(2**256), 2**256) | st.integers(-3, 3)
 moments = st.none() | st.integers(-(2**33), 2**33).map(lambda n: n / 8)
 counts = st.integers(0, 300) | st.integers(0, 2**40)
-# The reader of OpenMetrics stumbles over escaped quotes in exemplars.
+# The OpenMetrics parser fails for escaped quotes in exemplars.
 exemplars = st.builds(
     Exemplar,
     st.dictionaries(label_names, st.text("ab\\\n", max_size=3), max_size=2).map(lambda found: tuple(found.items())),
@@ -100,13 +100,13 @@ def families(draw: Any) -> MetricFamily:
 
 
 def _gathered(found: list[MetricFamily]) -> list[MetricFamily]:
-    """Merge families as a registry does with those of its sources."""
+    """Merge families as a registry does."""
     merged, _ = merge_families([each for each in found if each.series], {})
-    return without_clashes(merged, {})[0]
+    return without_collisions(merged, {})[0]
 
 
 gathered = st.lists(families(), max_size=4).map(_gathered)
-"""What a registry gives to a format."""
+"""The families that a registry passes to a format."""
 
 
 def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, float]]:

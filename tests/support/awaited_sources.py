@@ -1,4 +1,4 @@
-"""Sources that are awaited."""
+"""Asynchronous sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oracles import family
 
 
 class Awaited:
-    """A source that a coroutine function answers for."""
+    """A source whose ``collect`` is a coroutine function."""
 
     def __init__(self, answer: Callable[[], Any], name: str = "awaited", **options: Any) -> None:
         self.name = name
@@ -21,17 +21,17 @@ class Awaited:
         vars(self).update(options)
 
     async def collect(self) -> Iterable[Any]:
-        """Await the answer."""
+        """Await the families."""
         self.loops.append(asyncio.get_running_loop())
         items: Iterable[Any] = await self._answer()
         return items
 
 
 class Generated(Awaited):
-    """A source that an asynchronous generator answers for."""
+    """A source whose ``collect`` is an asynchronous generator."""
 
     async def collect(self) -> AsyncIterator[Any]:  # type: ignore[override]
-        """Give the items one by one."""
+        """Yield the items one by one."""
         self.loops.append(asyncio.get_running_loop())
         for item in await self._answer():
             await asyncio.sleep(0)
@@ -44,5 +44,5 @@ BOTH = pytest.mark.parametrize("kind", [Awaited, Generated])
 
 
 async def one() -> list[Any]:
-    """Answer with one family."""
+    """Return one family."""
     return [family("x")]

@@ -1,4 +1,4 @@
-"""A target for scrapers that answers what it is told, and remembers what it was asked."""
+"""A scrape target with fixed responses, which records its requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -16,7 +15,7 @@ from processes import wait_until
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target answers.
+    """A response of a target.
 
     Attributes:
         body: Sent as it is; its length is sent too.
@@ -33,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that a target got: its path, with the query, and its headers in their order."""
+    """A recorded request: its path with the query, and its headers in their order."""
 
     path: str
     headers: Sequence[tuple[str, str]]
@@ -45,7 +44,7 @@ class Request:
 
 
 class CannedTarget:
-    """An HTTP server on 127.0.0.1, in a thread of its own, that gives fixed answers to GET.
+    """An HTTP server on 127.0.0.1, in a thread of its own, with fixed responses to GET.
 
     Args:
         answers: Path → its answer; they may be changed while it runs. Any other path is answered
@@ -83,7 +82,7 @@ class CannedTarget:
         for name, value in answer.headers.items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(answer.body)))
-        with suppress(ConnectionError):  # the scraper has lost patience, or has ended
+        with suppress(ConnectionError):  # the scraper has timed out, or has ended
             handler.end_headers()
             handler.wfile.write(answer.body)
 
@@ -92,7 +91,7 @@ class CannedTarget:
         return next((each for each in reversed(self.requests) if each.path == path), None)
 
     def wait_for_request(self, path: str, deadline: float = 30.0) -> Request:
-        """Wait until a path was asked for at least once; return the newest request."""
+        """Wait for at least one request for a path; return the newest one."""
         wait_until(lambda: self.last_request(path) is not None, deadline, f"a request for {path}")
         request = self.last_request(path)
         assert request is not None
@@ -102,12 +101,7 @@ class CannedTarget:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""Whole responses that are known to the byte, for a ``CannedTarget``; see E26, E41, E67, E68."""
+"""Complete response bodies for a ``CannedTarget``; see E26, E41, E67, E68."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ PROTOBUF = Answer(
 
 
 def varint(number: int) -> bytes:
-    """Return a number as protobuf writes it."""
+    """Encode a number as a varint."""
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
 
 
 def with_created(answer: Answer, created: int) -> Answer:
-    """Return an answer whose series have begun at another time, in Unix seconds.
+    """Return a response with another start timestamp of the series, in Unix seconds.
 
     Prometheus stores no start time that is more than an hour ago.
     """

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by the openssl program."""
+"""Certificates for tests, created by the openssl program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def openssl(*arguments: str | Path) -> None:
 
 
 def make_pair(folder: Path, name: str, sans: str = SANS, issuer: Pair | None = None) -> Pair:
-    """Make a certificate with elliptic keys, which take no time; it signs itself without an issuer."""
+    """Create a certificate with elliptic keys, which are fast; without an issuer it is self-signed."""
     made = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     what = ["-subj", f"/CN={name}", "-addext", f"subjectAltName={sans}", "-keyout", made.key]
@@ -45,7 +45,7 @@ def make_pair(folder: Path, name: str, sans: str = SANS, issuer: Pair | None = N
 
 
 def client_context(trusted: Pair, own: Pair | None = None) -> ssl.SSLContext:
-    """A client that trusts a certificate, and shows its own if it has one."""
+    """The SSL context of a client that trusts a certificate, with a client certificate if it has one."""
     context = ssl.create_default_context(cafile=str(trusted.certificate))
     if own is not None:
         context.load_cert_chain(own.certificate, own.key)
@@ -80,13 +80,13 @@ def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject
 
 
 def common_name(side: ssl.SSLObject) -> str:
-    """Name on the certificate that the other side showed."""
+    """Common name of the peer's certificate."""
     subject = dict(pairs[0] for pairs in (side.getpeercert() or {})["subject"])
     return str(subject["commonName"])
 
 
 def server_context(pair: Pair) -> ssl.SSLContext:
-    """A server that shows a certificate."""
+    """The SSL context of a server with a certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.certificate, pair.key)
     return context

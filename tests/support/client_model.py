@@ -1,4 +1,4 @@
-"""The official protobuf runtime reads what the library writes; the messages are those of E64.
+"""Protobuf responses parsed by the official protobuf runtime; the messages are those of E64.
 
 ``read_delimited`` is strict about what a reader may pass over, ``refuse`` about what makes a server throw
 a response away.
@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
-"""Name and labels of a sample, those with an empty value left out."""
+"""Name and labels of a sample, without empty labels."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
@@ -85,7 +85,7 @@ MetricFamily = _make_family_class()
 
 
 def messages(body: bytes) -> Iterator[bytes]:
-    """Take a response apart.
+    """Split a response into messages.
 
     Yields:
         The bytes of each message, without its length.
@@ -118,15 +118,25 @@ def read_delimited(body: bytes) -> list[Any]:
         AssertionError: A length is wrong, a field is none of the messages', comes twice or takes more bytes
             than it need, or a text is no UTF-8.
     """
-    found = []
-    for content in messages(body):
-        family = MetricFamily()
-        assert family.ParseFromString(content) == len(content)
-        # The runtime's own form of what it understood is shorter where a field came twice.
-        assert family.ByteSize() == len(content), "a field is repeated, or not in its shortest form"
-        _check_message(family)
-        found.append(family)
-    return found
+    return [parse(MetricFamily, content) for content in messages(body)]
+
+
+def parse(kind: Any, body: bytes) -> Any:
+    """Parse a message.
+
+    Args:
+        kind: Its class.
+        body: Its bytes.
+
+    Raises:
+        AssertionError: A field is unknown, repeated or not in its shortest form, or a string is no UTF-8.
+    """
+    message = kind()
+    assert message.ParseFromString(body) == len(body)
+    # The runtime's own encoding is shorter if a field is repeated.
+    assert message.ByteSize() == len(body), "a field is repeated, or not in its shortest form"
+    _check_message(message)
+    return message
 
 
 def _check_message(message: Any) -> None:
@@ -141,7 +151,7 @@ def _check_message(message: Any) -> None:
 
 
 def refuse(family: Any) -> None:
-    """Do as a server that throws the whole response away for one of these (E65, E66, E71).
+    """Check a message as a server that rejects the whole response (E65, E66, E71).
 
     Args:
         family: A message.
@@ -187,13 +197,13 @@ def _refuse_histogram(histogram: Any) -> None:
 
 
 def is_native(histogram: Any) -> bool:
-    """Tell whether a server takes a histogram for a native one (E69)."""
+    """Return whether a server treats a histogram as a native one (E69)."""
     spans = len(histogram.positive_span) + len(histogram.negative_span)
     return bool(spans or histogram.zero_threshold > 0 or histogram.zero_count)
 
 
 def buckets_of(spans: Any, deltas: Any) -> dict[int, int]:
-    """Return index → count, as spans and differences say (E74).
+    """Return index → count from spans and deltas (E74).
 
     Raises:
         AssertionError: They are not of one length, or spans overlap.
@@ -208,7 +218,7 @@ def buckets_of(spans: Any, deltas: Any) -> dict[int, int]:
 
 
 def seconds_of(timestamp: Any) -> float:
-    """Return a moment in seconds since the epoch.
+    """Return a timestamp in seconds since the epoch.
 
     Raises:
         AssertionError: The nanoseconds are no part of a second.
@@ -218,7 +228,7 @@ def seconds_of(timestamp: Any) -> float:
 
 
 def samples(family: Any) -> Iterator[tuple[Key, float]]:
-    """Yield the samples that a server makes of a message, native buckets left out."""
+    """Yield the samples that a server stores for a message, without native buckets."""
     for metric in family.metric:
         labels = {label.name: label.value for label in metric.label}
         kind = TYPES[family.type].lower()
@@ -240,6 +250,6 @@ def samples(family: Any) -> Iterator[tuple[Key, float]]:
 
 
 def key_of(name: str, labels: dict[str, str], **bound: float) -> Key:
-    """Return what tells a sample apart; bounds and quantiles count as numbers (E10), the two zeros as one."""
+    """Return the identity of a sample; bounds and quantiles count as numbers (E10), the two zeros as one."""
     texts = {**labels, **{label: repr(value + 0.0) for label, value in bound.items()}}
     return name, tuple(sorted((label, text) for label, text in texts.items() if text))

@@ -1,4 +1,4 @@
-"""Clocks that are set by hand."""
+"""Manual clocks."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import threading
 
 
 class ManualClock:
-    """Stands still until told otherwise, and notes in which threads it is read."""
+    """A clock that the test sets; it records the threads that read it."""
 
     def __init__(self, now: float = 100.0) -> None:
         self.now = now
         self.threads: list[threading.Thread] = []
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Return the time in seconds."""
         self.threads.append(threading.current_thread())
         return self.now
 
 
 class ManualTime:
-    """Both clocks of the module `time`, in its place."""
+    """A replacement of the module ``time`` with manual clocks."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """Return the time in seconds."""
         return self.now
 
     time = monotonic

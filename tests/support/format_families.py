@@ -1,4 +1,4 @@
-"""Families made by hand, and all formats that write them."""
+"""Families for tests, and all formats."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def encode(
     scheme: Escaping | None = None,
     **options: Any,
 ) -> bytes:
-    """Write families as a response does, under the format's own scheme or another one."""
+    """Encode families as in a response, with the default escaping scheme of the format or another one."""
     made = with_escaping(formatter, scheme or formatter.escaping)(**options)
     ready, _ = made.prepare(families)
     return b"".join(made.encode(ready))
 
 
 def write(*families: MetricFamily, **options: Any) -> bytes:
-    """Write families as protobuf."""
+    """Encode families as protobuf."""
     return encode(BinaryFormatter, *families, **options)
 
 
 def read(*families: MetricFamily, **options: Any) -> list[Any]:
-    """Write families as protobuf, and let the official runtime read them."""
+    """Encode families as protobuf, and parse them by the official runtime."""
     return read_delimited(write(*families, **options))
 
 

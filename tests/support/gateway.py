@@ -1,4 +1,4 @@
-"""A gateway that answers as it is told, and remembers what was pushed to it."""
+"""A fake gateway with scripted responses, which records the requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -24,7 +23,7 @@ _PREFIX = "/metrics/job"
 
 
 class Hold:
-    """Keeps an answer back until it is let go."""
+    """Delays a response until it is released."""
 
     def __init__(self) -> None:
         self._gone = threading.Event()
@@ -33,14 +32,14 @@ class Hold:
         self._lock = threading.Lock()
 
     def let_go(self) -> None:
-        """Answer now; twice does no harm."""
+        """Release the response; a second call does nothing."""
         with self._lock:
             self._gone.set()
             if self._loop is not None and self._event is not None:
                 self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self) -> None:
-        """Wait in the gateway's loop."""
+        """Wait in the gateway's event loop."""
         with self._lock:
             self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
             if self._gone.is_set():
@@ -50,7 +49,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a gateway does with one request.
+    """The response of a gateway to one request.
 
     Attributes:
         status: HTTP status.
@@ -69,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Push:
-    """A request that a gateway got.
+    """A recorded request.
 
     Attributes:
         method: Its method.
@@ -87,11 +86,11 @@ class Push:
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """The body as a string."""
         return self.body.decode()
 
     def value(self, name: str) -> float | None:
-        """Return the value of a sample, by its name with its labels as they stand in the text."""
+        """Return the value of a sample, by its name with labels as in the text format."""
         for line in self.text.splitlines():
             sample, _, value = line.rpartition(" ")
             if sample == name:
@@ -106,7 +105,7 @@ class Gateway:
         *script: Answers to the first requests, in their order.
         default: Answer to all others.
         ssl: Speak TLS.
-        user: ``name:password`` that has to be shown; others get 401, which takes nothing from the script.
+        user: ``name:password`` that has to be expected; others get 401, which takes nothing from the script.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Address, without a slash at its end."""
+        """Base URL, without a slash at its end."""
         return f"{'http' if self._ssl is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
@@ -146,11 +145,11 @@ class Gateway:
         return self.requests[-1]
 
     async def arrived(self, count: int) -> None:
-        """Wait, with a loop, until there were so many requests."""
+        """Wait for a number of requests, in an event loop."""
         await until(lambda: len(self.requests) >= count)
 
     def wait_for(self, count: int) -> None:
-        """Wait, without a loop, until there were so many requests."""
+        """Wait for a number of requests, blocking."""
         with self._arrival:
             assert self._arrival.wait_for(lambda: len(self.requests) >= count, DEADLINE)
 
@@ -159,12 +158,7 @@ class Gateway:
         assert self._ready.wait(DEADLINE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for hold in self._holds:
             hold.let_go()
         self._loop.call_soon_threadsafe(self._ended.set)
@@ -198,7 +192,7 @@ class Gateway:
             return response
         body = answer.text.encode()
         response.content_length = len(body) + (100 if answer.cut else 0)
-        with suppress(ConnectionError):  # whoever pushes has lost patience, or has ended
+        with suppress(ConnectionError):  # the client has timed out, or has ended
             await response.prepare(request)
             await response.write(body)
         if answer.cut:
@@ -208,8 +202,8 @@ class Gateway:
     def _admits(self, request: web.BaseRequest) -> bool:
         if self.user is None:
             return True
-        shown = f"Basic {base64.b64encode(self.user.encode()).decode()}"
-        return request.headers.get("Authorization") == shown
+        expected = f"Basic {base64.b64encode(self.user.encode()).decode()}"
+        return request.headers.get("Authorization") == expected
 
     async def _record(self, request: web.BaseRequest, *, whole: bool) -> None:
         if whole:

@@ -1,4 +1,4 @@
-"""Whoever comes in between: other threads, signal handlers, finalizers, and a turn at every call."""
+"""Interruptions: other threads, signal handlers, garbage collections, and profile functions at every call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ needs_alarms = pytest.mark.skipif(
 
 @contextmanager
 def switching(interval: float = 1e-6) -> Iterator[None]:
-    """Let threads change as often as the interpreter can."""
+    """Let the interpreter switch threads as often as it can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(interval)
     try:
@@ -33,7 +33,7 @@ def switching(interval: float = 1e-6) -> Iterator[None]:
 
 
 def together(*works: Callable[[], object]) -> None:
-    """Run jobs in threads of their own, all at once, and raise if one raises or does not end."""
+    """Run functions concurrently in threads of their own; raise if one raises or does not end."""
     barrier = threading.Barrier(len(works))
     errors: list[BaseException] = []
 
@@ -41,7 +41,7 @@ def together(*works: Callable[[], object]) -> None:
         try:
             barrier.wait(DEADLINE)
             work()
-        except BaseException as error:  # noqa: BLE001 - told to the test
+        except BaseException as error:  # noqa: BLE001 - the test asserts on it
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
@@ -56,7 +56,7 @@ def together(*works: Callable[[], object]) -> None:
 
 @contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Do something again and again in another thread, and raise what it raises."""
+    """Repeat a function in another thread during the block, and raise what it raises."""
     ended = threading.Event()
     errors: list[BaseException] = []
 
@@ -64,7 +64,7 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
         try:
             while not ended.is_set():
                 work()
-        except BaseException as error:  # noqa: BLE001 - told to the test
+        except BaseException as error:  # noqa: BLE001 - the test asserts on it
             errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -78,17 +78,17 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-# What measures the coverage takes a lock at every call, and a handler may come while it is held: tests that
-# use the following two are marked ``no_cover``.
+# The coverage tracer takes a lock at every call, and a handler may run while it is held: tests that use the following
+# two are marked ``no_cover``.
 
 
 @contextmanager
 def alarms(handler: Callable[[], object], pause: float = 0.0005) -> Iterator[list[int]]:
-    """Interrupt the main thread again and again by a signal; the list tells how often.
+    """Interrupt the main thread repeatedly by a signal; the list has one item for each time.
 
-    Each alarm is set when the handler has ended: one that is slower than the pause is not interrupted by the next,
-    which would go on until there is no room for calls left. One that the interpreter overlooks, as it may while threads
-    change, is followed by another all the same.
+    Each alarm is set at the end of the handler: a handler that is slower than the pause is not interrupted by the next
+    one, which would recurse until the stack overflows. If the interpreter misses an alarm, as it may while threads
+    switch, another one follows.
     """
     again = 1.0
     seen: list[int] = []
@@ -114,7 +114,7 @@ def alarms(handler: Callable[[], object], pause: float = 0.0005) -> Iterator[lis
 
 @contextmanager
 def garbage_collections(callback: Callable[..., object], often: int = 5) -> Iterator[None]:
-    """Collect garbage after so many allocations, and call before and after each time."""
+    """Collect garbage after a few allocations, and call a function before and after each collection."""
     before = gc.get_threshold()
     gc.callbacks.append(callback)
     gc.set_threshold(often, 2, 2)
@@ -127,13 +127,13 @@ def garbage_collections(callback: Callable[..., object], often: int = 5) -> Iter
 
 @contextmanager
 def at_every_call(act: Callable[[FrameType, str], object]) -> Iterator[None]:
-    """Do something at each call and each return of the block, in its thread.
+    """Call a function at each call and each return of the block, in its thread.
 
-    What is garbage by then is not collected meanwhile: it is not the block that its finalizers belong to.
+    The garbage collector is off meanwhile: finalizers of earlier garbage do not belong to the block.
     """
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        # A tool of tests that looks at each collection of garbage is not to be interrupted.
+        # hypothesis observes each garbage collection, and is not to be interrupted.
         if not frame.f_globals.get("__name__", "").startswith("hypothesis"):
             act(frame, event)
 
@@ -150,12 +150,12 @@ def at_every_call(act: Callable[[FrameType, str], object]) -> Iterator[None]:
 
 
 class AtCall:
-    """Does something once, at a call or a return of a number among those that count: for `at_every_call`.
+    """Act once, at the n-th call or return that counts; for ``at_every_call``.
 
     Args:
-        number: Which one, counted from 0.
-        act: What to do.
-        counts: Tells of a call whether it counts.
+        number: Index of the call or return, from 0.
+        act: Called then.
+        counts: Returns whether a frame counts.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class AtCall:
         self._counts = counts
 
     def __call__(self, frame: FrameType, _event: str) -> None:
-        """Look at a call, or at a return."""
+        """Handle a call or a return."""
         if self.done or not self._counts(frame):
             return
         self._left -= 1
@@ -175,24 +175,24 @@ class AtCall:
 
     @property
     def done(self) -> bool:
-        """Whether it was."""
+        """Whether it has acted."""
         return self._left < 0
 
 
 class OnceIn:
-    """Does something once, when a function of a name is called: for `at_every_call`."""
+    """Act once, when a function with a name is called; for ``at_every_call``."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self._name = name
         self._act: Callable[[], object] | None = act
 
     def __call__(self, frame: FrameType, event: str) -> None:
-        """Look at a call."""
+        """Handle a call."""
         if event == "call" and frame.f_code.co_name == self._name and self._act is not None:
             act, self._act = self._act, None
             act()
 
     @property
     def done(self) -> bool:
-        """Whether it was."""
+        """Whether it has acted."""
         return self._act is None

@@ -1,4 +1,4 @@
-"""The mapping seen from outside: a real SDK provider, a reader, and responses read back.
+"""The mapping end to end: a real SDK provider, a reader, and parsed responses.
 
 Every response is read by the parser of prometheus_client, which also compares numbers as
 numbers.
@@ -33,7 +33,7 @@ from otel_aioprom.renderer import render
 DEADLINE = 30.0
 SDK = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
 THOROUGH_SDK = (1, 45)
-"""From here on the SDK keeps gauges, takes lists as attribute values and survives nonsense."""
+"""From this version on the SDK keeps gauges, accepts lists as attribute values and tolerates invalid data."""
 DROPPED = "otel_aioprom_dropped_total"
 CUMULATIVE = export.AggregationTemporality.CUMULATIVE
 DELTA = export.AggregationTemporality.DELTA
@@ -42,7 +42,7 @@ SHOP = {"service.name": "shop"}
 
 @dataclass(frozen=True)
 class Page:
-    """One response, read back.
+    """One parsed response.
 
     Attributes:
         text: The body.
@@ -61,7 +61,7 @@ class Page:
     dropped: dict[str, float]
 
     def named(self, name: str) -> dict[str, float]:
-        """Samples of this very name."""
+        """Samples of exactly this name."""
         return {key: value for key, value in self.samples.items() if key.partition("{")[0] == name}
 
 
@@ -75,7 +75,7 @@ def sample_key(sample: Sample) -> str:
 
 
 def read(body: bytes) -> Page:
-    """Read a response, and refuse what no server may ever be shown."""
+    """Parse a response, and fail for anything that a server would reject."""
     text = body.decode()
     families = list(text_string_to_metric_families(text))
     samples = [sample for family in families for sample in family.samples]
@@ -139,7 +139,7 @@ class Rig:
 
 
 def observing(*rounds: Iterable[tuple[float, dict[str, Any]]]) -> Callable[[CallbackOptions], Any]:
-    """Make a callback that observes the next round each time it is called, and the last for ever."""
+    """Return a callback that observes the next round at each call, and the last one from then on."""
     left = list(rounds)
 
     def callback(_: CallbackOptions) -> list[Observation]:
@@ -150,12 +150,12 @@ def observing(*rounds: Iterable[tuple[float, dict[str, Any]]]) -> Callable[[Call
 
 
 def number_point(value: float, attributes: dict[str, Any] | None = None) -> export.NumberDataPoint:
-    """A point as the SDK makes them."""
+    """A point as the SDK creates them."""
     return export.NumberDataPoint(attributes or {}, 1, 2, value)
 
 
 def metric(name: str, data: Any, unit: str = "") -> export.Metric:
-    """A metric as the SDK makes them."""
+    """A metric as the SDK creates them."""
     return export.Metric(name, "", unit, data)
 
 
@@ -166,7 +166,7 @@ def hand_over(
     scope, origin = InstrumentationScope("lib"), Resource(resource or {})
 
     def collect(*_: Any, **__: Any) -> export.MetricsData:
-        # New ones each time, as the SDK gives them: whoever receives data may use them up.
+        # New ones each time, as from the SDK, because the receiver may consume the data.
         scopes = [export.ScopeMetrics(scope, deepcopy(list(metrics)), "")]
         return export.MetricsData([export.ResourceMetrics(origin, scopes, "")])
 
@@ -174,7 +174,7 @@ def hand_over(
 
 
 def histogram_point(**changes: Any) -> export.HistogramDataPoint:
-    """A point of three observations around the bound 1, changed as asked."""
+    """A point of three observations around the bound 1, with changes."""
     point: dict[str, Any] = {
         "attributes": {},
         "start_time_unix_nano": 1,
@@ -190,7 +190,7 @@ def histogram_point(**changes: Any) -> export.HistogramDataPoint:
 
 
 def warnings_about(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
-    """Messages of the library, warnings or worse, that tell of a name."""
+    """Log messages of the library, warnings or worse, that contain a name."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -201,5 +201,5 @@ def warnings_about(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 
 def refuse(key: str, error: Exception) -> None:
-    """Stand in for a translator that leaves an attribute out, where none is to be left out."""
+    """An error callback for tests in which no attribute may be dropped."""
     raise AssertionError(key) from error

@@ -1,11 +1,10 @@
-"""What is written in the text format, read back by parsers that others have written."""
+"""Responses in the text format, checked by third-party parsers."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from typing_extensions import Self
@@ -16,7 +15,8 @@ from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summar
 from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries, NumberSeries
 from otel_aioprom.formats import TextFormatter
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.registry import CollectorRegistry, Gathering
+from otel_aioprom.registry.gathering import Gathering
+from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper
@@ -31,7 +31,7 @@ Exposed = CollectorRegistry | Collector[Any] | MetricFamily
 
 
 class TextReader:
-    """Renders, and lets foreign parsers read every response.
+    """Renders responses, and has third-party parsers check each of them.
 
     The parser of prometheus_client reads at once. ``promtool`` reads when the block ends, after the test's
     own asserts, for a test ends where it is missing.
@@ -41,14 +41,14 @@ class TextReader:
         self._bodies: list[bytes] = []
 
     def __call__(self, *exposed: Exposed) -> str:
-        """Write a registry, or collectors or families on their own."""
+        """Render a registry, or collectors or families."""
         if isinstance(exposed[0], CollectorRegistry):
             return self.read(render(exposed[0])[0])
         families = [each.family() if isinstance(each, Collector) else each for each in exposed]
         return self.read(b"".join(TextFormatter(False).encode(families)))
 
     def read(self, body: bytes) -> str:
-        """Take the body of a response, and return it as text."""
+        """Check the body of a response, and return it as a string."""
         parse_with_prometheus_client(body)
         self._bodies.append(body)
         return body.decode()
@@ -56,12 +56,7 @@ class TextReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             return
         for tool in sorted(PROMTOOLS, key=lambda name: find(name) is None):
@@ -70,10 +65,10 @@ class TextReader:
 
 
 class FakeSource:
-    """A source whose answer the test sets.
+    """A source with the families that a test sets.
 
     Args:
-        *items: What it gives; an exception is raised when its turn comes.
+        *items: What it yields; exceptions are raised.
         name: What logs call it.
     """
 
@@ -82,7 +77,7 @@ class FakeSource:
         self.items: Iterable[MetricFamily | Fault | BaseException] = items
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
-        """Give the items one by one."""
+        """Yield the items one by one."""
         for item in self.items:
             if isinstance(item, BaseException):
                 raise item
@@ -90,7 +85,7 @@ class FakeSource:
 
 
 class HeldSource(FakeSource):
-    """A source that answers when it is let go."""
+    """A source that returns when it is released."""
 
     def __init__(self, *items: MetricFamily, name: str = "held") -> None:
         super().__init__(*items, name=name)
@@ -99,22 +94,22 @@ class HeldSource(FakeSource):
         self.runs = 0
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
-        """Wait, then answer."""
+        """Wait, then return."""
         self.runs += 1
         self.begun.release()
         assert self.go.acquire(timeout=DEADLINE)
         return list(super().collect())
 
     async def wait_begun(self) -> None:
-        """Wait until one more run has begun."""
+        """Wait until one more collection has begun."""
         assert await asyncio.to_thread(self.begun.acquire, timeout=DEADLINE)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until a condition holds that no event tells of."""
+    """Yield to the event loop until a condition is true."""
 
     async def poll() -> None:
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+        while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(poll(), DEADLINE)
@@ -151,7 +146,7 @@ def names_of(gathering: Gathering) -> list[str]:
 
 
 def dropped(gathering: Gathering) -> dict[str, float]:
-    """Cause → count, as this response shows it."""
+    """Cause → count, as in this response."""
     own = [each for each in gathering.families if each.name == DROPPED]
     return {one.values[0]: one.value for each in own for one in each.series}  # type: ignore[attr-defined]
 
@@ -183,7 +178,7 @@ class Answer(NamedTuple):
 async def answer_to(
     scraped: CollectorRegistry | Scraper, request: ScrapeRequest | None = None, **options: Any
 ) -> Answer:
-    """Scrape, and read all of the response; without the endpoint's own metrics unless they are asked for."""
+    """Scrape, and read the complete response; by default without the endpoint's own metrics."""
     own = {"self_metrics": False, **options}
     scraper = scraped if isinstance(scraped, Scraper) else Scraper(scraped, **own)
     async with scraper.scrape(request or ScrapeRequest()) as response:

@@ -1,4 +1,4 @@
-"""Server programs: finding them, running them, waiting for them, asking them over HTTP.
+"""Server programs: find them, run them, wait for them, send them requests.
 
 ``make servers`` brings the programs; an environment variable names one of your own, such as
 ``PROMETHEUS_BIN`` (see ``ENVIRONMENT``). A test that lacks its program is skipped with the
@@ -18,7 +18,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 from typing_extensions import Self
@@ -93,7 +92,7 @@ def free_port() -> int:
 def wait_until(
     predicate: Callable[[], bool], deadline: float = 30.0, what: str = "the condition"
 ) -> None:
-    """Ask again and again until the answer is yes.
+    """Poll a condition until it is true.
 
     Args:
         predicate: Asked every 50 ms.
@@ -123,7 +122,7 @@ def fetch(url: str, headers: Mapping[str, str] | None = None) -> tuple[bytes, Ma
 
 
 def answers(url: str) -> bool:
-    """Say whether a GET of ``url`` ends with status 200."""
+    """Return whether a GET of ``url`` ends with status 200."""
     try:
         fetch(url)
     except OSError:  # HTTPError and URLError are such
@@ -153,7 +152,7 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """The server's address, without a slash at its end."""
+        """Base URL of the server, without a slash at its end."""
         return f"http://127.0.0.1:{self.port}"
 
     def log(self) -> str:
@@ -187,14 +186,14 @@ class ServerProcess:
             raise RuntimeError(f"the server has ended:\n{self.log()}")
 
     def halt(self) -> None:
-        """Stop it as it stands; ``start`` brings it back on the same port, with what it has kept."""
+        """Stop the server; ``start`` restarts it on the same port, with its data."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
             process.wait(STOP_DEADLINE)
 
     def stop(self) -> None:
-        """Stop the server and remove its folder; twice does no harm."""
+        """Stop the server and remove its folder; a second call does nothing."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -213,10 +212,5 @@ class ServerProcess:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

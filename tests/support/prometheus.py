@@ -124,7 +124,7 @@ class PrometheusServer(Scraper):
         (self.folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
 
     def warnings(self, since: int = 0) -> list[str]:
-        """Return the lines of the log that speak of something wrong.
+        """Return warnings and errors of the log.
 
         These are warnings, errors, failed scrapes, and samples, exemplars or start times that
         were dropped. Of the second sample of a series in one response 2.42 says nothing.
@@ -199,7 +199,7 @@ class PrometheusServer(Scraper):
         ]
 
     def target_metadata(self, job: str) -> dict[str, MetricMetadata]:
-        """Return metric name → what the target of one job has said of it."""
+        """Return metric name → its metadata from the target of one job."""
         found = self._api("targets/metadata", match_target=f'{{job="{job}"}}')
         return {
             item["metric"]: MetricMetadata(item["type"], item["help"], item["unit"])

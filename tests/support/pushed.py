@@ -1,4 +1,4 @@
-"""Registries to push, and what was pushed of them."""
+"""Registries to push, and helpers for pushed bodies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = Retry(attempts=4, first_wait=0.001, longest_wait=0.001)
 LONG = 3600.0
 REPEATS = pytest.mark.skipif(
     "_retry_connection" not in aiohttp.ClientSession.ATTRS,
-    reason="this aiohttp repeats a request whose connection was cut by itself",
+    reason="this aiohttp retries by itself when a connection was lost",
 )
 PUSHES = "otel_aioprom_pushes_total"
 
@@ -29,7 +29,7 @@ def levels(*values: float) -> CollectorRegistry:
 
 
 def own(registry: CollectorRegistry) -> dict[str, float]:
-    """What a registry measures of its pushes: sample → value, the destination left out."""
+    """The self-metrics of pushes: sample → value, without the destination."""
     found = {}
     for line in render(registry)[0].decode().splitlines():
         if line.startswith("otel_aioprom_push"):

@@ -62,15 +62,15 @@ class Pushgateway(ServerProcess):
         return [group["labels"] for group in json.loads(body)["data"] or []]
 
     def freeze(self) -> None:
-        """Let it go on listening, but answer nothing."""
+        """Freeze the process: it listens, but does not respond."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self._process.pid}/task")
-        # A signal takes its time: it is there when no thread runs any more.
+        # The signal has arrived when no thread runs any more.
         wait_until(lambda: all(_is_stopped(each) for each in tasks.iterdir()))
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 

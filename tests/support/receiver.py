@@ -1,4 +1,4 @@
-"""What a server of remote write got, on the fake gateway's sockets; senders on their own."""
+"""Remote write messages that the fake gateway has received, and senders to test alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from yarl import URL
 
 from gateway import Answer, Gateway, Push
 from oracles import DEADLINE
-from otel_aioprom._concurrency.periodic import Watch
+from otel_aioprom._concurrency.periodic import FailureLogger
 from otel_aioprom._transport.delivery import Delivery
-from otel_aioprom.remote_write.queue import Entry
+from otel_aioprom.remote_write.queue import MessageQueue, QueuedMessage
 from otel_aioprom.remote_write.sender import Outcome, Sender, compress
 from write_model import Point, read_points
 
@@ -27,12 +27,12 @@ VERSIONS = {"0.1.0": "1.0", "2.0.0": "2.0"}
 
 
 def url_of(gateway: Gateway) -> str:
-    """Address for writes."""
+    """URL of the write endpoint."""
     return f"{gateway.url}/api/v1/write"
 
 
 def version_of(push: Push) -> str:
-    """The version that a message says it has."""
+    """The version in the headers of a message."""
     return VERSIONS[push.headers["X-Prometheus-Remote-Write-Version"]]
 
 
@@ -50,7 +50,7 @@ def value_of(push: Push, name: str) -> Any:
 
 
 def values(gateway: Gateway, name: str) -> list[float]:
-    """All values of a series, in the order in which they came, stale markers left out."""
+    """All values of a series in the order of arrival, without stale markers."""
     every = [point for push in gateway.requests for point in points_of(push)]
     return [
         point.value
@@ -59,12 +59,26 @@ def values(gateway: Gateway, name: str) -> list[float]:
     ]
 
 
-# --- senders on their own ---------------------------------------------------------------------
+# --- senders alone ---------------------------------------------------------------------
 
 
-def message(number: int = 1, version: str = "1.0") -> Entry:
-    """A message that can be told from others, of three samples."""
-    return Entry(version, 3, compress(bytes([number])))
+def message(number: int = 1, version: str = "1.0") -> QueuedMessage:
+    """A distinguishable message of three samples."""
+    return QueuedMessage(version, 3, compress(bytes([number])))
+
+
+def entry(number: int, size: int = 10) -> QueuedMessage:
+    """A distinguishable message, of ``number`` samples."""
+    return QueuedMessage("1.0", number, bytes([number]) * size)
+
+
+async def taken(queue: MessageQueue) -> list[int]:
+    """Remove all messages; return their numbers of samples in order."""
+    found = []
+    while (first := await queue.first()) is not None:
+        found.append(first.samples)
+        await queue.done()
+    return found
 
 
 @asynccontextmanager
@@ -74,19 +88,19 @@ async def sending_to(
     """A sender with a session."""
     delivery = Delivery(**options)
     async with delivery.opened():
-        yield Sender(URL(url), delivery, preferred, attempts, Watch("writes"))
+        yield Sender(URL(url), delivery, preferred, attempts, FailureLogger("writes"))
 
 
 async def outcome_of(
-    gateway: Gateway, entry: Entry | None = None, preferred: str = "1.0", **options: Any
+    gateway: Gateway, entry: QueuedMessage | None = None, preferred: str = "1.0", **options: Any
 ) -> Outcome:
-    """What becomes of one message."""
+    """The outcome of one message."""
     async with sending_to(url_of(gateway), preferred, **options) as sender:
         return await asyncio.wait_for(sender.send(entry or message()), DEADLINE)
 
 
 def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return how long senders wait between tries, as it grows; the waits themselves take no time."""
+    """Return a list of the waits between attempts, which grows; the waits themselves take no time."""
     found: list[float] = []
 
     async def sleep(seconds: float, *rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""Real servers that take remote writes, and what they have stored."""
+"""Real remote write servers, and queries of what they have stored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Writes some series again and again, each time with the next number, and tells which it has written."""
+"""Writes some series again and again, each time with the next number, and prints which it has written."""
 
 
 def receiving(
@@ -59,7 +59,7 @@ def receiving(
     features: Sequence[str] = ("native-histograms",),
     settings: dict[str, Any] | None = None,
 ) -> PrometheusServer:
-    """Make a Prometheus that takes writes, with native histograms and exemplars."""
+    """Return a Prometheus that accepts remote writes, with native histograms and exemplars."""
     return PrometheusServer(
         name,
         jobs,
@@ -71,18 +71,18 @@ def receiving(
 
 
 def writes(server: Scraper) -> str:
-    """Return the address for writes."""
+    """Return the URL of the write endpoint."""
     return f"{server.url}/api/v1/write"
 
 
 def writer_to(server: Scraper, version: str, job: str = "", **options: Any) -> RemoteWriter:
-    """Make a writer whose series have a job."""
+    """Return a writer whose series have a job label."""
     labels = {"job": job, "instance": "i"} if job else {}
     return RemoteWriter(writes(server), version=version, external_labels=labels, **options)  # type: ignore[arg-type]
 
 
 async def deliver(writer: RemoteWriter, registry: CollectorRegistry) -> None:
-    """Write a collection, and wait until nothing waits."""
+    """Write a collection, and wait until the queue is empty."""
     await writer.write(registry)
     assert await writer.flush(WAIT)
 
@@ -129,17 +129,17 @@ def shop() -> CollectorRegistry:
 
 
 def numbers(server: PrometheusServer, selector: str) -> list[float]:
-    """All values of a series, in the order of time."""
+    """All values of a series, in the order of timestamps."""
     return [point.value for point in server.points(selector)]
 
 
 def outcomes(writer: RemoteWriter) -> dict[str, float]:
-    """What became of samples that a writer has sent."""
+    """The outcomes of samples that a writer has sent."""
     return {labels["outcome"]: value for labels, value in writer._metrics.samples.get_all()}
 
 
 async def until(predicate: Callable[[], object]) -> None:
-    """Let the loop go on until something is true."""
+    """Yield to the event loop until a condition is true."""
     end = asyncio.get_running_loop().time() + WAIT
     while not predicate():
         assert asyncio.get_running_loop().time() < end
@@ -168,13 +168,13 @@ def as_text(item: dict[str, Any]) -> str:
 
 
 def complaints(server: PrometheusServer, since: int = 0) -> list[str]:
-    """Return what the log complains of, but for how the server itself was ended."""
+    """Return warnings and errors of the log, except those about the shutdown."""
     ends = ("lockfile from a previous execution", "Received an OS signal")
     return [line for line in server.warnings(since) if not any(end in line for end in ends)]
 
 
 def kill(server: Scraper) -> None:
-    """End a server without a word; ``start`` brings it back with what it has kept."""
+    """Kill a server; ``start`` restarts it with its data."""
     process, server._process = server._process, None
     assert process is not None
     process.kill()
@@ -194,7 +194,7 @@ def run_program(
 
 
 def kill_after(program: subprocess.Popen[str], lines: int) -> list[int]:
-    """Kill a program that has told so many numbers; return all that it has told."""
+    """Kill a program after a number of lines; return all numbers that it has printed."""
     assert program.stdout is not None
     told = [int(program.stdout.readline()) for _ in range(lines)]
     os.kill(program.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What scrapes and answers queries as Prometheus does."""
+"""A server that scrapes and answers queries as Prometheus does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class QuerySample:
 
 @dataclass(frozen=True)
 class MetricMetadata:
-    """What a target has said of a metric; ``""`` where it said nothing."""
+    """Metadata of a metric from a target; ``""`` if there is none."""
 
     type: str
     help: str
@@ -57,10 +57,10 @@ class Scraper(ServerProcess):
     """A server that scrapes jobs and answers the queries of Prometheus's API."""
 
     stamp_tolerance = 0.01
-    """Seconds that the time of a scrape may be written later than the scrape begins."""
+    """Seconds by which the timestamp of a scrape may be later than its begin."""
 
     def _api(self, path: str, **parameters: str) -> Any:
-        """Return the ``data`` of an API answer; the message of a refusal is in the error."""
+        """Return the ``data`` of an API answer; the message of an error status is in the exception."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             body, _ = fetch(url)
@@ -94,7 +94,7 @@ class Scraper(ServerProcess):
         return found[0].value if found else None
 
     def metadata(self) -> dict[str, list[dict[str, str]]]:
-        """Return metric name → its type, help and unit as the targets have given them."""
+        """Return metric name → its type, help and unit from the targets."""
         found: dict[str, list[dict[str, str]]] = self._api("metadata")
         return found
 

@@ -1,4 +1,4 @@
-"""A registry that is served from another thread, while the test waits for a server that scrapes it."""
+"""Serve a registry from another thread, while the test waits for a server that scrapes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otel_aioprom import CollectorRegistry, Service
 
 @contextmanager
 def served(registry: CollectorRegistry, port: int) -> Iterator[None]:
-    """Serve it on a port, from a thread with a loop of its own."""
+    """Serve a registry on a port, in a thread with its own event loop."""
     ready, over = threading.Event(), threading.Event()
 
     async def serve() -> None:

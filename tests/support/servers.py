@@ -1,4 +1,4 @@
-"""The real servers and foreign parsers that the tests hold the library against.
+"""The real servers and third-party parsers that the tests use.
 
 One import for all of them: the programs themselves are in ``processes``, what scrapes in
 ``prometheus`` and ``victoria``, a target without a library in ``canned``.
@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 
-# --- foreign parsers -------------------------------------------------------------------
+# --- third-party parsers -------------------------------------------------------------------
 
 
 def check_with_promtool(text: bytes, name: str = "promtool3") -> None:

@@ -47,7 +47,7 @@ class VictoriaMetricsServer(Scraper):
         (self.folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
 
     def warnings(self, since: int = 0) -> list[str]:
-        """Return the lines of the log that speak of something wrong, failed scrapes among them.
+        """Return warnings and errors of the log, failed scrapes among them.
 
         Args:
             since: How many characters of the log to pass over.

@@ -1,4 +1,4 @@
-"""The official protobuf runtime reads the messages of remote write, and a receiver that is strict stores them.
+"""Remote write messages parsed by the official protobuf runtime, and a strict receiver that stores them.
 
 The messages are those of E96 and E97. What a real server refuses, or drops without a word, is an
 ``AssertionError`` here.
@@ -11,9 +11,9 @@ import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from client_model import buckets_of
+from client_model import buckets_of, parse
 from otel_aioprom.remote_write.fields import STALE
 from otel_aioprom.remote_write.message import Message
 
@@ -63,7 +63,7 @@ _CLASSIC = {"metric": re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*"), "label": re.compi
 
 
 def _make_class(package: str, messages: dict[str, str]) -> Any:
-    """Make the class of the last of some messages."""
+    """Return the class of the last of some messages."""
     path = package.replace(".", "/")
     # Not proto3, in which it could not be seen whether a field of the value 0 was there.
     file = descriptor_pb2.FileDescriptorProto(
@@ -103,38 +103,8 @@ Request = _make_class("io.prometheus.write.v2", _MESSAGES_2)
 """The message of version 2.0."""
 
 
-def parse(kind: Any, body: bytes) -> Any:
-    """Read a message.
-
-    Args:
-        kind: Its class.
-        body: Its bytes.
-
-    Raises:
-        AssertionError: A field is none of the message's, comes twice or takes more bytes than it need, or a text
-            is no UTF-8.
-    """
-    message = kind()
-    assert message.ParseFromString(body) == len(body)
-    # The runtime's own form of what it understood is shorter where a field came twice.
-    assert message.ByteSize() == len(body), "a field is repeated, or not in its shortest form"
-    _check_message(message)
-    return message
-
-
-def _check_message(message: Any) -> None:
-    assert not len(unknown_fields.UnknownFieldSet(message)), "a field is unknown"
-    for field, value in message.ListFields():
-        for one in value if field.is_repeated else (value,):
-            if field.message_type is not None:
-                _check_message(one)
-            elif field.type == _Field.TYPE_STRING:
-                assert isinstance(one, str), "a text is no UTF-8"
-                one.encode()
-
-
 class Point(NamedTuple):
-    """What one message says of one series.
+    """The samples and metadata of one series in a message.
 
     Attributes:
         labels: Names and values, in their order.
@@ -156,7 +126,7 @@ class Point(NamedTuple):
 
     @property
     def is_stale(self) -> bool:
-        """Whether it says that the series has ended."""
+        """Whether it is a stale marker."""
         return self.value is not None and struct.pack("<d", self.value) == STALE
 
 
@@ -264,7 +234,7 @@ def native_buckets(histogram: Any, sign: str) -> dict[int, int]:
 
 
 class Receiver:
-    """Stores what it gets, as a server does that forgives nothing.
+    """Stores messages as a strict server.
 
     Args:
         version: Of the protocol.

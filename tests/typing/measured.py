@@ -1,4 +1,4 @@
-"""What type checkers know of measured code: checked by mypy, run by nobody."""
+"""Types of measured code: checked by mypy, never run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ from otel_aioprom import (
     render,
     timer,
 )
-from otel_aioprom.collectors.context_managers import Exceptions, Measuring, Progress, Timing
+from otel_aioprom.collectors.context_managers import (
+    ExceptionCounter,
+    InprogressTracker,
+    MeasuringContext,
+    Timer,
+)
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries
 from otel_aioprom.collectors.series.summary import SummarySeries
@@ -74,19 +79,19 @@ async def async_generator(number: int) -> AsyncGenerator[int, str]:
 
 @seconds.time()
 def iterator(number: int) -> Iterator[int]:
-    """Promise less than a generator does."""
+    """A generator with a less specific type."""
     yield number
 
 
 @seconds.time()
 async def async_iterator(number: int) -> AsyncIterator[int]:
-    """Promise less than an asynchronous generator does."""
+    """An asynchronous generator with a less specific type."""
     yield number
 
 
 @seconds.time()
 def first_of(items: list[T]) -> T:
-    """Return what type checkers know by the argument."""
+    """Return a type that depends on the argument."""
     return items[0]
 
 
@@ -94,12 +99,12 @@ def first_of(items: list[T]) -> T:
 @inprogress(busy)
 @count_exceptions(failures)
 def under_the_old_names(number: int) -> float:
-    """The decorators that aioprometheus has."""
+    """The decorators of aioprometheus."""
     return number / 2
 
 
 async def use_functions() -> None:
-    """Their signatures are those of what was decorated."""
+    """Decorated functions keep their signatures."""
     assert_type(plain(1, text="x"), str)
     awaitable = assert_type(coroutine(1), Coroutine[Any, Any, bytes])
     assert_type(await awaitable, bytes)
@@ -116,7 +121,7 @@ async def use_functions() -> None:
 
 
 def use_them_wrongly() -> None:
-    """What would be refused undecorated is refused, or mypy complains of an ignored error that there is not."""
+    """Wrong calls stay errors, or mypy reports an unused ``type: ignore``."""
     plain("1")  # type: ignore[arg-type]
     plain(1, "x")  # type: ignore[call-arg]
     generator()  # type: ignore[call-arg]
@@ -141,7 +146,7 @@ class Worker:
 
     @seconds.time()
     def chained(self) -> Worker:
-        """Return an object to go on with."""
+        """Return an object for chained calls."""
         return self
 
     @staticmethod
@@ -176,7 +181,7 @@ class Worker:
 
 
 async def use_methods(worker: Worker) -> None:
-    """They are bound as those that are not decorated."""
+    """Decorated methods are bound like others."""
     assert_type(worker.method(1), str)
     assert_type(Worker.method(worker, 1), str)
     assert_type(await worker.awaited(1), str)
@@ -224,7 +229,7 @@ async def measured_too(name: str) -> AsyncIterator[int]:
 
 
 async def use_context_managers() -> None:
-    """What a block gets is what it got before."""
+    """The types of ``as`` targets are kept."""
     below: AbstractContextManager[int] = opened("a")
     above: AbstractContextManager[int] = measured("a")
     other: AbstractAsyncContextManager[int] = measured_too("a")
@@ -238,31 +243,31 @@ async def use_context_managers() -> None:
 
 
 async def use_blocks() -> None:
-    """``with`` and ``async with`` give the object itself, and let exceptions through."""
+    """``with`` and ``async with`` return the object itself, and do not swallow exceptions."""
     with seconds.time() as timing:
-        assert_type(timing, Timing)
+        assert_type(timing, Timer)
     async with waits.time({"a": 1}) as timing_too:
-        assert_type(timing_too, Timing)
+        assert_type(timing_too, Timer)
     with busy.time() as last:
-        assert_type(last, Timing)
+        assert_type(last, Timer)
     with busy.track_inprogress() as progress:
-        assert_type(progress, Progress)
+        assert_type(progress, InprogressTracker)
     async with busy.track_inprogress() as progress_too:
-        assert_type(progress_too, Progress)
+        assert_type(progress_too, InprogressTracker)
     with failures.count_exceptions(types=OSError) as counted:
-        assert_type(counted, Exceptions)
+        assert_type(counted, ExceptionCounter)
     with timer(seconds) as old:
-        assert_type(old, Measuring)
+        assert_type(old, MeasuringContext)
 
 
 def returns_from_a_block() -> int:
-    """A block that swallowed exceptions would leave a way without a value."""
+    """If the block could swallow exceptions, a return would be missing."""
     with seconds.time(), busy.track_inprogress(), failures.count_exceptions():
         return 1
 
 
 async def returns_from_an_asynchronous_block() -> int:
-    """Nor does an asynchronous one swallow any."""
+    """The same for ``async with``."""
     async with seconds.time(), busy.track_inprogress(), failures.count_exceptions():
         return 1
 
@@ -284,7 +289,7 @@ async def serve() -> None:
 
 
 def bind() -> None:
-    """Children are known by their kind."""
+    """Bound children have the type of their kind."""
     assert_type(requests.labels({"path": "/"}), CounterSeries)
     assert_type(busy.labels(), GaugeSeries)
     assert_type(latency.labels({"path": "/"}), HistogramSeries)
@@ -292,12 +297,12 @@ def bind() -> None:
 
 
 async def ask() -> float:
-    """Give a value that is known elsewhere."""
+    """Return a value, as a callback."""
     return 1.0
 
 
 def record(registry: CollectorRegistry) -> None:
-    """All that a collector can record."""
+    """Every way to record."""
     requests.inc()
     requests.inc({"path": "/"}, exemplar={"trace_id": "a"})
     requests.add({"path": "/", "code": 200}, 2, exemplar={"trace_id": "a"})

@@ -1,4 +1,4 @@
-"""Readers that the SDK makes from the environment or from a file."""
+"""Readers that the SDK creates from the environment or from a configuration file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from processes import free_port
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Without any setting."""
+    """The environment without our variables."""
     for name in (HOST, PORT, FILE):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
@@ -35,14 +35,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def readers() -> Iterator[list[AutoPrometheusMetricReader]]:
     """Readers that are shut down at the end."""
-    made: list[AutoPrometheusMetricReader] = []
-    yield made
-    for reader in made:
+    created: list[AutoPrometheusMetricReader] = []
+    yield created
+    for reader in created:
         reader.shutdown()
 
 
 def fetch(url: str) -> str:
-    """Scrape without a loop."""
+    """Scrape without an event loop."""
     with urllib.request.urlopen(url, timeout=DEADLINE) as response:
         return str(response.read().decode())
 
@@ -58,10 +58,10 @@ def fetch(url: str) -> str:
         ("localhost", " 9465 ", ("localhost", 9465)),
     ],
 )
-def test_m73_m78_where_to_listen(
+def test_m73_m78_the_address_from_the_environment(
     environment: pytest.MonkeyPatch, host: Any, port: Any, expected: Any, caplog: Any
 ) -> None:
-    """The environment says so; an empty value is none."""
+    """An empty value counts as absent."""
     if host is not None:
         environment.setenv(HOST, host)
         environment.setenv(PORT, port)
@@ -71,7 +71,7 @@ def test_m73_m78_where_to_listen(
 
 
 @pytest.mark.parametrize("port", ["abc", "-1", "65536", "9464.0", "٣", "1e3", "0x10"])
-def test_m73_a_port_that_is_none_is_warned_about(
+def test_m73_an_invalid_port_warns(
     environment: pytest.MonkeyPatch, port: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the default is used."""
@@ -82,8 +82,8 @@ def test_m73_a_port_that_is_none_is_warned_about(
     assert (record.levelno, PORT in record.getMessage()) == (logging.WARNING, True)
 
 
-def test_m76_a_file_goes_before_the_environment(environment: pytest.MonkeyPatch) -> None:
-    """Whatever that says, and whether the file names a host or not."""
+def test_m76_a_file_overrides_the_environment(environment: pytest.MonkeyPatch) -> None:
+    """Even if the file has no host."""
     environment.setenv(HOST, "elsewhere")
     environment.setenv(PORT, "1")
     environment.setenv(FILE, "otel.yaml")
@@ -96,7 +96,7 @@ def test_m76_a_file_goes_before_the_environment(environment: pytest.MonkeyPatch)
     "group", ["opentelemetry_metrics_exporter", "opentelemetry_pull_metric_exporter"]
 )
 def test_m74_m75_the_entry_points_name_a_class(group: str) -> None:
-    """Of a reader that needs no argument; no other name is taken."""
+    """A reader without required arguments; there is no other entry point."""
     mine = [each for each in entry_points(group=group) if each.value.startswith("otel_aioprom")]
 
     assert [each.name for each in mine] == ["otel_aioprom"]
@@ -104,10 +104,10 @@ def test_m74_m75_the_entry_points_name_a_class(group: str) -> None:
     assert issubclass(AutoPrometheusMetricReader, (MetricReader, PrometheusMetricReader))
 
 
-def test_m74_it_serves_what_the_sdk_and_native_collectors_measure(
+def test_m74_it_serves_metrics_of_the_sdk_and_of_native_collectors(
     readers: list[AutoPrometheusMetricReader],
 ) -> None:
-    """In a thread of its own, until it is shut down."""
+    """In its own thread, until it is shut down."""
     registry = CollectorRegistry()
     Gauge("native", "N.", registry=registry).set({}, 2)
     reader = AutoPrometheusMetricReader(registry=registry, host="127.0.0.1", port=0)
@@ -141,10 +141,10 @@ def test_m79_the_port_is_free_after_the_shutdown(
         reader.shutdown()
 
 
-def test_m74_a_port_that_is_taken_breaks_no_program(
+def test_m74_a_taken_port_is_logged(
     readers: list[AutoPrometheusMetricReader], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line in the log, without a trace; the reader reads."""
+    """In one line without a trace; the reader works without its server."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -159,8 +159,8 @@ def test_m74_a_port_that_is_taken_breaks_no_program(
     assert any(family.name == "c_total" for family in registry.gather().families)
 
 
-def test_m75_m76_keys_as_a_file_has_them(readers: list[AutoPrometheusMetricReader]) -> None:
-    """Each is honoured; ``null`` counts as absent."""
+def test_m75_m76_keys_of_a_configuration_file(readers: list[AutoPrometheusMetricReader]) -> None:
+    """Each has its effect; ``null`` counts as absent."""
     registry = CollectorRegistry()
     keys: dict[str, Any] = {
         "host": "127.0.0.1",
@@ -204,16 +204,16 @@ def test_m75_m76_keys_as_a_file_has_them(readers: list[AutoPrometheusMetricReade
         ("resource_constant_labels", ["a"], "lists 'included' and 'excluded' are needed"),
     ],
 )
-def test_m75_keys_that_make_no_sense_are_refused(key: str, value: Any, reason: str) -> None:
-    """With what would be right."""
+def test_m75_invalid_keys_raise(key: str, value: Any, reason: str) -> None:
+    """The error suggests a valid key or value."""
     with pytest.raises(ConfigurationError, match="configuration of otel_aioprom: ") as caught:
         AutoPrometheusMetricReader(registry=CollectorRegistry(), **{key: value})
 
     assert (caught.value.key, reason in caught.value.reason) == (key, True)
 
 
-def test_a_key_may_not_come_twice() -> None:
-    """In both of its spellings."""
+def test_a_repeated_key_raises() -> None:
+    """With and without ``/development``."""
     keys: dict[str, Any] = {"target_info_enabled": True, "target_info_enabled/development": True}
     with pytest.raises(ConfigurationError, match="given twice"):
         AutoPrometheusMetricReader(registry=CollectorRegistry(), **keys)

@@ -1,4 +1,4 @@
-"""Decorators that measure what they decorate."""
+"""Decorators that measure functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def failed() -> Counter:
 def test_times_are_seconds_of_a_monotonic_clock(
     monkeypatch: pytest.MonkeyPatch, kind: type[Any]
 ) -> None:
-    """What is observed is the difference of two readings, with the given labels."""
+    """The difference of two readings is observed, under the labels of the decorator."""
     readings = iter([100.0, 100.25])
     monkeypatch.setattr(context_managers, "perf_counter", lambda: next(readings))
     metric = kind("x", "What.")
@@ -40,15 +40,15 @@ def test_times_are_seconds_of_a_monotonic_clock(
         (count_exceptions, "Counter"),
     ],
 )
-def test_the_error_says_which_metric_is_wanted(decorator: Callable[..., Any], wanted: str) -> None:
-    """It names the decorator, and shows what was passed."""
+def test_the_error_names_the_required_metric(decorator: Callable[..., Any], wanted: str) -> None:
+    """And the decorator and the argument."""
     with pytest.raises(TypeError, match=f"{decorator.__name__} needs a {wanted}, not 'x'"):
         decorator("x")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_is_no_exception_is_not_counted(failed: Counter, error: type[BaseException]) -> None:
-    """Interrupts and exits are not failures of the callable."""
+    """Interrupts and exits do not count."""
 
     @count_exceptions(failed)
     def interrupted() -> None:
@@ -64,7 +64,7 @@ def test_what_is_no_exception_is_not_counted(failed: Counter, error: type[BaseEx
 def test_a_plain_function_may_raise_the_end_of_an_iteration(
     failed: Counter, error: Exception
 ) -> None:
-    """``__next__`` can be decorated: the same exception comes out."""
+    """``__next__`` can be decorated: the same exception propagates."""
 
     @inprogress(Gauge("going", "What."))
     @timer(Summary("time", "What."))
@@ -78,7 +78,7 @@ def test_a_plain_function_may_raise_the_end_of_an_iteration(
     assert raised.value is error
 
 
-def test_gauges_come_down_however_a_call_ends() -> None:
+def test_gauges_go_down_however_a_call_ends() -> None:
     """Also when calls are nested."""
     gauge, depths = Gauge("going", "What."), []
 
@@ -101,7 +101,7 @@ def test_partial_functions_can_be_decorated(failed: Counter) -> None:
     assert count_exceptions(failed)(functools.partial(max, 3))(4) == 4
 
 
-def test_the_decorated_callable_can_be_reached(failed: Counter) -> None:
+def test_the_decorated_callable_can_be_unwrapped(failed: Counter) -> None:
     """Attributes are kept, and ``inspect.unwrap`` finds the original."""
 
     def function() -> None:
@@ -119,7 +119,7 @@ def test_the_decorated_callable_can_be_reached(failed: Counter) -> None:
 
 
 async def test_coroutine_functions_are_awaited(failed: Counter) -> None:
-    """The exception is counted when it is raised, not when the coroutine is made."""
+    """The exception is counted when it is raised, not when the coroutine is created."""
 
     @count_exceptions(failed)
     async def fail() -> None:
@@ -134,8 +134,8 @@ async def test_coroutine_functions_are_awaited(failed: Counter) -> None:
     assert failed.get({}) == 1
 
 
-def test_a_generator_hands_everything_on(failed: Counter) -> None:
-    """Items, what is sent, and the value at the end."""
+def test_a_generator_passes_everything_on(failed: Counter) -> None:
+    """Items, sent values, and the return value."""
 
     @count_exceptions(failed)
     def echo() -> Generator[Any, Any, str]:
@@ -151,7 +151,7 @@ def test_a_generator_hands_everything_on(failed: Counter) -> None:
 
 
 def test_an_unused_generator_is_not_measured() -> None:
-    """Its life begins with its first step."""
+    """It starts with its first step."""
     gauge = Gauge("going", "What.")
 
     @inprogress(gauge)
@@ -163,8 +163,8 @@ def test_an_unused_generator_is_not_measured() -> None:
     assert gauge.get_all() == []
 
 
-async def test_an_async_generator_hands_everything_on(failed: Counter) -> None:
-    """Items, what is sent, what is thrown in, and the end."""
+async def test_an_async_generator_passes_everything_on(failed: Counter) -> None:
+    """Items, sent values, thrown exceptions, and the end."""
 
     @count_exceptions(failed)
     async def echo() -> AsyncGenerator[Any, Any]:
@@ -185,7 +185,7 @@ async def test_an_async_generator_hands_everything_on(failed: Counter) -> None:
 
 
 async def test_a_closed_async_generator_has_not_failed(failed: Counter) -> None:
-    """Its clean-up is over when ``aclose`` returns, and it gives nothing any more."""
+    """Its clean-up has ended when ``aclose`` returns, and it yields nothing any more."""
     cleaned = []
 
     @count_exceptions(failed)
@@ -206,7 +206,7 @@ async def test_a_closed_async_generator_has_not_failed(failed: Counter) -> None:
 
 
 async def test_an_async_generator_that_catches_and_ends_has_not_failed(failed: Counter) -> None:
-    """An end in answer to ``athrow`` is an end."""
+    """Returning from ``athrow`` is a normal end."""
 
     @count_exceptions(failed)
     async def gives_up() -> AsyncGenerator[int, None]:
@@ -224,7 +224,7 @@ async def test_an_async_generator_that_catches_and_ends_has_not_failed(failed: C
 
 
 async def test_closing_an_async_generator_closes_the_decorated_one(failed: Counter) -> None:
-    """What its clean-up raises comes out of ``aclose``, and is counted."""
+    """Exceptions of its clean-up propagate from ``aclose``, and are counted."""
 
     @count_exceptions(failed)
     async def endless() -> AsyncGenerator[int, None]:
@@ -243,7 +243,7 @@ async def test_closing_an_async_generator_closes_the_decorated_one(failed: Count
 
 
 async def test_an_async_generator_that_does_not_end_is_an_error(failed: Counter) -> None:
-    """One that yields in answer to ``aclose`` breaks the protocol, decorated or not."""
+    """Yielding during ``aclose`` breaks the protocol, decorated or not."""
 
     @count_exceptions(failed)
     async def stubborn() -> AsyncGenerator[int, None]:

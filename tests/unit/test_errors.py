@@ -1,6 +1,9 @@
-"""Errors say what is wrong and what would be right."""
+"""Error classes: their bases, messages, attributes and pickles."""
 
 from __future__ import annotations
+
+import copy
+import pickle
 
 import pytest
 
@@ -26,12 +29,19 @@ from otel_aioprom import errors
         ),
         (errors.ServiceStartError("h:1", "in use"), OSError, ("h:1", "in use")),
         (errors.ServiceNotRunningError("start it"), RuntimeError, ("start it",)),
+        (errors.ConfigurationError("a.b", "no"), ValueError, ("a.b", "no")),
+        (errors.PushError("h", None, "cut"), ConnectionError, ("h", "no response", "cut")),
+        (errors.PushError("h", 500, "no"), ConnectionError, ("h", "status 500", "no")),
+        (errors.SpoolError("/spool", "full"), OSError, ("/spool", "full")),
+        (errors.TranslationError(metric="m", reason="{r}"), ValueError, ("'m'", "{r}")),
     ],
 )
-def test_errors_are_of_a_known_kind(
+def test_errors(
     error: errors.MetricsError, builtin: type[Exception], words: tuple[str, ...]
 ) -> None:
-    """Each is a builtin error too, and tells all it knows."""
+    """Each is a builtin error too, says all it knows, and can be copied and pickled."""
     assert isinstance(error, builtin)
     assert isinstance(error, errors.MetricsError)
     assert all(word in str(error) for word in words)
+    for same in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - its own
+        assert (type(same), str(same), vars(same)) == (type(error), str(error), vars(error))

@@ -1,4 +1,4 @@
-"""What a client asks for and what it gets."""
+"""Content negotiation: ``Accept`` and ``Accept-Encoding``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PROTOBUF = (
 )
 
 
-def test_headers_are_taken_apart() -> None:
-    """Media types and parameters alike, without blanks, of all lines."""
+def test_headers_are_split() -> None:
+    """Into media types and parameters, without blanks, of all headers."""
     found = parse_accepts(["text/plain; version=0.0.4 , */* ", "", "a/b;;q=0.5,"])
 
     assert found == {"text/plain", "version=0.0.4", "*/*", "a/b", "q=0.5"}
@@ -22,14 +22,14 @@ def test_headers_are_taken_apart() -> None:
 
 
 @pytest.mark.parametrize("header", MALFORMED)
-def test_malformed_headers_are_taken_apart_too(header: str) -> None:
-    """Whatever is in them, and what cannot be served gets text."""
+def test_malformed_headers_select_text(header: str) -> None:
+    """Without an error."""
     assert "" not in parse_accepts([header])
     assert negotiate([header]) is TextFormatter
 
 
-def test_of_endless_headers_the_beginning_is_read() -> None:
-    """A client cannot make us work for it."""
+def test_only_the_beginning_of_a_long_header_is_parsed() -> None:
+    """A client cannot cause unlimited work."""
     header = ",".join(f"a/{number}" for number in range(10_000))
 
     assert len(parse_accepts([header])) == 64
@@ -51,10 +51,10 @@ def test_of_endless_headers_the_beginning_is_read() -> None:
         ('a/b;x="\\', {"x": "\\"}, 1),
     ],
 )
-def test_parts_are_read_with_their_parameters(
+def test_media_ranges_have_parameters(
     header: str, parameters: dict[str, str], quality: float
 ) -> None:
-    """Names in any case, values in quotes or not; a weight that makes no sense counts as 1."""
+    """Names in any case, values quoted or not; an invalid weight counts as 1."""
     (part,) = media_ranges([header])
 
     assert (part.media_type, part.quality) == ("a/b", quality)
@@ -62,14 +62,14 @@ def test_parts_are_read_with_their_parameters(
 
 
 def test_protobuf_has_the_escaping_that_was_configured() -> None:
-    """Unless the client names one itself."""
+    """Unless the client requests one."""
     chosen = negotiate([PROTOBUF], protobuf_escaping="allow-utf-8")
 
     assert issubclass(chosen, BinaryFormatter)
     assert chosen.escaping == "allow-utf-8"
     assert chosen is negotiate([PROTOBUF], protobuf_escaping="allow-utf-8")
-    asked = negotiate([f"{PROTOBUF};escaping=dots"], protobuf_escaping="allow-utf-8")
-    assert asked.escaping == "dots"
+    requested = negotiate([f"{PROTOBUF};escaping=dots"], protobuf_escaping="allow-utf-8")
+    assert requested.escaping == "dots"
     assert negotiate(["text/plain"], protobuf_escaping="dots").escaping == "underscores"
 
 
@@ -111,12 +111,14 @@ def test_protobuf_has_the_escaping_that_was_configured() -> None:
         (["identity, zstd;q=0.9"], None),
     ],
 )
-def test_compression_is_for_those_who_want_it(headers: list[str], wanted: str | None) -> None:
-    """Weights are obeyed; one that cannot be read counts as if it were not there."""
+def test_the_coding_with_the_highest_weight_is_chosen(
+    headers: list[str], wanted: str | None
+) -> None:
+    """An invalid weight counts as absent."""
     assert choose_coding(headers, ("zstd", "gzip")) == wanted
 
 
-def test_zstd_is_not_promised_where_it_cannot_be_had() -> None:
-    """Only what is served can be chosen."""
+def test_an_unsupported_coding_is_not_chosen() -> None:
+    """Such as zstd without its extra."""
     assert choose_coding(["zstd"], ("gzip",)) is None
     assert choose_coding(["zstd, gzip;q=0.1"], ("gzip",)) == "gzip"

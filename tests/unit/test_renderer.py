@@ -1,4 +1,4 @@
-"""Registry and headers in, bytes and headers out, and the loop is free all the while."""
+"""Rendering, blocking and on an event loop."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ PROTOBUF = (
 
 
 class Ticker:
-    """A task that counts how often the loop came round to it."""
+    """A task that counts the iterations of the event loop."""
 
     def __init__(self) -> None:
-        self.turns = 0
+        self.iterations = 0
         self._task: asyncio.Task[None] | None = None
 
     async def _tick(self) -> None:
         while True:
-            self.turns += 1
+            self.iterations += 1
             await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
@@ -54,7 +54,7 @@ class Ticker:
 
 
 def slow_chunks(count: int, seconds: float) -> Iterator[bytes]:
-    """Chunks that take their time."""
+    """Chunks that take some time each."""
     for _ in range(count):
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -67,8 +67,8 @@ async def pieces_of(chunks: Any) -> list[bytes]:
     return [piece async for piece in in_pieces(chunks)]
 
 
-async def test_both_ways_to_render_agree() -> None:
-    """Body and headers."""
+async def test_render_and_async_render_agree() -> None:
+    """In body and headers."""
     registry = all_kinds({"a": 1})
     registry.add_source(FakeSource(family("x", number(2))))
 
@@ -77,14 +77,14 @@ async def test_both_ways_to_render_agree() -> None:
 
 
 async def test_an_empty_registry_is_an_empty_body() -> None:
-    """With headers all the same."""
+    """With headers."""
     body, headers = await async_render(CollectorRegistry())
 
     assert (body, headers) == (b"", {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-async def test_what_is_lost_is_left_out_or_raised() -> None:
-    """As the option says; what is merely odd never raises."""
+async def test_on_error_drops_or_raises() -> None:
+    """Faults that lose nothing never raise."""
     registry = CollectorRegistry()
     Gauge("g", "", registry=registry).set({}, 1)
     odd = FakeSource(family("x", doc="One."), family("x", number(1, {"a": "1"}), doc="Two."))
@@ -102,8 +102,8 @@ async def test_what_is_lost_is_left_out_or_raised() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "Fail", None, True])
-async def test_the_option_has_two_values(value: Any) -> None:
-    """Anything else is said at once, before anything is asked."""
+async def test_invalid_on_error_raises(value: Any) -> None:
+    """Before the collection."""
     with pytest.raises(ValueError, match="on_error must be 'continue' or 'fail'"):
         check_on_error(value)
     with pytest.raises(ValueError, match="on_error"):
@@ -115,16 +115,16 @@ async def test_the_option_has_two_values(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "utf8", None])
-async def test_names_in_protobuf_are_treated_in_one_of_four_ways(value: Any) -> None:
-    """Anything else is said at once."""
+async def test_invalid_protobuf_escaping_raises(value: Any) -> None:
+    """Before the collection."""
     with pytest.raises(ValueError, match="protobuf_escaping must be one of"):
         render(CollectorRegistry(), protobuf_escaping=value)
     with pytest.raises(ValueError, match="protobuf_escaping must be one of"):
         await async_render(CollectorRegistry(), protobuf_escaping=value)
 
 
-async def test_options_of_exposition_reach_the_format() -> None:
-    """Start times in OpenMetrics, names as they are in protobuf."""
+async def test_options_are_passed_to_the_formatter() -> None:
+    """Start times in OpenMetrics, UTF-8 names in protobuf."""
     registry = all_kinds()
     wide = replace(family("a.b"), utf8=True)
     registry.add_source(FakeSource(wide))
@@ -155,8 +155,8 @@ async def test_options_of_exposition_reach_the_format() -> None:
         [PIECE, 0, 1],
     ],
 )
-async def test_pieces_are_worth_a_write(sizes: list[int]) -> None:
-    """All but the last are of about 64 KiB, chunks stay in order and whole, and no piece is empty."""
+async def test_chunks_are_joined_to_pieces(sizes: list[int]) -> None:
+    """All but the last have about 64 KiB, chunks stay in order and whole, and no piece is empty."""
     chunks = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
     pieces = await pieces_of(chunks)
 
@@ -167,45 +167,45 @@ async def test_pieces_are_worth_a_write(sizes: list[int]) -> None:
     assert all(type(piece) is bytes for piece in pieces)
 
 
-async def test_the_loop_has_its_turn_between_slices() -> None:
-    """Twenty chunks of two milliseconds: others run after each."""
+async def test_encoding_yields_to_the_event_loop() -> None:
+    """After each of twenty chunks of two milliseconds."""
     async with Ticker() as ticker:
-        before = ticker.turns
+        before = ticker.iterations
         await pieces_of(slow_chunks(20, 0.002))
 
-        assert ticker.turns - before >= 20
+        assert ticker.iterations - before >= 20
 
 
-async def test_short_work_is_not_cut_up() -> None:
-    """Chunks that take no time share a slice: turns are for time, not for chunks."""
+async def test_fast_chunks_are_encoded_without_a_yield() -> None:
+    """It depends on the time, not on the number of chunks."""
     async with Ticker() as ticker:
-        before = ticker.turns
+        before = ticker.iterations
         await pieces_of([b"x"] * 200)
 
-        assert ticker.turns - before < 100
+        assert ticker.iterations - before < 100
 
 
-async def test_a_large_response_leaves_the_loop_its_turns() -> None:
-    """Some milliseconds of text, with the loop coming round many times."""
+async def test_a_large_response_does_not_block_the_event_loop() -> None:
+    """Encoding takes some milliseconds, with several yields."""
     registry = CollectorRegistry()
     gauge = Gauge("g", "", registry=registry)
     for index in range(40_000):
         gauge.set({"n": index, "pad": "x" * 40}, 0.1 * index)
     async with Ticker() as ticker:
-        before = ticker.turns
+        before = ticker.iterations
         body, _ = await async_render(registry)
 
         assert len(body) > 1_000_000
-        assert ticker.turns - before >= 3
+        assert ticker.iterations - before >= 3
 
 
-async def test_pieces_come_while_later_chunks_are_not_made() -> None:
-    """The first bytes leave before the last ones exist."""
-    asked: list[int] = []
+async def test_pieces_are_encoded_lazily() -> None:
+    """The first piece is available before later chunks are encoded."""
+    encoded: list[int] = []
 
     def chunks() -> Iterator[bytes]:
         for index in range(3):
-            asked.append(index)
+            encoded.append(index)
             yield b"x" * PIECE
 
     stream = in_pieces(chunks())
@@ -213,11 +213,11 @@ async def test_pieces_come_while_later_chunks_are_not_made() -> None:
     await stream.aclose()
 
     assert len(first) == PIECE
-    assert asked == [0]
+    assert encoded == [0]
 
 
-async def test_one_accept_header_comes_in_a_list_too() -> None:
-    """Else each of its letters would be one, and the answer text 0.0.4."""
+async def test_a_string_instead_of_accept_headers_raises() -> None:
+    """Otherwise each of its characters would be a header."""
     wanted = "application/openmetrics-text; version=1.0.0"
     with pytest.raises(TypeError, match=r"in a list, as in \['application/openmetrics-text"):
         render(CollectorRegistry(), wanted)

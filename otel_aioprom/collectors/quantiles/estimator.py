@@ -1,4 +1,4 @@
-"""Estimators: quantiles of what is observed one by one."""
+"""Estimators: streaming quantiles."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from otel_aioprom.collectors.quantiles.ckms import (
     EMPTY,
     Invariants,
     Stream,
+    batch_size,
+    error_function,
     estimate,
-    limit_of,
-    merged,
-    patience,
+    merge,
 )
 
-_FINEST = 1e-12  # a stream that asks for more would keep all values that anybody can observe
-_USUAL = ((0.5, 0.01), (0.99, 0.001))  # what the package takes when it is given nothing
+_FINEST = 1e-12  # with a smaller error, a stream would keep every value that can be observed
+_DEFAULT = ((0.5, 0.01), (0.99, 0.001))  # the default of quantile-python
 
 
 def check_invariant(q: float, error: float) -> None:
-    """Refuse a quantile and an allowed error for which there is no limit.
+    """Refuse an invariant that is out of range.
 
     Raises:
-        ValueError: One of them does not lie between 0 and 1, or is too near to it.
+        ValueError: The quantile or the error is not between 0 and 1, or too close to one of them.
     """
     if not (_FINEST <= q <= 1 - _FINEST and _FINEST <= error < 1):
         raise ValueError(
@@ -36,20 +36,20 @@ def check_invariant(q: float, error: float) -> None:
 
 
 class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships no types
-    """Quantiles of all values so far, each within the error that its invariant allows.
+    """Quantiles of all values so far, each within the allowed error of its invariant.
 
-    It keeps what the package's class promises: of n values, the rank of ``query(q)`` lies within (q ± error) · n, for every stream and every
-    n. Where no rank does, because n is small, it is the rank nearest above q · n. Equal values have all of their ranks. Memory is bounded in
-    practice: some 75 values for the usual invariants, several hundred for streams that are made to fill it. Like the package's, it
-    is not for many threads.
+    It keeps the guarantee that quantile-python documents: of n values, the rank of ``query(q)`` lies within (q ± error)
+    · n, for every stream and every n. If no rank does, because n is small, it is the nearest rank above q · n. Equal
+    values have all of their ranks. Memory is bounded in practice: about 75 samples for the default invariants, several
+    hundred for adversarial streams. Like the class of quantile-python, it is not thread-safe.
 
     Args:
-        *invariants: Pairs of quantile, from 0 to 1, and allowed error, between 0 and 1; the package's
-            default when there are none.
+        *invariants: Pairs of quantile, from 0 to 1, and allowed error, between 0 and 1; the default of quantile-python
+            when there are none.
 
     Attributes:
-        invariants: As given.
-        count: How many values were observed, NaN among them.
+        invariants: The argument.
+        count: Number of observed values, including NaN.
         total: Their sum.
 
     Raises:
@@ -68,21 +68,21 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
 
     def __init__(self, *invariants: tuple[float, float]) -> None:
         self.invariants: Invariants = tuple(
-            (float(q), float(error)) for q, error in invariants or _USUAL
+            (float(q), float(error)) for q, error in invariants or _DEFAULT
         )
         for q, error in self.invariants:
             if q not in (0, 1):
                 check_invariant(q, error)
             elif not 0 < error < 1:
-                raise ValueError(f"an allowed error lies between 0 and 1, unlike {error}")
+                raise ValueError(f"an allowed error must lie between 0 and 1, not {error}")
         self.count = 0
         self.total: int | float = 0
         self._stream = EMPTY
-        self._waiting = array("d")
-        self._enough = BATCH
+        self._buffer = array("d")
+        self._batch_size = BATCH
 
     def observe(self, value: float) -> None:
-        """Take a value; NaN has no rank, so it is counted and spoils the sum, and no quantile sees it.
+        """Add a value; NaN counts and makes the sum NaN, but has no rank, so it affects no quantile.
 
         Raises:
             TypeError: ``value`` is no number.
@@ -91,26 +91,26 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
         self.count += 1
         self.total += value
         if value == value:  # noqa: PLR0124 - NaN differs from itself
-            self._waiting.append(value)
-            if len(self._waiting) >= self._enough:
-                self._enough = patience([self.stream()])
+            self._buffer.append(value)
+            if len(self._buffer) >= self._batch_size:
+                self._batch_size = batch_size([self.stream()])
 
     def stream(self) -> Stream:
-        """Return what is known of all values so far."""
-        if self._waiting:
-            waiting = sorted(self._waiting)
-            self._stream = merged(self._stream, waiting, limit_of(self.invariants))
-            del self._waiting[: len(waiting)]  # a finalizer may have observed more meanwhile
+        """Return the samples of all values so far."""
+        if self._buffer:
+            batch = sorted(self._buffer)
+            self._stream = merge(self._stream, batch, error_function(self.invariants))
+            del self._buffer[: len(batch)]  # a finalizer may have observed more meanwhile
         return self._stream
 
     def __copy__(self) -> Estimator:
-        """Return an estimator that knows the same; neither sees what is observed on the other."""
+        """Return an independent copy."""
         other = Estimator(*self.invariants)
         other._stream = self.stream()
-        other.count, other.total, other._enough = self.count, self.total, self._enough
+        other.count, other.total, other._batch_size = self.count, self.total, self._batch_size
         return other
 
-    # What the package's class calls them, which offers no public names.
+    # The names of quantile-python, which has no public ones.
 
     @property
     def _observations(self) -> int:
@@ -124,25 +124,26 @@ class Estimator(quantile.Estimator):  # type: ignore[misc]  # the package ships 
         """Return the estimate of a quantile; NaN if there are no values.
 
         Args:
-            q: From 0 to 1. The promise is for quantiles of the invariants; for others, the estimate is the best there is.
+            q: From 0 to 1. The guarantee is for quantiles of the invariants; others are estimated as well as the
+                samples allow.
 
         Raises:
             ValueError: ``q`` is out of range.
         """
         if not 0 <= q <= 1:
-            raise ValueError(f"a quantile lies between 0 and 1, unlike {q}")
+            raise ValueError(f"a quantile must lie between 0 and 1, not {q}")
         return estimate(self.stream(), q, dict(self.invariants).get(q, 0.0))
 
 
 def stream_of(estimator: quantile.Estimator) -> Stream:
-    """Return what an estimator knows, of this module's class or of the package's.
+    """Return the samples of an estimator, of this module's class or of quantile-python's.
 
-    The package's class holds its first 511 values as they came. Of longer streams it keeps values with weights that
-    do not even add up, so their ranks are taken as shares of the count.
+    The class of quantile-python buffers its first 511 values. Of longer streams it keeps samples with weights that
+    do not add up to the count, so their ranks are scaled.
     """
     if isinstance(estimator, Estimator):
         return estimator.stream()
-    weighted = [(float(value), 1) for value in estimator._buffer]  # noqa: SLF001 - there is no other way to ask
+    weighted = [(float(value), 1) for value in estimator._buffer]  # noqa: SLF001 - there is no public way
     sample = estimator._head  # noqa: SLF001
     while sample is not None:
         weighted.append((float(sample._value), sample._rank))  # noqa: SLF001

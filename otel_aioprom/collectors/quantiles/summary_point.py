@@ -1,15 +1,15 @@
-"""What summaries show: quantiles beside count and sum, and those that were worked out elsewhere."""
+"""Series of summaries as they are exposed, and summaries that were computed elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from otel_aioprom._concurrency.atomic import one_step
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.model import Series
 
 
 class Quantiles(Series):
-    """What all series of summaries can tell."""
+    """Base of the series of summaries."""
 
     __slots__ = ()
 
@@ -18,7 +18,7 @@ class Quantiles(Series):
         raise NotImplementedError
 
     def snapshot(self) -> tuple[int, float]:
-        """Return count and sum, both of one moment."""
+        """Return count and sum in one consistent snapshot."""
         raise NotImplementedError
 
     def get(self) -> dict[str | float, int | float]:
@@ -28,18 +28,18 @@ class Quantiles(Series):
         return found
 
 
-@one_step("load", "snapshot")
+@atomic_methods("load", "snapshot")
 class SummaryPoint(Quantiles):
-    """A summary that was worked out elsewhere.
+    """A summary that was computed elsewhere.
 
     Args:
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
-        count: How many values were observed.
+        count: Number of observed values.
         total: Their sum.
         estimates: Pairs of quantile and estimate, ascending.
-        created: When counting began, in seconds since the epoch, if that is known.
+        created: Start time in seconds since the epoch, if known.
     """
 
     __slots__ = ("_estimates", "count", "created", "names", "text", "total", "values", "wire")
@@ -64,10 +64,10 @@ class SummaryPoint(Quantiles):
         self.wire = None
 
     def load(self, count: int, total: float, estimates: Sequence[tuple[float, float]]) -> None:
-        """Replace everything in one step, as a collection from elsewhere does.
+        """Replace everything in one step, as the collection of a source does.
 
         Args:
-            count: How many values were observed.
+            count: Number of observed values.
             total: Their sum.
             estimates: Pairs of quantile and estimate, ascending.
         """

@@ -1,4 +1,4 @@
-"""The time for which a summary's values count, and the clock by which it goes."""
+"""The sliding time window of a summary, and its clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
-from otel_aioprom._concurrency.foreign_code import described
+from otel_aioprom._concurrency.user_code import safe_repr
 from otel_aioprom._core.numbers import coerce_number
 
 _logger = logging.getLogger(__name__)
@@ -17,12 +17,12 @@ _MOST_STEPS = 1000
 
 
 class Window(NamedTuple):
-    """How long values count for quantiles.
+    """The time window for which values count for quantiles.
 
     Attributes:
-        step: Seconds until the oldest values are forgotten.
-        streams: How many streams there are, each one step younger than the one before.
-        clock: Tells the time in seconds.
+        step: Seconds between two rotations, each of which drops the oldest stream.
+        streams: Number of streams, each one step younger than the one before.
+        clock: Returns the time in seconds.
     """
 
     step: float
@@ -30,7 +30,7 @@ class Window(NamedTuple):
     clock: Callable[[], float]
 
 
-WHOLE_LIFE = Window(math.inf, 1, float)  # ``float()`` is a clock that stands still
+WHOLE_LIFE = Window(math.inf, 1, float)  # ``float()`` always returns 0.0, so the clock stands still
 
 
 def check_window(
@@ -39,13 +39,13 @@ def check_window(
     """Return the window that a summary's options describe.
 
     Args:
-        max_age: Seconds, above 0; ``None`` for a summary that forgets nothing.
-        age_buckets: Steps in which it moves, at least 1.
-        clock: Tells the time in seconds.
+        max_age: Seconds, above 0; ``None`` for an unlimited window.
+        age_buckets: Number of steps in which it moves, at least 1.
+        clock: Returns the time in seconds.
 
     Raises:
         ValueError: An option is out of range.
-        TypeError: An option is of another kind, or the clock tells no number.
+        TypeError: An option has the wrong type, or the clock returns no number.
 
     Spec:
         E115.
@@ -55,7 +55,7 @@ def check_window(
     if not 1 <= age_buckets <= _MOST_STEPS:
         raise ValueError(f"age_buckets must be from 1 to {_MOST_STEPS}, not {age_buckets}")
     if not callable(clock):
-        raise TypeError(f"clock must be callable, unlike {clock!r}")
+        raise TypeError(f"clock must be callable, not {clock!r}")
     if max_age is None or max_age == math.inf:
         return WHOLE_LIFE
     if isinstance(max_age, bool):
@@ -67,13 +67,13 @@ def check_window(
 
 
 class CarefulClock:
-    """A clock of others: while it raises, the time stands still, which is logged once.
+    """A user's clock: while it raises, time stands still, which is logged once.
 
     Args:
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
 
     Raises:
-        TypeError: It tells no number.
+        TypeError: It returns no number.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -85,8 +85,8 @@ class CarefulClock:
         """Return the time."""
         try:
             self._last = coerce_number(self._clock())
-        except Exception as error:  # noqa: BLE001 - it must cost neither the measurement nor the response
+        except Exception as error:  # noqa: BLE001 - a clock may fail neither a measurement nor a response
             if not self._failed:
                 self._failed = True
-                _logger.warning("the clock of a summary raised %s (logged once)", described(error))
+                _logger.warning("the clock of a summary raised %s (logged once)", safe_repr(error))
         return self._last

@@ -1,1 +1,1 @@
-"""Series: what each holds, and the store of a collector that finds, limits and expires them."""
+"""Series of each kind, and the store of a collector that finds, limits and expires them."""

@@ -1,4 +1,4 @@
-"""Classic histograms: the store of one series, and helpers that make bounds."""
+"""Classic histograms: their series, and helpers that compute bucket bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from otel_aioprom._concurrency.atomic import one_step
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.model import Exemplar, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
@@ -21,11 +21,11 @@ def check_bounds(buckets: Iterable[float]) -> tuple[float, ...]:
     """Return upper bounds as floats, ``inf`` at the end.
 
     Args:
-        buckets: Upper bounds, strictly ascending; ``inf`` may be left out.
+        buckets: Upper bounds, strictly ascending; ``inf`` may be omitted.
 
     Raises:
-        ValueError: There are none, one is NaN, or they do not ascend.
-        TypeError: One is no number.
+        ValueError: There are no bounds, one is NaN, or they do not ascend.
+        TypeError: A bound is no number.
 
     Spec:
         N7.
@@ -38,18 +38,17 @@ def check_bounds(buckets: Iterable[float]) -> tuple[float, ...]:
     return bounds if bounds[-1] == POS_INF else (*bounds, POS_INF)
 
 
-@one_step("observe", "snapshot", "load")
+@atomic_methods("observe", "snapshot", "load")
 class Histogram(Series):
-    """Counts of observations by upper bound, and their sum.
+    """Counts of observations by bucket, and their sum.
 
-    Each count is kept for its own bucket alone; what is exposed is summed up when it is read, so
-    that the last bucket and the count can never disagree.
+    Counts are kept per bucket and accumulated when they are read, so that the last bucket always equals the count.
 
     Args:
         *buckets: Upper bounds, ascending; ``inf`` is added when absent.
 
     Raises:
-        ValueError: The bounds are empty, do not ascend, or hold NaN.
+        ValueError: The bounds are empty, not ascending, or contain NaN.
 
     Spec:
         N10.
@@ -76,8 +75,8 @@ class Histogram(Series):
         """Count a value in its bucket. Bounds are inclusive; NaN counts in the last bucket only.
 
         Args:
-            value: What was observed.
-            exemplar: Labels that lead to it, such as a trace id; its bucket keeps them until others come.
+            value: The observed value.
+            exemplar: Labels of an exemplar, such as a trace id; its bucket keeps the latest one.
 
         Raises:
             TypeError: ``value`` is no number.
@@ -89,7 +88,7 @@ class Histogram(Series):
         kind = type(value)
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = coerce_number(value)
-        # NaN, the one value that differs from itself, compares as false with every bound and would end in the first bucket.
+        # NaN, the only value that differs from itself, is not above any bound and would fall into the first bucket.
         index = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
         self.counts[index] += 1  # type: ignore[index]
         self.total += value  # type: ignore[operator]
@@ -104,25 +103,25 @@ class Histogram(Series):
         self._keep(counts, index, kept)
 
     def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
-        """Keep an exemplar as long as the counts are there to which its observation belongs."""
+        """Keep an exemplar unless the counts to which its observation belongs were replaced."""
         while self.counts is counts:
             before = self.exemplars
-            places = [*(before or [None] * len(self.bounds))]
-            places[index] = exemplar
+            exemplars = [*(before or [None] * len(self.bounds))]
+            exemplars[index] = exemplar
             if self.counts is counts and self.exemplars is before:
-                self.exemplars = places  # another list, for somebody may read the old one
+                self.exemplars = exemplars  # a new list, for other threads may read the old one
                 return
 
     def snapshot(self) -> list[int | float | None]:
         """Read everything in one step.
 
         Returns:
-            The count of each bucket alone, then the sum (``None`` where the source gave none).
+            The count of each bucket alone, then the sum (``None`` if the source has none).
         """
         return [*self.counts, self.total]
 
     def load(self, counts: Sequence[int], total: float | None) -> None:
-        """Replace everything in one step, as a collection from elsewhere does.
+        """Replace everything in one step, as the collection of a source does.
 
         Args:
             counts: Observations per bucket alone, one for each bound.
@@ -143,20 +142,20 @@ class Histogram(Series):
 
     @property
     def observations(self) -> int:
-        """How many values were observed."""
+        """Number of observed values."""
         return sum(self.counts)
 
 
-@one_step("load", "read")
+@atomic_methods("load", "read")
 class HistogramSeries(Histogram):
-    """One series of a histogram, bound: recording on it looks no labels up.
+    """One series of a histogram, a bound child: recording on it needs no look-up.
 
     Args:
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
-        bounds: Upper bounds as ``check_bounds`` returns them, shared by all series that have them.
-        created: When counting began, in seconds since the epoch, if that is known.
+        bounds: Upper bounds as ``check_bounds`` returns them; shared by the series of a collector.
+        created: Start time in seconds since the epoch, if known.
 
     Attributes:
         native: The same observations in the buckets of a native histogram, or ``None``.
@@ -184,16 +183,16 @@ class HistogramSeries(Histogram):
         """Read everything in one step.
 
         Returns:
-            What ``snapshot`` gives, and the buckets of a native histogram if there are any.
+            What ``snapshot`` returns, and the native buckets if there are any.
         """
         return [*self.counts, self.total], self.native
 
-    def showed(self, observed: int, created: float | None) -> None:
-        """Be told that a response shows the native buckets that were read; one that is broken off later counts as well.
+    def mark_exposed(self, observed: int, created: float | None) -> None:
+        """Note that a response exposes the native buckets that were read, even if it is aborted later.
 
         Args:
-            observed: How many observations were read.
-            created: When counting had begun, looked at before they were read.
+            observed: Number of observations that were read.
+            created: The start time, read before them.
 
         Spec:
             E77.
@@ -202,22 +201,27 @@ class HistogramSeries(Histogram):
     def load(
         self, counts: Sequence[int], total: float | None, native: NativeBuckets | None = None
     ) -> None:
-        """Replace everything in one step, as a collection from elsewhere does.
+        """Replace everything in one step, as the collection of a source does.
 
         Args:
             counts: Observations per classic bucket alone, one for each bound.
             total: Sum of the observed values, or ``None``.
-            native: The same observations in native buckets, if there are such.
+            native: The same observations in native buckets, if any.
 
         Raises:
-            ValueError: The native buckets hold another number of observations than the classic ones; a server
+            ValueError: The native buckets count more or fewer observations than the classic ones; Prometheus
                 would refuse the whole response.
 
         Spec:
             E71, E76.
         """
         if native is not None:
-            _check_native(native, sum(counts), total)
+            held, observed = native.observations, sum(counts)
+            # If the sum is NaN, which differs from itself, there were NaN observations, which are in no native bucket.
+            if held > observed or (held < observed and total == total):  # noqa: PLR0124
+                raise ValueError(
+                    f"native buckets count {held} observations, classic ones {observed}"
+                )
         self.counts = counts
         self.total = total
         self.native = native
@@ -225,12 +229,12 @@ class HistogramSeries(Histogram):
     def renamed(
         self, names: tuple[str, ...], values: tuple[str, ...], text: str
     ) -> AssembledHistogram:
-        """Return this series as it stands now, under other labels; see ``Series.renamed``."""
-        created, exemplars = self.created, self.exemplars  # before the counts, which may start over
+        """Return a snapshot of this series under other labels; see ``Series.renamed``."""
+        created, exemplars = self.created, self.exemplars  # before the counts, which may be reset
         (*counts, total), native = self.read()
         parts = [(self, sum(counts), created)]
         other = AssembledHistogram(names, values, text, self.bounds, created, parts)
-        # Not checked again: what it stands for may be a stranger's, which costs no response.
+        # Not checked again: invalid data of user code must not fail a response.
         other.counts, other.total, other.native = counts, total, native
         other.exemplars = exemplars
         return other
@@ -250,7 +254,7 @@ class HistogramSeries(Histogram):
 
 
 class AssembledHistogram(HistogramSeries):
-    """A histogram as others stood at one moment, alone or added up.
+    """A snapshot of one histogram, or the sum of several.
 
     Args:
         names: See ``HistogramSeries``.
@@ -258,7 +262,7 @@ class AssembledHistogram(HistogramSeries):
         text: Likewise.
         bounds: Likewise.
         created: Likewise.
-        parts: Those others, each with the number of its observations and their start time.
+        parts: The original series, each with the number of its observations and its start time.
     """
 
     __slots__ = ("_parts",)
@@ -275,17 +279,17 @@ class AssembledHistogram(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._parts = parts
 
-    def showed(self, observed: int, created: float | None) -> None:
-        """Tell those whose native buckets a response shows; see ``HistogramSeries.showed``."""
+    def mark_exposed(self, observed: int, created: float | None) -> None:
+        """Notify the original series; see ``HistogramSeries.mark_exposed``."""
         for series, count, begun in self._parts:
-            series.showed(count, begun)
+            series.mark_exposed(count, begun)
 
 
 class SampledObservations(HistogramSeries):
-    """What asks for an exemplar with each observation, put before a class of series.
+    """Mixin for series that call a function for the exemplar of each observation.
 
     Attributes:
-        source: Gives their labels.
+        source: Returns the labels of exemplars.
     """
 
     __slots__ = ()
@@ -293,31 +297,24 @@ class SampledObservations(HistogramSeries):
 
     def observe(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
         """Count a value; see ``Histogram.observe``."""
-        super().observe(value, self.source.ask() if exemplar is None else exemplar)
+        super().observe(value, self.source.labels() if exemplar is None else exemplar)
 
     add = observe
 
 
 class SampledHistogramSeries(SampledObservations):
-    """A series with classic buckets that asks for exemplars."""
+    """A series with classic buckets and an exemplar function."""
 
     __slots__ = ("source",)
 
 
-def _check_native(native: NativeBuckets, observed: int, total: float | None) -> None:
-    held = native.observations
-    # A sum that is NaN, which differs from itself, tells of NaN observations: they are in no native bucket.
-    if held > observed or (held < observed and total == total):  # noqa: PLR0124
-        raise ValueError(f"native buckets hold {held} observations, classic ones {observed}")
-
-
 def linear_buckets(start: float, width: float, count: int) -> list[float]:
-    """Make bounds that lie equally far apart.
+    """Return bucket bounds of equal distance.
 
     Args:
         start: The first bound.
-        width: Distance to the next, above 0.
-        count: How many, at least 1; ``inf`` is not among them.
+        width: Distance between bounds, above 0.
+        count: Number of bounds, at least 1, without ``inf``.
 
     Raises:
         ValueError: ``count`` is below 1 or ``width`` not above 0.
@@ -336,12 +333,12 @@ def linear_buckets(start: float, width: float, count: int) -> list[float]:
 
 
 def exponential_buckets(start: float, factor: float, count: int) -> list[float]:
-    """Make bounds of which each is ``factor`` times the one before.
+    """Return bucket bounds each of which is ``factor`` times the one before.
 
     Args:
         start: The first bound, above 0.
-        factor: Ratio of neighbours, above 1.
-        count: How many, at least 1; ``inf`` is not among them.
+        factor: Ratio of adjacent bounds, above 1.
+        count: Number of bounds, at least 1, without ``inf``.
 
     Raises:
         ValueError: ``count`` is below 1 or too high, ``start`` not above 0, or ``factor`` not above 1.
@@ -361,7 +358,7 @@ def exponential_buckets(start: float, factor: float, count: int) -> list[float]:
     try:
         return [float(start * factor**k) for k in range(count)]
     except OverflowError:
-        raise ValueError(f"the last of {count} bounds is more than a float can hold") from None
+        raise ValueError(f"the last of {count} bounds is too large for a float") from None
 
 
 def _check_count(count: int) -> None:
@@ -369,5 +366,5 @@ def _check_count(count: int) -> None:
         raise ValueError(f"count must be 1 or more, not {count}")
 
 
-linearBuckets = linear_buckets  # noqa: N816 - the predecessor's spelling is part of the promise
+linearBuckets = linear_buckets  # noqa: N816 - the name of aioprometheus
 exponentialBuckets = exponential_buckets  # noqa: N816

@@ -1,57 +1,57 @@
-"""How long series stay on which nothing is recorded any more."""
+"""Expiry: series that were idle for too long."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from otel_aioprom._core.model import Series
 from otel_aioprom._core.numbers import check_seconds
 
+S = TypeVar("S", bound=Series)
+
 _SHORTEST_PAUSE = 1.0
-"""Seconds between two looks at all series by whoever makes new ones."""
+"""Least number of seconds between two sweeps by callers that create series."""
 
-_PIECE = 100
-"""Series that are looked at by one who makes a new one."""
+_BATCH = 100
+"""Number of series that the creation of one series sweeps."""
 
 
-class Ageing:
-    """Finds the series on which nothing is recorded any more.
+class Expiry:
+    """Find expired series.
 
     Args:
-        after: Seconds without a measurement after which a series goes.
+        after: Idle time in seconds after which a series expires.
 
     Raises:
         TypeError: ``after`` is no number.
-        ValueError: It is not above 0.
+        ValueError: ``after`` is not above 0.
     """
 
     def __init__(self, after: float) -> None:
         check_seconds("expire_after", after)
-        self.after = after
-        self._due = monotonic() + self._pause()
+        self._after = after
+        self._pause = max(after / 2, _SHORTEST_PAUSE)
+        self._due = monotonic() + self._pause
         self._rest: list[Any] = []
 
-    def _pause(self) -> float:
-        return max(self.after / 2, _SHORTEST_PAUSE)
-
     def is_due(self) -> bool:
-        """Tell whether nobody has looked for old series for long, such as a collection does."""
+        """Return whether the last sweep, such as a collection does, is long ago."""
         return monotonic() >= self._due
 
-    def all_old(self, every: Sequence[Any]) -> list[tuple[Any, float]]:
-        """Return those of all series that are to go, each with the beginning of its age.
+    def find_expired(self, every: Sequence[Any]) -> list[tuple[Any, float]]:
+        """Return the expired ones of all series, each with the time since when it is idle.
 
         Args:
-            every: Series of classes that ``watched`` has made. Those that were recorded on begin a new age.
+            every: Series of classes that ``expiring_class`` has created. The idle time of those recorded on restarts.
         """
-        self._due = monotonic() + self._pause()
-        self._rest = []  # which would keep alive what goes now
-        return self._old(every)
+        self._due = monotonic() + self._pause
+        self._rest = []  # it would keep expired series alive
+        return self._expired_among(every)
 
-    def some_old(self, every: Callable[[], list[Any]]) -> list[tuple[Any, float]]:
-        """Return those of some series that are to go; who asks again and again comes to all of them.
+    def find_some_expired(self, every: Callable[[], list[Any]]) -> list[tuple[Any, float]]:
+        """Return the expired ones of the next batch of series; repeated calls cover all series.
 
         Args:
             every: Returns all series.
@@ -59,42 +59,42 @@ class Ageing:
         rest = self._rest
         if not rest:
             rest = self._rest = every()
-        piece = rest[-_PIECE:]
-        del rest[-_PIECE:]
+        batch = rest[-_BATCH:]
+        del rest[-_BATCH:]
         if not rest:
-            self._due = monotonic() + self._pause()
-        return self._old(piece)
+            self._due = monotonic() + self._pause
+        return self._expired_among(batch)
 
-    def _old(self, some: Sequence[Any]) -> list[tuple[Any, float]]:
+    def _expired_among(self, some: Sequence[Any]) -> list[tuple[Any, float]]:
         now = monotonic()
-        old = []
+        expired = []
         for series in some:
             if series.recorded:
                 series.recorded = False
-                series.age_from = now
-            elif now - series.age_from >= self.after:
-                old.append((series, series.age_from))
-        return old
+                series.idle_since = now
+            elif now - series.idle_since >= self._after:
+                expired.append((series, series.idle_since))
+        return expired
 
 
 _RECORDING = ("inc", "dec", "add", "sub", "set", "observe", "load")
-_classes: dict[type, type] = {}
+_classes: dict[type, Any] = {}
 
 
-def watched(cls: type[Series]) -> Any:
-    """Return a class of series that notes when something is recorded, so that others pay nothing for it.
+def expiring_class(cls: type[S]) -> type[S]:
+    """Return a subclass of a class of series that tracks measurements; series that never expire do not pay for it.
 
-    Its instances have ``recorded``, ``age_from``, ``gone`` and ``removed``, and ``revive``, a function that brings one back
-    which has gone.
+    Its instances have ``recorded``, ``idle_since``, ``expired`` and ``removed``, and ``revive``, a function that
+    revives an expired series.
     """
     if cls not in _classes:
         body: dict[str, Any] = {
-            name: _noting(getattr(cls, name)) for name in _RECORDING if hasattr(cls, name)
+            name: _tracked(getattr(cls, name)) for name in _RECORDING if hasattr(cls, name)
         }
         body |= {
             "__slots__": (
-                "age_from",
-                "gone",
+                "idle_since",
+                "expired",
                 "recorded",
                 "removed",
                 "revive",
@@ -105,36 +105,37 @@ def watched(cls: type[Series]) -> Any:
         }
         body["__new__"] = _new_of(cls)
         _classes[cls] = type(cls.__name__, (cls,), body)
-    return _classes[cls]
+    made: type[S] = _classes[cls]
+    return made
 
 
 def _new_of(cls: Any) -> Callable[..., Any]:
     def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
         self = cls.__new__(subclass)
-        # Of a copy, too, which is no part of a collector.
-        self.recorded = self.gone = self.removed = False
+        # For copies too, which belong to no collector.
+        self.recorded = self.expired = self.removed = False
         return self
 
     return new
 
 
-def start_ageing(series: Any, revive: Callable[[Any], None]) -> None:
-    """Begin the first age of a series.
+def start_expiry(series: Any, revive: Callable[[Any], None]) -> None:
+    """Start the idle time of a new series.
 
     Args:
-        series: Of a class that ``watched`` has made.
-        revive: Puts it back into its collector; called when something is recorded after it has gone.
+        series: Of a class that ``expiring_class`` has created.
+        revive: Puts the series back into its collector; called when an expired series is recorded on.
     """
     series.recorded = True
-    series.age_from = monotonic()
+    series.idle_since = monotonic()
     series.revive = revive
 
 
-def _noting(method: Callable[..., Any]) -> Callable[..., Any]:
+def _tracked(method: Callable[..., Any]) -> Callable[..., Any]:
     def record(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = method(self, *args, **kwargs)
         self.recorded = True
-        if self.gone:
+        if self.expired:
             self.revive(self)
         return result
 

@@ -1,4 +1,4 @@
-"""Things of which one follows the other, whoever else puts others in their place at the same time."""
+"""Generations: objects that replace one another, even if several threads replace one at the same time."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Turn(Generic[T]):
-    """Something that has its turn until another one follows.
+class Generation(Generic[T]):
+    """A value that is current until another generation follows.
 
-    A turn knows those after it, and none knows those before, so that nobody keeps what is over.
+    A generation refers to its successors only, so that earlier ones are freed.
 
     Args:
-        thing: What has its turn.
+        value: The value of this generation.
     """
 
-    def __init__(self, thing: T) -> None:
-        self.thing = thing
-        # Of several that are to follow at once, the one that ``setdefault`` puts here does, so that no lock is needed.
-        self._following: dict[None, Turn[T]] = {}
+    def __init__(self, value: T) -> None:
+        self.value = value
+        # The successor, under one key: of several threads, ``setdefault`` lets one win without a lock.
+        self._next: dict[None, Generation[T]] = {}
 
-    def followed_by(self, other: Turn[T]) -> Turn[T]:
-        """Put another turn at the end of the row, and return the one before it."""
+    def append(self, other: Generation[T]) -> Generation[T]:
+        """Append a generation after the latest one, and return its predecessor."""
         before = self.latest()
-        while not before.gives_way_to(other):
+        while not before.try_append(other):
             before = before.latest()
         return before
 
-    def gives_way_to(self, other: Turn[T]) -> bool:
-        """Let another turn follow at once, unless a quicker one does; tell whether it does."""
-        return self._following.setdefault(None, other) is other
+    def try_append(self, other: Generation[T]) -> bool:
+        """Make a generation the direct successor unless there is one; return whether it is."""
+        return self._next.setdefault(None, other) is other
 
-    def latest(self) -> Turn[T]:
-        """Return the last one of the row."""
+    def latest(self) -> Generation[T]:
+        """Return the latest generation."""
         found = self
-        while (following := found._following.get(None)) is not None:
-            found = following
+        while (next_one := found._next.get(None)) is not None:
+            found = next_one
         return found

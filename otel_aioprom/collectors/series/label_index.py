@@ -1,7 +1,7 @@
-"""The store of a collector: label set → series, found without looking at every label.
+"""The label index of a collector: label set → series, without a look at every label.
 
-Most callers use the same label names each time. So the names of the last miss are remembered as
-a ready getter: a look-up is one call that fetches all values and one in a dict.
+Most callers use the same label names each time. So the group of label names that matched last is cached, with an
+``itemgetter``: a look-up is one call that fetches all values, and one dict access.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MISSING: Any = object()
 
 
 class _Group(NamedTuple):
-    """All entries that have the same label names."""
+    """All entries with the same label names."""
 
     width: int
     key: Callable[[Labels], Any]
@@ -42,23 +42,23 @@ def _no_key(_: Labels) -> tuple[()]:
 
 
 def _make_group(names: tuple[str, ...]) -> _Group:
-    # itemgetter gives a bare value for one name and a tuple for more: keys follow it.
+    # itemgetter returns a bare value for one name and a tuple for several: so are the keys.
     key = itemgetter(*names) if names else _no_key
     return _Group(len(names), key, {}, names)
 
 
 class MetricDict(MutableMapping[Labels, T]):
-    """A mapping whose keys are label sets, whatever the order of their names.
+    """A mapping keyed by label sets, whatever the order of their names.
 
-    Values of labels are compared as the text that is exposed, so ``{"code": 1}`` and
-    ``{"code": "1"}`` are one key; ``None`` and ``{}`` are the key without labels, and a label with
-    an empty value counts as absent. Iteration gives new dicts of ``str`` to ``str``: groups of equal label
-    names in the order of their first use, and within them the order of first use.
+    Label values are compared as the strings that are exposed, so ``{"code": 1}`` and ``{"code": "1"}`` are one
+    key; ``None`` and ``{}`` are the key without labels, and a label with an empty value counts as absent.
+    Iteration yields new dicts of ``str`` to ``str``: grouped by label names, groups and their entries in the
+    order of first use.
 
-    Safe to use from many threads: every change is one dict operation.
+    Thread-safe: every change is one dict operation.
 
     Args:
-        const_labels: Labels that each key has without naming them.
+        const_labels: Labels that are part of every key.
 
     Examples:
         >>> store = MetricDict()
@@ -70,13 +70,13 @@ class MetricDict(MutableMapping[Labels, T]):
     def __init__(self, const_labels: Mapping[str, str] | None = None) -> None:
         self._const_labels = dict(const_labels or {})
         self._bare: _Group = _make_group(())
-        self._usual: _Group = self._bare
+        self._last_group: _Group = self._bare
         groups: dict[tuple[str, ...], _Group] = {(): self._bare}
         self._groups = groups
         self._layouts: dict[tuple[str, ...], _Group] = {}
 
     def find(self, labels: Labels | None) -> T | None:
-        """Look a label set up.
+        """Find the value of a label set.
 
         Args:
             labels: Names and values; ``None`` stands for none.
@@ -88,22 +88,25 @@ class MetricDict(MutableMapping[Labels, T]):
             TypeError: ``labels`` is no mapping.
         """
         found = self.find_quickly(labels)
-        return self._find_canonical(labels) if found is None and labels is not None else found
+        if found is None and labels is not None:
+            children, key = self._locate(labels)
+            found = children.get(key)
+        return found
 
     def find_quickly(self, labels: Labels | None) -> T | None:
-        """Look a label set up as it is written, in any order of names seen before.
+        """Find the value of a label set as it is written, for an order of names seen before.
 
         Returns:
-            The value, or ``None``: then ``find`` may still find it under another spelling.
+            The value, or ``None``: then ``find`` may still find it in canonical form.
 
         Raises:
             TypeError: ``labels`` is no mapping.
         """
         if labels is None:
             return self._bare.children.get(())
-        width, key, children, _ = self._usual
+        width, key, children, _ = self._last_group
         try:
-            # Only plain dicts: asking some others for a name they have not got makes it.
+            # Only plain dicts: others, such as defaultdict, may create missing names.
             if type(labels) is dict and len(labels) == width:
                 found: T = children[key(labels)]
                 return found
@@ -112,8 +115,7 @@ class MetricDict(MutableMapping[Labels, T]):
         return self._find_elsewhere(labels)
 
     def _find_elsewhere(self, labels: Labels) -> T | None:
-        if not isinstance(labels, Mapping):
-            raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+        check_mapping(labels)
         group = self._layouts.get(tuple(labels))
         if group is None:
             return None
@@ -121,22 +123,18 @@ class MetricDict(MutableMapping[Labels, T]):
             found: T = group.children[group.key(labels)]
         except (KeyError, TypeError):
             return None
-        self._usual = group
+        self._last_group = group
         return found
-
-    def _find_canonical(self, labels: Labels) -> T | None:
-        children, key = self._place(labels)
-        return children.get(key)
 
     def add(
         self, labels: Labels | None, make: Callable[[tuple[str, ...], tuple[str, ...]], T]
     ) -> T:
-        """Store a new value unless there is one already; of many threads, one wins and all get its value.
+        """Store a new value unless there is one; of several threads, one wins and all get its value.
 
         Args:
             labels: Names and values; ``None`` stands for none.
-            make: Given the names and the values that make the key, returns the value to store. Called
-                only if there is none. Both tuples are the store's own, so that keeping them costs nothing.
+            make: Called with the names and values of the key, if there is no value; returns the value to store.
+                The tuples of names are shared, so that keeping them costs nothing.
 
         Returns:
             What is stored for these labels from now on.
@@ -146,7 +144,7 @@ class MetricDict(MutableMapping[Labels, T]):
         group = self._group_for(pairs)
         if given and len(given) == group.width:
             self._layouts[tuple(given)] = group
-            self._usual = group
+            self._last_group = group
         values = tuple([value for _, value in pairs])
         key = group.key_of(values)
         stored: T | None = group.children.get(key)
@@ -166,10 +164,10 @@ class MetricDict(MutableMapping[Labels, T]):
     def __getitem__(self, labels: Labels | None) -> T:
         value = self.find(labels)
         if value is None:
-            children, key = self._place(labels)
+            children, key = self._locate(labels)
             if key not in children:
                 raise KeyError(labels)
-        return value  # type: ignore[return-value]  # a type of values may have None in it
+        return value  # type: ignore[return-value]  # T may include None
 
     def __setitem__(self, labels: Labels | None, value: T) -> None:
         pairs = canonical_pairs(labels or {}, self._const_labels)
@@ -177,26 +175,26 @@ class MetricDict(MutableMapping[Labels, T]):
         group.children[group.key(dict(pairs))] = value
 
     def __delitem__(self, labels: Labels | None) -> None:
-        children, key = self._place(labels)
+        children, key = self._locate(labels)
         if children.pop(key, _MISSING) is _MISSING:
             raise KeyError(labels)
 
     def take(self, labels: Labels | None) -> T | None:
-        """Forget an entry, and return its value; of many threads, one gets it."""
-        children, key = self._place(labels)
+        """Remove an entry and return its value; of several threads, one gets it."""
+        children, key = self._locate(labels)
         return children.pop(key, None)
 
     def discard(self, labels: Labels | None, value: T) -> bool:
-        """Forget an entry if it has this very value; tell whether it had."""
-        children, key = self._place(labels)
+        """Remove an entry if it has this very value; return whether it had."""
+        children, key = self._locate(labels)
         if children.get(key) is not value:
             return False
         found = children.pop(key, None)
-        if found is not value and found is not None:  # somebody has put it there just now
+        if found is not value and found is not None:  # another thread has stored it just now
             children.setdefault(key, found)
         return found is value
 
-    def _place(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
+    def _locate(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
         pairs = pairs_to_find(labels, self._const_labels)
         if pairs is None:
             return {}, None
@@ -210,17 +208,17 @@ class MetricDict(MutableMapping[Labels, T]):
         return sum([len(group.children) for group in list(self._groups.values())])
 
     def entries(self) -> list[tuple[dict[str, str], T]]:
-        """All label sets with their values, as they stand at this moment."""
+        """Return all label sets with their current values."""
         groups = list(self._groups.values())
         return [
             (group.labels(key), value)
             for group in groups
-            # A copy first: while older interpreters make pairs, they may collect garbage, and a finalizer may record.
+            # A copy first: while older interpreters create pairs, they may collect garbage, and a finalizer may record.
             for key, value in group.children.copy().items()
         ]
 
     def snapshot(self) -> list[T]:
-        """All values, in the order of iteration, as they stand at this moment."""
+        """Return all current values, in the order of iteration."""
         parts = [list(group.children.values()) for group in list(self._groups.values())]
         parts = [part for part in parts if part]
         return parts[0] if len(parts) == 1 else [value for part in parts for value in part]
@@ -236,12 +234,12 @@ class MetricDict(MutableMapping[Labels, T]):
         return {tuple(sorted(labels.items())): value for labels, value in self.entries()}
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Remove all entries."""
         for group in list(self._groups.values()):
             group.children.clear()
 
     def drain(self) -> list[T]:
-        """Forget all entries, and return their values."""
+        """Remove all entries, and return their values."""
         found: list[T] = []
         for group in list(self._groups.values()):
             with suppress(KeyError):  # it is empty
@@ -250,7 +248,7 @@ class MetricDict(MutableMapping[Labels, T]):
         return found
 
     def count_values(self) -> dict[str, int]:
-        """Tell how many values each label name has."""
+        """Return the number of distinct values of each label name."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for group in list(self._groups.values()):
             keys = list(group.children)
@@ -260,11 +258,21 @@ class MetricDict(MutableMapping[Labels, T]):
         return {name: len(values) for name, values in found.items()}
 
 
-class FilledDict(MetricDict[S]):
-    """A store that is handed its series whole, and sorts them by label set when first asked.
+def check_mapping(labels: object) -> None:
+    """Refuse what is no mapping of names and values.
 
-    A collection from elsewhere changes all series of a family at once, and hardly anybody looks
-    one up: the order by label set is made for those who do. Of several that make it at once, the first one's counts.
+    Raises:
+        TypeError: ``labels`` is no mapping.
+    """
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
+
+
+class FilledDict(MetricDict[S]):
+    """A label index of a fixed list of series, built at the first look-up.
+
+    The collection of a source replaces all series of a family at once, and few of them are ever looked up. If several
+    threads build the index at once, the first one wins.
 
     Args:
         series: All series, no two with the same labels.
@@ -277,7 +285,7 @@ class FilledDict(MetricDict[S]):
 
     @property
     def _groups(self) -> dict[tuple[str, ...], _Group]:
-        """The groups, which every other method goes through; made now if they were not."""
+        """The groups, which every other method uses; built now if they were not."""
         unsorted = self._unsorted
         if unsorted is not None:
             self._sort(unsorted)
@@ -293,12 +301,12 @@ class FilledDict(MetricDict[S]):
             store[dict(series.pairs)] = series
         bare, groups = store._bare, store._groups  # noqa: SLF001 - the same class
         if self._unsorted is unsorted:  # no call from here on
-            self._bare = self._usual = bare
+            self._bare = self._last_group = bare
             self._sorted = groups
             self._unsorted = None
 
     def find_quickly(self, labels: Labels | None) -> S | None:
-        """Look a label set up, as in ``MetricDict.find_quickly``."""
+        """Find the series of a label set, see ``MetricDict.find_quickly``."""
         return super().find_quickly(labels) if self._groups else None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""How many series there may be: bounds that a collector or a registry sets, and the places that series have in them."""
+"""Series limits of collectors and registries, and the slots that series occupy in them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from otel_aioprom._core.model import Series
 _logger = logging.getLogger(__name__)
 
 OVERFLOW = {"otel_metric_overflow": "true"}
-"""Labels of the series that takes what no other series takes, as in the OpenTelemetry SDK."""
+"""Labels of the overflow series, as in the OpenTelemetry SDK."""
 
 MANY = 10_000
-"""Series of one collector that are worth a warning."""
+"""Number of series of one collector that is logged as a warning."""
 
 
-class Bound:
-    """A number of places, each for one series.
+class SeriesLimit:
+    """A limited number of slots, each for one series.
 
-    A place is taken before a series is made and given back after it is gone. Each step is one operation of a list or an
-    iterator, so that no lock is waited for: whoever runs in the middle, a finalizer or a signal handler, may make series too.
+    A slot is acquired before a series is created, and released after it is removed. Each step is one operation of a
+    list or an iterator, without a lock: a finalizer or a signal handler that runs in between may create series too.
 
     Args:
-        limit: The number, at least 1.
+        limit: Number of slots, at least 1.
 
     Raises:
         TypeError: ``limit`` is no ``int``.
-        ValueError: It is below 1.
+        ValueError: ``limit`` is below 1.
     """
 
     def __init__(self, limit: int) -> None:
@@ -42,8 +42,8 @@ class Bound:
         self._returned: list[None] = []
         self._owed: list[None] = []
 
-    def take(self) -> bool:
-        """Take a place; tell whether there was one."""
+    def acquire(self) -> bool:
+        """Acquire a slot; return whether one was free."""
         try:
             self._returned.pop()
         except IndexError:
@@ -51,90 +51,90 @@ class Bound:
         return True
 
     def is_full(self) -> bool:
-        """Tell whether there is no place just now."""
+        """Return whether no slot is free."""
         return not self._returned and not length_hint(self._unused)
 
-    def insist(self) -> None:
-        """Take a place for a series that is there already; if there is none, the next one that is given back."""
-        if not self.take():
+    def acquire_or_owe(self) -> None:
+        """Acquire a slot for an existing series; if none is free, the next one that is released."""
+        if not self.acquire():
             self._owed.append(None)
 
-    def give_back(self) -> None:
-        """Give a place back."""
+    def release(self) -> None:
+        """Release a slot."""
         try:
             self._owed.pop()
         except IndexError:
             self._returned.append(None)
 
 
-class Share:
-    """The places that one collector has in a bound.
+class SlotShare:
+    """The slots that one set of series occupies in a limit.
 
     Args:
-        bound: Has the places.
-        lent: So many places are not taken from the bound, but in the end from a share that this one succeeds.
+        limit: The limit.
+        inherited: Number of slots that are not acquired from the limit, but taken over from the predecessor in the end.
     """
 
-    def __init__(self, bound: Bound, lent: int = 0) -> None:
-        self._bound = bound
-        # With something true, if the place is taken from the bound already.
-        self._places: dict[Series, object] = {}
-        self._lent: Iterator[int] = iter(range(lent))
+    def __init__(self, limit: SeriesLimit, inherited: int = 0) -> None:
+        self._limit = limit
+        # The value is true if the slot is acquired from the limit already.
+        self._slots: dict[Series, object] = {}
+        self._inherited: Iterator[int] = iter(range(inherited))
         self._is_closed = False
 
     def is_full(self) -> bool:
-        """Tell whether there is no place for one more just now."""
-        return not length_hint(self._lent) and self._bound.is_full()
+        """Return whether no slot is free for another series."""
+        return not length_hint(self._inherited) and self._limit.is_full()
 
-    def successor(self) -> Share:
-        """Return a share for a set of series that is to replace this one's."""
-        return Share(self._bound, len(self._places))
+    def successor(self) -> SlotShare:
+        """Return the share of a set of series that is to replace this one's."""
+        return SlotShare(self._limit, len(self._slots))
 
     def admit(self, series: Series) -> bool:
-        """Take a place for a series that is new; tell whether there was one."""
-        taken = next(self._lent, None) is None
-        if taken and not self._bound.take():
+        """Acquire a slot for a new series; return whether one was free."""
+        taken = next(self._inherited, None) is None
+        if taken and not self._limit.acquire():
             return False
-        self._places[series] = taken
-        if self._is_closed:  # meanwhile
+        self._slots[series] = taken
+        if self._is_closed:  # by another thread
             self.release(series)
         return True
 
     def adopt(self, series: Series) -> None:
-        """Take a place for a series that is there, unless it has one."""
+        """Acquire a slot for an existing series, unless it has one."""
         mine = [True]
-        if self._places.setdefault(series, mine) is mine:
-            self._bound.insist()
-            if self._is_closed:  # meanwhile
+        if self._slots.setdefault(series, mine) is mine:
+            self._limit.acquire_or_owe()
+            if self._is_closed:  # by another thread
                 self.release(series)
 
     def release(self, series: Series) -> None:
-        """Give the place of a series back, if it has one."""
-        if self._places.pop(series, False):
-            self._bound.give_back()
+        """Release the slot of a series, if it has one."""
+        if self._slots.pop(series, False):
+            self._limit.release()
 
     def close(self) -> None:
-        """Give all places back, and take no more."""
-        self._is_closed = True  # first, for others may be taking places
-        for series in list(self._places):
+        """Release all slots, and acquire no more."""
+        self._is_closed = True  # first, for other threads may be acquiring slots
+        for series in list(self._slots):
             self.release(series)
 
-    def succeed(self, before: Share) -> None:
-        """Take over from the share of a set that this one's replaces."""
-        self._lent = iter(())
-        for series in [each for each, taken in self._places.copy().items() if not taken]:
-            self._places[series] = True
+    def take_over(self, before: SlotShare) -> None:
+        """Take over the slots of the share that this one replaces."""
+        self._inherited = iter(())
+        for series in [each for each, taken in self._slots.copy().items() if not taken]:
+            self._slots[series] = True
             if not before._hand_over():
-                self._bound.insist()
+                self._limit.acquire_or_owe()
         before.close()
-        if self._is_closed:  # meanwhile
+        if self._is_closed:  # by another thread
             self.close()
 
     def _hand_over(self) -> bool:
-        """Part with a place without giving it back."""
-        while self._places:
+        """Hand over a slot without releasing it; return whether there was one."""
+        while self._slots:
             try:
-                _, taken = self._places.popitem()
+                _, taken = self._slots.popitem()
             except KeyError:
                 return False
             if taken:
@@ -142,28 +142,28 @@ class Share:
         return False
 
 
-class Shares:
-    """All places of one set of series, in all bounds that it has.
+class SlotShares:
+    """The slots of one set of series in all its limits.
 
     Args:
-        own: The bound of the collector itself, if it has one.
+        own: The limit of the collector itself, if it has one.
     """
 
-    def __init__(self, own: Bound | None) -> None:
+    def __init__(self, own: SeriesLimit | None) -> None:
         self._own = own
-        self._shares: dict[Bound, Share] = {} if own is None else {own: Share(own)}
+        self._shares: dict[SeriesLimit, SlotShare] = {} if own is None else {own: SlotShare(own)}
         self._is_closed = False
 
     def __bool__(self) -> bool:
         return bool(self._shares)
 
     def are_full(self) -> bool:
-        """Tell whether there is no place for one more just now, so that a series need not be made to be refused."""
+        """Return whether a new series would be refused, so that it need not be created first."""
         return any(share.is_full() for share in self._shares.values())
 
     def admit(self, series: Series) -> bool:
-        """Take a place for a new series in each bound, or in none; tell whether there was one in each."""
-        taken: list[Share] = []
+        """Acquire a slot for a new series in each limit, or in none; return whether it succeeded."""
+        taken: list[SlotShare] = []
         for share in self._shares.values():
             if not share.admit(series):
                 for each in taken:
@@ -173,78 +173,78 @@ class Shares:
         return True
 
     def adopt(self, series: Series) -> None:
-        """Take places for a series that is there, unless it has them."""
+        """Acquire slots for an existing series, unless it has them."""
         for share in self._shares.values():
             share.adopt(series)
 
     def release(self, series: Series) -> None:
-        """Give the places of a series back."""
+        """Release the slots of a series."""
         for share in self._shares.values():
             share.release(series)
 
-    def join(self, bound: Bound) -> None:
-        """Take places in a bound, too, from now on."""
-        self._shares = {bound: Share(bound), **self._shares}
+    def join(self, limit: SeriesLimit) -> None:
+        """Acquire slots in another limit from now on."""
+        self._shares = {limit: SlotShare(limit), **self._shares}
         if self._is_closed:
             self.close()
 
-    def leave(self, bound: Bound) -> None:
-        """Give all places in a bound back."""
-        left = dict(self._shares)
-        share = left.pop(bound, None)
+    def leave(self, limit: SeriesLimit) -> None:
+        """Release all slots in a limit."""
+        remaining = dict(self._shares)
+        share = remaining.pop(limit, None)
         if share is not None:
-            self._shares = left
+            self._shares = remaining
             share.close()
 
-    def successor(self) -> Shares:
-        """Return the shares of a set that is to replace this one."""
-        own = None if self._own is None else Bound(self._own.limit)
-        other = Shares(own)
-        for bound, share in self._shares.items():
-            if bound is not self._own:
-                other._shares[bound] = share.successor()
+    def successor(self) -> SlotShares:
+        """Return the shares of a set of series that is to replace this one."""
+        own = None if self._own is None else SeriesLimit(self._own.limit)
+        other = SlotShares(own)
+        for limit, share in self._shares.items():
+            if limit is not self._own:
+                other._shares[limit] = share.successor()
         return other
 
-    def succeed(self, before: Shares) -> bool:
-        """Take over from the shares of the set that is replaced, and be in the bounds in which those are now.
+    def take_over(self, before: SlotShares) -> bool:
+        """Take over the slots of the set that is replaced, and join the limits that it has joined meanwhile.
 
         Returns:
-            There are bounds among them in which no series has a place yet.
+            Whether limits were joined, in which no series has a slot yet.
         """
-        for bound, share in self._shares.items():
-            if bound in before._shares:
-                share.succeed(before._shares[bound])
-            elif bound is not self._own:
-                self.leave(bound)
-        more = [
+        for limit, share in self._shares.items():
+            if limit in before._shares:
+                share.take_over(before._shares[limit])
+            elif limit is not self._own:
+                self.leave(limit)
+        joined = [
             each for each in before._shares if each not in self._shares and each is not before._own
         ]
-        for bound in more:
-            self.join(bound)
-            if bound not in before._shares:  # it was left meanwhile
-                self.leave(bound)
+        for limit in joined:
+            self.join(limit)
+            if limit not in before._shares:  # left meanwhile
+                self.leave(limit)
         before.close()
-        return bool(more)
+        return bool(joined)
 
     def close(self) -> None:
-        """Give all places back, and take no more."""
-        self._is_closed = True  # first, for others may be joining a bound
+        """Release all slots, and acquire no more."""
+        self._is_closed = True  # first, for other threads may be joining a limit
         shares, self._shares = self._shares, {}
         for share in shares.values():
             share.close()
 
 
-def warn_of_many(name: str, size: int, values: Mapping[str, int]) -> None:
-    """Log that a collector has many series, and which of its labels makes most of them.
+def warn_of_cardinality(name: str, size: int, values: Mapping[str, int]) -> None:
+    """Log that a collector has many series, and which of its labels has the most values.
 
     Args:
-        name: The collector's.
-        size: How many series it has.
-        values: Label → how many values it has.
+        name: Name of the collector.
+        size: Its number of series.
+        values: Label name → number of distinct values.
     """
     label = max(values, key=lambda each: values[each])
     _logger.warning(
-        "%s has %d series: its label %r has %d values (max_series= sets a bound; logged once)",
+        "%s has %d series: its label %r has %d values (max_series= sets a limit; logged once)",
         name,
         size,
         label,

@@ -1,4 +1,4 @@
-"""Series of histograms that record native buckets, beside classic ones or alone."""
+"""Series of histograms with native buckets, with or without classic ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import floor, inf, log2
 from typing import Any
 
-from otel_aioprom._concurrency.atomic import one_step
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.model import Exemplar
 from otel_aioprom._core.native_histogram import LOWEST_SCHEMA, NativeBuckets, upper_bound
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
@@ -16,35 +16,36 @@ from otel_aioprom.collectors.series.classic_histogram import HistogramSeries, Sa
 from otel_aioprom.collectors.series.exemplars import (
     NO_EXEMPLARS,
     ExemplarLabels,
-    Spread,
+    ExemplarReservoir,
     in_order,
     make_exemplar,
-    spread,
+    reservoir,
 )
 from otel_aioprom.collectors.series.native_resolution import Resolution, grid_of
 
 _TRIES = 8
-"""So often one observation tries to change the resolution while other threads record; the next one tries again."""
+"""Attempts of one observation to reduce the resolution while other threads record; the next observation tries again."""
 
 
 _NOWHERE = {0: 0}
-"""Where NaN counts among the native buckets."""
+"""Where NaN is counted instead of a native bucket."""
 
 
 class _State:
-    """Buckets of one resolution; who finds another one in its place has to begin again.
+    """Buckets of one resolution; if it was replaced meanwhile, a thread has to retry.
 
     Attributes:
-        since: When counting began, by the monotonic clock.
-        limited: The buckets are wider than they were then.
-        pending: There may be too many of them: the next observation has to look.
-        shown: So many observations a response has shown since it is time to start over; the next one begins anew.
-        positive: Index of each bucket that holds positive values, with their count.
-        negative: Likewise.
+        since: Time of the last reset, by the monotonic clock.
+        limited: The resolution was reduced since then.
+        pending: There may be too many buckets: the next observation has to check.
+        exposed: Observations that a response has exposed since a reset was due; the next observation resets.
+        positive: Bucket index → count of positive values.
+        negative: Likewise, of negative values.
         zero: The zero bucket alone, under 0.
     """
 
     __slots__ = (
+        "exposed",
         "grid",
         "limited",
         "negative",
@@ -52,7 +53,6 @@ class _State:
         "positive",
         "scale",
         "schema",
-        "shown",
         "since",
         "threshold",
         "zero",
@@ -63,7 +63,7 @@ class _State:
         self.threshold = threshold
         self.since = since
         self.limited = self.pending = False
-        self.shown: int | None = None
+        self.exposed: int | None = None
         self.grid = grid_of(schema)
         self.scale = self.grid.scale
         self.positive: dict[int, int] = {}
@@ -71,7 +71,7 @@ class _State:
         self.zero = {0: 0}
 
     def bucket(self, value: Number) -> tuple[dict[int, int], int]:
-        """Return where a value counts that is not NaN: in a mapping, and under which key."""
+        """Return the bucket of a value that is not NaN: a mapping, and the key in it."""
         size = abs(value)
         if size <= self.threshold:
             return self.zero, 0
@@ -79,7 +79,7 @@ class _State:
         return side, self.grid.place(size) if size < inf else self.grid.overflow
 
 
-@one_step("observe", "read")
+@atomic_methods("observe", "read")
 class NativeHistogramSeries(HistogramSeries):
     """One series of a histogram with native buckets.
 
@@ -88,14 +88,14 @@ class NativeHistogramSeries(HistogramSeries):
         values: Their values.
         text: Both as exposition text.
         bounds: Upper bounds of the classic buckets; the infinite one alone for none.
-        created: When counting began, in seconds since the epoch.
-        resolution: Of the native buckets.
+        created: Start time in seconds since the epoch.
+        resolution: Resolution of the native buckets.
 
     Spec:
         E73 to E77.
     """
 
-    __slots__ = ("_resolution", "_spread", "_state")
+    __slots__ = ("_reservoir", "_resolution", "_state")
 
     def __init__(
         self,
@@ -109,9 +109,9 @@ class NativeHistogramSeries(HistogramSeries):
         super().__init__(names, values, text, bounds, created)
         self._resolution = resolution
         self._state = self._fresh()
-        self._spread: Spread = NO_EXEMPLARS
+        self._reservoir: ExemplarReservoir = NO_EXEMPLARS
 
-    def observe(  # noqa: C901 - calls of our own would double the time
+    def observe(  # noqa: C901 - function calls would double the time
         self, value: Number, exemplar: ExemplarLabels | None = None
     ) -> None:
         """Count a value in its classic bucket and in its native one.
@@ -119,9 +119,8 @@ class NativeHistogramSeries(HistogramSeries):
         NaN counts in the last classic bucket and in no native one; infinities have a native bucket of their own.
 
         Args:
-            value: What was observed.
-            exemplar: Labels that lead to it; kept in its classic bucket, and beside the native ones
-                while it adds to what those show.
+            value: The observed value.
+            exemplar: Labels of an exemplar; kept in its classic bucket, and in the reservoir of the native histogram.
 
         Raises:
             TypeError: ``value`` is no number.
@@ -134,8 +133,8 @@ class NativeHistogramSeries(HistogramSeries):
         place = bisect_left(self.bounds, value) if value == value else -1  # noqa: PLR0124
         while True:
             state = self._state
-            if state.shown is not None and (begun := self._started_over(state, place, value)):
-                counts = begun
+            if state.exposed is not None and (fresh := self._reset_if_exposed(state, place, value)):
+                counts = fresh
                 break
             if state.threshold < value < inf:
                 side = state.positive
@@ -150,7 +149,7 @@ class NativeHistogramSeries(HistogramSeries):
             else:
                 side, index = _NOWHERE, 0
             try:
-                # No call from here on: either all of it is counted in this state, or nothing.
+                # No call from here on: either everything is counted in this state, or nothing.
                 if self._state is state:
                     counts = self.counts
                     side[index] += 1
@@ -170,13 +169,9 @@ class NativeHistogramSeries(HistogramSeries):
     def read(self) -> tuple[list[Any], NativeBuckets | None]:
         """Read everything in one step; see ``HistogramSeries.read``."""
         while True:
-            state, current, kept = self._state, self.counts, self._spread
-            counts, positive, negative, zero = (
-                [*current, self.total],
-                {**state.positive},
-                {**state.negative},
-                state.zero[0],
-            )
+            state, current, kept = self._state, self.counts, self._reservoir
+            counts, zero = [*current, self.total], state.zero[0]
+            positive, negative = {**state.positive}, {**state.negative}
             # While older interpreters make a list, they may collect garbage, and a finalizer may observe.
             if self._state is state and current == counts[:-1]:
                 break
@@ -189,14 +184,14 @@ class NativeHistogramSeries(HistogramSeries):
             in_order(kept),
         )
 
-    def showed(self, observed: int, created: float | None) -> None:
-        """Start over with the next observation if the resolution was lowered and it is time; see ``HistogramSeries.showed``."""
-        state, begun = self._state, self.created
-        if state.limited and begun == created and self._may_reset(state):
-            state.shown = observed
+    def mark_exposed(self, observed: int, created: float | None) -> None:
+        """Let the next observation reset if the resolution was reduced and it is time; see ``HistogramSeries.mark_exposed``."""
+        state = self._state
+        if state.limited and self.created == created and self._may_reset(state):
+            state.exposed = observed
 
     def load(self, *_: object) -> None:
-        """Refuse to replace the values: classic counts do not tell what native buckets would hold.
+        """Refuse to replace the values: native buckets cannot be derived from classic ones.
 
         Raises:
             TypeError: Always.
@@ -213,28 +208,28 @@ class NativeHistogramSeries(HistogramSeries):
     def _keep(self, counts: Sequence[int], index: int, exemplar: Exemplar) -> None:
         super()._keep(counts, index, exemplar)
         while self.counts is counts:
-            before = self._spread
-            after = spread(before, exemplar)
-            if self.counts is counts and self._spread is before:
-                self._spread = after
+            before = self._reservoir
+            after = reservoir(before, exemplar)
+            if self.counts is counts and self._reservoir is before:
+                self._reservoir = after
                 return
 
-    def _started_over(self, state: _State, place: int, value: Number) -> Sequence[int] | None:
-        """Start over with a value, in place of counting it, if a response has shown all others; NaN is only counted.
+    def _reset_if_exposed(self, state: _State, place: int, value: Number) -> Sequence[int] | None:
+        """Reset, with a value as the first one, if a response has exposed all others; NaN never resets.
 
         Returns:
-            The new classic counts; ``None`` if the value has to be counted.
+            The new classic counts; ``None`` if the value is still to be counted.
         """
         seen = [*self.counts]
-        if sum(seen) == state.shown and value == value:  # noqa: PLR0124 - NaN alone differs from itself
+        if sum(seen) == state.exposed and value == value:  # noqa: PLR0124 - NaN alone differs from itself
             return self._reset(state, seen, place, value)
-        state.shown = None  # the next response has to show more
+        state.exposed = None  # the next response exposes more
         return None
 
     def _reset(
         self, state: _State, seen: Sequence[int], place: int, value: Number
     ) -> Sequence[int] | None:
-        """Start over with one value, classic buckets too, unless somebody has recorded meanwhile."""
+        """Reset native and classic buckets to one value, unless another thread has recorded meanwhile."""
         fresh, counts, now = self._fresh(), [0] * len(self.bounds), time.time()
         side, index = fresh.bucket(value)
         side[index] = counts[place] = 1
@@ -245,28 +240,28 @@ class NativeHistogramSeries(HistogramSeries):
         self.total = value
         self.created = now
         self.exemplars = None
-        self._spread = NO_EXEMPLARS
+        self._reservoir = NO_EXEMPLARS
         return counts
 
     def _limit(self, counts: Sequence[int], place: int, value: Number) -> Sequence[int]:
-        """Start over if it is time, or make room: one step for each observation, as the Prometheus client of Go does.
+        """Reset if it is due, or reduce the resolution: one step per observation, as client_golang does.
 
         Args:
-            counts: Classic counts among which a value was counted just now.
-            place: Of its classic bucket.
+            counts: Classic counts that include a value observed just now.
+            place: Index of its classic bucket.
             value: The value.
 
         Returns:
-            Those among which it counts afterwards.
+            The classic counts that include the value afterwards.
         """
         if value != value:  # noqa: PLR0124 - NaN is in no native bucket
             return counts
         for _ in range(_TRIES):
             state, current = self._state, self.counts
-            if current is not counts:  # somebody has started over
+            if current is not counts:  # another thread has reset
                 break
             seen = [*counts]
-            state.pending = False  # before looking: who adds a bucket afterwards says so again
+            state.pending = False  # before the check: a thread that adds a bucket sets it again
             if not self._has_too_many(state):
                 break
             state.pending = True
@@ -276,7 +271,7 @@ class NativeHistogramSeries(HistogramSeries):
             if other is None:
                 break
             other.pending = self._has_too_many(other)
-            # Nothing has been counted meanwhile: each observation counts in a classic bucket too.
+            # Each observation is in a classic bucket too: if their counts are the same, none was added meanwhile.
             if self._state is state and counts == seen:
                 self._state = other
                 break
@@ -286,7 +281,7 @@ class NativeHistogramSeries(HistogramSeries):
         return 0 < self._resolution.max_buckets < len(state.positive) + len(state.negative)
 
     def _widened(self, state: _State) -> _State | None:
-        """Let the zero bucket take in the bucket nearest to it, if it may grow so far."""
+        """Widen the zero bucket by the bucket nearest to it, unless it would be too wide."""
         populated = [*state.positive, *state.negative]
         nearest = min(populated)
         threshold = upper_bound(nearest, state.schema)
@@ -302,7 +297,7 @@ class NativeHistogramSeries(HistogramSeries):
         return other
 
     def _coarser(self, state: _State) -> _State | None:
-        """Make two buckets one, if they are not the widest already."""
+        """Merge pairs of buckets, unless the schema is the lowest already."""
         if state.schema == LOWEST_SCHEMA:
             return None
         other = _State(state.schema - 1, state.threshold, state.since)
@@ -315,6 +310,6 @@ class NativeHistogramSeries(HistogramSeries):
 
 
 class SampledNativeSeries(SampledObservations, NativeHistogramSeries):
-    """A series with native buckets that asks for exemplars."""
+    """A series with native buckets and an exemplar function."""
 
     __slots__ = ("source",)

@@ -1,4 +1,4 @@
-"""Which bucket of a native histogram an observation falls into, and how fine the buckets are."""
+"""The resolution of native histograms, and the bucket of an observation."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from math import frexp, ldexp, nextafter
 from otel_aioprom._core.native_histogram import HIGHEST_SCHEMA, LARGEST, LOWEST_SCHEMA, upper_bound
 
 DEFAULT_ZERO_THRESHOLD = 2.0**-128
-"""Values up to it count as zero: small enough to matter to nobody, and a bound in every schema."""
+"""Values up to it count as zero: negligible in practice, and a bucket bound in every schema."""
 
-_MOST_BOUNDS = 1 << 15  # kept of one schema, some megabytes
+_MOST_BOUNDS = 1 << 15  # cached per schema, a few megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """How a native histogram keeps its observations, and what happens when it has too many buckets.
+    """The resolution of a native histogram, and how its number of buckets is limited.
 
     Attributes:
-        schema: Of the beginning, and after each reset.
-        zero_threshold: Likewise.
-        max_buckets: Buckets that may hold observations, positive and negative ones together; 0 for any number.
-        min_reset_duration: Seconds after which a histogram with too many buckets starts over; 0 for never.
-        max_zero_threshold: Up to here the zero bucket may grow before buckets are made wider; 0 for not at all.
+        schema: Initial schema, also after each reset.
+        zero_threshold: Initial width of the zero bucket, also after each reset.
+        max_buckets: Most populated buckets, positive and negative ones together; 0 for no limit.
+        min_reset_duration: Seconds since the last reset before a histogram with too many buckets is reset; 0 for never.
+        max_zero_threshold: Most that the zero bucket may be widened to before the schema is lowered; 0 for not at all.
 
     Raises:
         TypeError: A value is no number, or ``max_buckets`` no ``int``.
@@ -63,14 +63,14 @@ def _check_option(name: str, value: object) -> float:
 
 
 def schema_of(factor: float) -> int:
-    """Return the coarsest schema in which a bucket is at most so many times as wide as the one before.
+    """Return the coarsest schema whose bucket bounds grow by at most a factor.
 
     Args:
-        factor: Above 1; 1.1 is a good one.
+        factor: Above 1; 1.1 is a good choice.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is not above 1.
+        TypeError: ``factor`` is no number.
+        ValueError: ``factor`` is not above 1.
 
     Spec:
         E77.
@@ -88,17 +88,18 @@ def schema_of(factor: float) -> int:
 
 
 class Grid(dict[int, tuple[float, int, int]]):
-    """How the index of a value's bucket is found in one schema.
+    """The bucket bounds of one schema, to find the index of a value's bucket.
 
-    To compare a value with the one bound that lies nearest to it is quicker than to work its index out, and as exact: by which
-    bound is the nearest, a logarithm may be mistaken only where it does not matter. ``grid[round(log2(value) * grid.scale)]`` is
-    that bound, the index of the bucket below it, and that of the one above. Bounds are worked out when they are first asked for.
+    ``grid[round(log2(value) * grid.scale)]`` is the bound nearest to a value, the index of the bucket below it, and
+    that of the one above. Comparing the value with this bound is faster than computing its index, and as exact: a
+    rounding error of the logarithm only matters halfway between two bounds, where either one will do. Bounds are
+    computed at first use.
 
     Args:
-        schema: Of the buckets.
+        schema: Schema of the buckets.
 
     Attributes:
-        scale: So many buckets hold one power of two.
+        scale: Number of buckets per power of two.
         overflow: Index of the bucket of infinity.
 
     Spec:
@@ -122,7 +123,7 @@ class Grid(dict[int, tuple[float, int, int]]):
         self.overflow = self.place(LARGEST) + 1
 
     def place(self, value: float) -> int:
-        """Work out the index of the bucket of an absolute value above 0.
+        """Compute the index of the bucket of an absolute value above 0.
 
         Examples:
             >>> [grid_of(3).place(value) for value in (1.0, 3.0, 0.1, 100.0)]
@@ -136,17 +137,17 @@ class Grid(dict[int, tuple[float, int, int]]):
 
     def __missing__(self, index: int) -> tuple[float, int, int]:
         bound = upper_bound(index, self._schema)
-        if self.place(bound) > index:  # the smallest numbers have few bits, and it was rounded up
+        if self.place(bound) > index:  # rounded up, for subnormal numbers have few bits
             bound = nextafter(bound, 0.0)
         if len(self) >= _MOST_BOUNDS:
             self.clear()
             self._indexes.clear()
-        same = self._indexes.setdefault  # the same objects, which dicts find without comparing them
+        same = self._indexes.setdefault  # identical objects, which dicts find without comparing
         self[index] = found = bound, same(index, index), same(index + 1, index + 1)
         return found
 
 
 @cache
 def grid_of(schema: int) -> Grid:
-    """Return the grid of a schema."""
+    """Return the cached grid of a schema."""
     return Grid(schema)

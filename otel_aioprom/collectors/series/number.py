@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import time
 
-from otel_aioprom._concurrency.atomic import one_step
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.labels import labels_text
 from otel_aioprom._core.model import Exemplar, Series
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.collectors.series.exemplars import ExemplarLabels, ExemplarSource, make_exemplar
 
 
-@one_step("set")
+@atomic_methods("set")
 class NumberSeries(Series):
-    """A label set with a number, as a plain collector keeps it.
+    """One series with a number, as a plain collector keeps it.
 
     Args:
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
-        value: Where the series starts.
+        value: Initial value.
     """
 
     __slots__ = ("names", "text", "value", "values", "wire")
@@ -51,19 +51,18 @@ class NumberSeries(Series):
         self.value = value if type(value) is float else coerce_number(value)
 
 
-@one_step("inc", "add", "set")
+@atomic_methods("inc", "add", "set")
 class CounterSeries(NumberSeries):
-    """One series of a counter, bound: recording on it looks no labels up.
+    """One series of a counter, a bound child: recording on it needs no look-up.
 
-    It stays usable when its collector forgets the series, but nothing shows it any more.
+    It stays usable when its collector removes the series, but is no longer exposed.
 
     Args:
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
-        value: Where the series starts.
-        created: When counting began, in seconds since the epoch, if that is known.
-
+        value: Initial value.
+        created: Start time in seconds since the epoch, if known.
     """
 
     __slots__ = ("_exemplar", "created")
@@ -82,16 +81,16 @@ class CounterSeries(NumberSeries):
 
     @property
     def exemplar(self) -> Exemplar | None:
-        """The latest one, if there is any."""
+        """The latest exemplar, if any."""
         return self._exemplar
 
     @exemplar.setter
     def exemplar(self, exemplar: Exemplar | None) -> None:
         self._exemplar = exemplar
-        self.wire = None  # which would stand for a series without one
+        self.wire = None  # the cached encoding may be that of a series without an exemplar
 
     def set(self, value: Number) -> None:
-        """Replace the value; a smaller one is a reset, from which counting begins anew.
+        """Replace the value; a smaller one is a reset, with the current time as the start time.
 
         Raises:
             TypeError: ``value`` is no number.
@@ -99,14 +98,14 @@ class CounterSeries(NumberSeries):
         value = coerce_number(value)
         if value < self.value:
             self.created = time()
-            self.exemplar = None  # of what is not counted any more
+            self.exemplar = None  # it belongs to the count before
         self.value = value
 
     def inc(self, exemplar: ExemplarLabels | None = None) -> None:
         """Add one.
 
         Args:
-            exemplar: Labels that lead to what is counted, such as a trace id.
+            exemplar: Labels of an exemplar, such as a trace id.
 
         Raises:
             InvalidLabelsError: The exemplar's labels are not allowed; nothing changes.
@@ -142,10 +141,10 @@ class CounterSeries(NumberSeries):
 
 
 class SampledCounterSeries(CounterSeries):
-    """A series that asks for an exemplar with each measurement.
+    """A counter's series with an exemplar function.
 
     Attributes:
-        source: Gives their labels.
+        source: Returns the labels of exemplars.
     """
 
     __slots__ = ("source",)
@@ -153,18 +152,18 @@ class SampledCounterSeries(CounterSeries):
 
     def inc(self, exemplar: ExemplarLabels | None = None) -> None:
         """Add one; see ``CounterSeries.inc``."""
-        super().inc(self.source.ask() if exemplar is None else exemplar)
+        super().inc(self.source.labels() if exemplar is None else exemplar)
 
     def add(self, value: Number, exemplar: ExemplarLabels | None = None) -> None:
         """Add an amount; see ``CounterSeries.add``."""
-        super().add(value, self.source.ask() if exemplar is None else exemplar)
+        super().add(value, self.source.labels() if exemplar is None else exemplar)
 
 
-@one_step("inc", "dec", "add", "sub", "set")
+@atomic_methods("inc", "dec", "add", "sub", "set")
 class GaugeSeries(NumberSeries):
-    """One series of a gauge, bound: recording on it looks no labels up.
+    """One series of a gauge, a bound child: recording on it needs no look-up.
 
-    It stays usable when its collector forgets the series, but nothing shows it any more.
+    It stays usable when its collector removes the series, but is no longer exposed.
     """
 
     __slots__ = ()
@@ -174,7 +173,7 @@ class GaugeSeries(NumberSeries):
         self.value += 1
 
     def dec(self) -> None:
-        """Take one away."""
+        """Subtract one."""
         self.value -= 1
 
     def add(self, value: Number) -> None:
@@ -189,7 +188,7 @@ class GaugeSeries(NumberSeries):
         self.value += value
 
     def sub(self, value: Number) -> None:
-        """Take an amount away, which may be negative.
+        """Subtract an amount, which may be negative.
 
         Raises:
             TypeError: The amount is no number.
@@ -201,17 +200,17 @@ class GaugeSeries(NumberSeries):
 
 
 class UpDownSeries(GaugeSeries):
-    """A gauge that a sum feeds: where two of them have the same labels, they add up."""
+    """A gauge from an up-down counter: series with the same labels are summed."""
 
     __slots__ = ()
 
 
 def number_of(pairs: Iterable[tuple[str, str]], value: Number) -> NumberSeries:
-    """Make a series of a label set.
+    """Create a series for a label set.
 
     Args:
-        pairs: Names and values, in any order; those that are empty are left out.
-        value: Where the series starts.
+        pairs: Names and values, in any order; empty values are dropped.
+        value: Initial value.
     """
     labels = tuple(sorted([pair for pair in pairs if pair[1]]))
     names, values = tuple([name for name, _ in labels]), tuple([text for _, text in labels])

@@ -1,8 +1,8 @@
-"""The series of one collector: found, made within bounds, forgotten.
+"""The store of one collector: creates its series within limits, expires, revives and removes them.
 
-No lock is held here, for making a series allocates, and so may run the finalizers of others, who may wait for locks of their
-own or record on this very collector. Each step is one operation of a dict or a list; what others do between two steps is
-looked at after them.
+It takes no lock. Creating a series allocates memory, which may run finalizers of user code: these may wait for locks of
+their own, or record on this very collector. Each step is one operation of a dict or a list, and is followed by a check
+for what other threads did meanwhile.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ from otel_aioprom._core.labels import (
 )
 from otel_aioprom._core.model import Series
 from otel_aioprom.collectors.series import limits
-from otel_aioprom.collectors.series.expiry import Ageing, start_ageing
-from otel_aioprom.collectors.series.label_index import FilledDict, MetricDict
-from otel_aioprom.collectors.series.limits import OVERFLOW, Bound, Shares, warn_of_many
+from otel_aioprom.collectors.series.expiry import Expiry, start_expiry
+from otel_aioprom.collectors.series.label_index import FilledDict, MetricDict, check_mapping
+from otel_aioprom.collectors.series.limits import (
+    OVERFLOW,
+    SeriesLimit,
+    SlotShares,
+    warn_of_cardinality,
+)
 
 Labels = Mapping[str, object]
 S = TypeVar("S", bound=Series)
@@ -35,23 +40,23 @@ _OVERFLOW = tuple(OVERFLOW.items())
 
 
 class _FullError(Exception):
-    """There is no place for a series."""
+    """There is no free slot for a series."""
 
 
 class SeriesStore(Generic[S]):
-    """Label sets with their series, within limits.
+    """The series of one collector, by label set.
 
     Args:
-        name: The collector's, for the log.
+        name: Name of the collector, for the log.
         const_labels: Labels that every series has.
-        reserved: A label name that none may have.
-        make: Makes a series of label names, values and text.
-        max_series: How many there may be; ``None`` for any number.
-        expire_after: Seconds without a measurement after which one is forgotten; ``None`` for never.
+        reserved: A label name that is not allowed.
+        make: Creates a series from label names, values and text.
+        max_series: Series limit; ``None`` for no limit.
+        expire_after: Idle time in seconds after which a series expires; ``None`` for never.
 
     Attributes:
-        series: The mapping itself.
-        overflowed: How often a label set was asked for that there was no place for.
+        series: The label index.
+        overflowed: How often the limit refused a label set.
     """
 
     def __init__(
@@ -71,53 +76,49 @@ class SeriesStore(Generic[S]):
         self.series: MetricDict[S] = MetricDict(const_labels)
         self.overflowed = 0
         self._warned = False
-        self._ageing = None if expire_after is None else Ageing(expire_after)
-        self._gone: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
-        self._shares = Shares(None if max_series is None else Bound(max_series))
+        self._expiry = None if expire_after is None else Expiry(expire_after)
+        self._expired: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
+        self._shares = SlotShares(None if max_series is None else SeriesLimit(max_series))
 
-    # --- series that are made ----------------------------------------------------------
+    # --- creation ----------------------------------------------------------------------
 
-    def create(self, given: Labels | None) -> S:
-        """Find a series under another spelling of its labels, or make it.
+    def create(self, labels: Labels | None) -> S:
+        """Find the series under the canonical form of its labels, or create it.
 
         Returns:
-            The series; that of what overflows, if there must be no more.
+            The series, or the overflow series if the limit is reached.
 
         Raises:
-            TypeError: ``given`` is no mapping.
+            TypeError: ``labels`` is no mapping.
             InvalidLabelsError: A name is not allowed; nothing is stored.
         """
-        labels = {} if given is None else given
+        labels = {} if labels is None else labels
         check_mapping(labels)
         labels = label_texts(labels)
         found = self.series.find_quickly(labels)
         if found is not None:  # so it was checked before
             return found
         check_labels(labels, self._reserved)
-        found = self.series.find(labels)
-        if found is None:
-            found = self._revived(labels)
-        return self._created(labels) if found is None else found
+        return self.series.find(labels) or self._find_revived(labels) or self._created(labels)
 
     def _created(self, labels: Labels) -> S:
-        if self._ageing is not None and self._ageing.is_due():
-            self._forget(self._ageing.some_old(self.series.snapshot))
+        if self._expiry is not None and self._expiry.is_due():
+            self._expire(self._expiry.find_some_expired(self.series.snapshot))
         try:
             made = self._add(labels)
         except _FullError:
             self.overflowed += 1
-            overflow = self._revived(OVERFLOW)
-            return self._add(OVERFLOW) if overflow is None else overflow
+            return self._find_revived(OVERFLOW) or self._add(OVERFLOW)
         if not (self._warned or self._shares) and len(self.series) >= limits.MANY:
             self._warned = True
-            warn_of_many(self._name, len(self.series), self.series.count_values())
+            warn_of_cardinality(self._name, len(self.series), self.series.count_values())
         return made
 
     def _add(self, labels: Labels) -> S:
-        """Make a series, unless somebody else is faster.
+        """Create a series, unless another thread is faster.
 
         Raises:
-            _FullError: There is no place for it.
+            _FullError: There is no free slot for it.
         """
         if labels != OVERFLOW and self._shares.are_full():
             raise _FullError
@@ -135,25 +136,23 @@ class SeriesStore(Generic[S]):
             for series in made:
                 if series is not stored:
                     self._shares.release(series)
-            self._adopt(stored)  # in the bound of a registry that has come meanwhile, too
+            self._adopt(stored)  # also for a limit that has joined meanwhile
         return stored
 
     def _made(self, labels: Labels, names: tuple[str, ...], values: tuple[str, ...]) -> S:
         wire = wire_pairs(labels, self._const_labels)
         if len(wire) != len(names):  # constant labels, or one with an empty value
-            names, values = (
-                tuple([name for name, _ in wire]),
-                tuple([value for _, value in wire]),
-            )
+            names = tuple([name for name, _ in wire])
+            values = tuple([value for _, value in wire])
         made = self._make(names, values, labels_text(wire))
-        if self._ageing is not None:
-            start_ageing(made, self._revive)
+        if self._expiry is not None:
+            start_expiry(made, self._revive)
         return made
 
-    # --- series that are removed -------------------------------------------------------
+    # --- removal -----------------------------------------------------------------------
 
     def remove(self, labels: Labels | None) -> bool:
-        """Forget a series for good; tell whether there was one.
+        """Remove a series for good; return whether there was one.
 
         Raises:
             TypeError: ``labels`` is no mapping.
@@ -161,28 +160,28 @@ class SeriesStore(Generic[S]):
         check_mapping({} if labels is None else labels)
         series = self.series.take(labels)
         key = pairs_to_find(labels, self._const_labels)
-        gone = None if key is None else self._gone.pop(key, None)
-        for each in (series, gone):
+        expired = None if key is None else self._expired.pop(key, None)
+        for each in (series, expired):
             if each is not None:
                 self._end(each)
         return series is not None
 
     def _end(self, series: Any) -> None:
-        """Let go of a series that is shown no more, so that it does not come back."""
-        if self._ageing is not None:
+        """Release a series that is no longer exposed, so that it is never revived."""
+        if self._expiry is not None:
             series.removed = True
-            self.series.discard(dict(series.pairs), series)  # it may have been coming back
+            self.series.discard(dict(series.pairs), series)  # it may have been revived meanwhile
         self._shares.release(series)
 
     def drop(self, series: S) -> bool:
-        """Forget a series for good if it is still the one of its labels; tell whether it was."""
+        """Remove a series for good if it is still the one stored for its labels; return whether it was."""
         if not self.series.discard(dict(series.pairs), series):
             return False
         self._end(series)
         return True
 
     def remove_matching(self, labels: Labels) -> int:
-        """Forget all series that have these labels, among others; return how many.
+        """Remove all series that have these labels, among others; return how many.
 
         Raises:
             TypeError: ``labels`` is no mapping.
@@ -192,78 +191,79 @@ class SeriesStore(Generic[S]):
         count = 0
         for series in [one for one in self.series.snapshot() if has_labels(one.pairs, wanted)]:
             count += self.drop(series)
-        # Those of the sweeps that ran meanwhile among them.
-        for gone in self._all_gone():
-            if has_labels(gone.pairs, wanted):
-                self._end(gone)
+        # Last, for sweeps may have run meanwhile.
+        for expired in self._all_expired():
+            if has_labels(expired.pairs, wanted):
+                self._end(expired)
         return count
 
     def clear(self) -> None:
-        """Forget all series."""
-        if self._ageing is None and not self._shares:
+        """Remove all series."""
+        if self._expiry is None and not self._shares:
             self.series.clear()
             return
         for series in self.series.drain():
-            if self._ageing is not None:
+            if self._expiry is not None:
                 series.removed = True  # type: ignore[attr-defined]
             self._shares.release(series)
-        for series in self._all_gone():
+        for series in self._all_expired():
             self._end(series)
 
-    def _all_gone(self) -> list[S]:
-        held = [each() for each in self._gone.valuerefs()]  # unlike items, safe while others expire
+    def _all_expired(self) -> list[S]:
+        # valuerefs, unlike items, is safe while other threads expire series.
+        held = [reference() for reference in self._expired.valuerefs()]
         return [series for series in held if series is not None]
 
-    # --- series that expire, and come back ---------------------------------------------
+    # --- expiry and revival ------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Forget the series that are too old, until somebody records on them."""
-        if self._ageing is not None:
-            self._forget(self._ageing.all_old(self.series.snapshot()))
+        """Expire idle series; recording on one revives it."""
+        if self._expiry is not None:
+            self._expire(self._expiry.find_expired(self.series.snapshot()))
 
-    def _forget(self, old: Sequence[tuple[Any, float]]) -> None:
-        for series, age_from in old:
+    def _expire(self, idle: Sequence[tuple[Any, float]]) -> None:
+        for series, idle_since in idle:
             labels = dict(series.pairs)
             key = canonical_pairs(labels, self._const_labels)
-            # Who looks for it finds it in one of the two places.
-            self._gone[key] = series
-            if not self.series.discard(labels, series):  # somebody has removed it, or sweeps too
+            # First, so that a look-up always finds it in one of the two mappings.
+            self._expired[key] = series
+            if not self.series.discard(labels, series):  # another thread has removed or expired it
                 continue
             self._shares.release(series)
-            series.gone = True
-            # Recorded on meanwhile, which another sweep may have seen and noted as a new age.
-            if series.recorded or series.age_from != age_from:
+            series.expired = True
+            # Recorded on meanwhile; another sweep may have restarted its idle time already.
+            if series.recorded or series.idle_since != idle_since:
                 self._revive(series)
 
-    def _revived(self, labels: Labels) -> S | None:
-        """Bring the series of a label set back if it has gone and somebody holds it."""
-        gone: Any = self._gone.get(canonical_pairs(labels, self._const_labels))
-        if gone is None or gone.removed:
+    def _find_revived(self, labels: Labels) -> S | None:
+        """Revive the series of a label set if it has expired and user code still refers to it."""
+        expired: Any = self._expired.get(canonical_pairs(labels, self._const_labels))
+        if expired is None or expired.removed:
             return None
-        self._revive(gone)
-        found: S = gone
+        self._revive(expired)
+        found: S = expired
         return found
 
     def _revive(self, series: Any) -> None:
-        """Show a series again, even if there is no place left, for nothing may be lost."""
+        """Expose a series again, even beyond the limit, for no measurement may be lost."""
         if series.removed:
             return
-        series.gone = False  # first, for a sweep may take it again at once
+        series.expired = False  # first, for a sweep may expire it again at once
         if self.series.setdefault(dict(series.pairs), series) is series:
             self._adopt(series)
         if series.removed:  # meanwhile
             self._end(series)
 
-    # --- bounds, and sets that are replaced ----------------------------------------------
+    # --- limits and replacement --------------------------------------------------------
 
-    def bound_by(self, bound: Bound) -> None:
-        """Take places in a bound that others have places in, too, for all series."""
-        self._shares.join(bound)
+    def join_limit(self, limit: SeriesLimit) -> None:
+        """Acquire slots for all series in a limit that is shared with other collectors."""
+        self._shares.join(limit)
         self._adopt_all()
 
-    def unbound_by(self, bound: Bound) -> None:
-        """Give the places in a bound back."""
-        self._shares.leave(bound)
+    def leave_limit(self, limit: SeriesLimit) -> None:
+        """Release the slots of a shared limit."""
+        self._shares.leave(limit)
 
     def _adopt_all(self) -> None:
         for series in self.series.snapshot():
@@ -273,11 +273,11 @@ class SeriesStore(Generic[S]):
         pairs = canonical_pairs(dict(series.pairs), self._const_labels)
         if pairs != _OVERFLOW:
             self._shares.adopt(series)
-            if self.series.find(dict(pairs)) is not series:  # it was removed meanwhile
+            if self.series.find(dict(pairs)) is not series:  # removed meanwhile
                 self._shares.release(series)
 
     def empty(self) -> SeriesStore[S]:
-        """Return another store of this kind, without series, that is to take the place of this one."""
+        """Return an empty store that is to replace this one."""
         other = SeriesStore(
             self._name,
             self._const_labels,
@@ -289,36 +289,26 @@ class SeriesStore(Generic[S]):
         other._warned = self._warned
         return other
 
-    def succeed(self, before: SeriesStore[S]) -> None:
-        """Take the place of another store, whose series do not come back."""
+    def take_over(self, before: SeriesStore[S]) -> None:
+        """Replace another store, whose series are never revived."""
         self.overflowed += before.overflowed
-        if self._shares.succeed(before._shares):
+        if self._shares.take_over(before._shares):
             self._adopt_all()
         before.abandon()
 
     def abandon(self) -> None:
-        """Give all places back; whatever is recorded from now on, nobody sees."""
+        """Release all slots; what is recorded from now on is not exposed."""
         self._shares.close()
-        if self._ageing is not None:
-            for series in (*self.series.snapshot(), *self._all_gone()):
+        if self._expiry is not None:
+            for series in (*self.series.snapshot(), *self._all_expired()):
                 series.removed = True  # type: ignore[attr-defined]
 
     def fill(self, series: Sequence[S]) -> None:
-        """Replace all series at once by others, which have no limits."""
+        """Replace all series at once by others, which are not limited."""
         self.series = FilledDict(series)
 
 
-def check_mapping(labels: object) -> None:
-    """Refuse what is no mapping of names and values.
-
-    Raises:
-        TypeError: It is none.
-    """
-    if not isinstance(labels, Mapping):
-        raise TypeError(f"labels must be a dict of names and values, not {labels!r}")
-
-
 def has_labels(pairs: Pairs, wanted: Mapping[str, str]) -> bool:
-    """Tell whether a label set has some labels; an empty value stands for one that is absent."""
+    """Return whether a label set has some labels; an empty value matches an absent label."""
     had = dict(pairs)
     return all(had.get(name, "") == value for name, value in wanted.items())

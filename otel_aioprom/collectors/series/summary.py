@@ -1,4 +1,4 @@
-"""Summaries: the store of one series, streaming quantiles beside count and sum."""
+"""Series of summaries: streaming quantiles, count and sum."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from quantile import Estimator as PackageEstimator
 
-from otel_aioprom._concurrency.atomic import one_step
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.collectors.quantiles.ckms import (
     BATCH,
     EMPTY,
     Invariants,
     Stream,
+    batch_size,
+    error_function,
     estimate,
-    limit_of,
-    merged,
-    patience,
+    merge,
 )
 from otel_aioprom.collectors.quantiles.estimator import Estimator, check_invariant, stream_of
 from otel_aioprom.collectors.quantiles.summary_point import Quantiles
@@ -38,74 +38,74 @@ def check_invariants(invariants: Iterable[tuple[float, float]]) -> Invariants:
     """Return pairs of quantile and allowed rank error, in ascending order of the quantile.
 
     Raises:
-        TypeError: What is given are no pairs of numbers.
-        ValueError: A quantile or an error does not lie between 0 and 1, or a quantile comes twice.
+        TypeError: ``invariants`` are no pairs of numbers.
+        ValueError: A quantile or an error is not between 0 and 1, or a quantile is a duplicate.
 
     Spec:
         N8.
     """
     try:
-        given = [(float(quantile), float(error)) for quantile, error in invariants]
+        numbers = [(float(quantile), float(error)) for quantile, error in invariants]
     except (TypeError, ValueError):
         raise TypeError(
             f"invariants must be pairs of a quantile and its allowed error, not {invariants!r}"
         ) from None
-    pairs = tuple(sorted(given))
+    pairs = tuple(sorted(numbers))
     for quantile, error in pairs:
         check_invariant(quantile, error)
     if len({quantile for quantile, _ in pairs}) < len(pairs):
-        raise ValueError(f"a quantile comes twice: {pairs}")
-    limit_of(pairs)  # now: of many quantiles it takes long, and it is kept
+        raise ValueError(f"quantiles must be distinct: {pairs}")
+    error_function(pairs)  # now, for it is cached, and slow for many quantiles
     return pairs
 
 
 def check_observation(value: Number) -> int | float:
-    """Return a value as a summary observes it, a plain ``int`` or ``float``.
+    """Return a value as a plain ``int`` or ``float``.
 
     Raises:
-        TypeError: It is no number, or a ``bool``.
+        TypeError: ``value`` is no number, or a ``bool``.
 
     Spec:
         N8.
     """
     if isinstance(value, bool):
-        raise TypeError("a summary observes numbers, and a bool is none")
+        raise TypeError("a summary observes numbers, not a bool")
     return coerce_number(value)
 
 
 def contents_of(estimator: PackageEstimator) -> tuple[Stream, int, int | float]:
-    """Return what an estimator knows: its values, their count, and their sum.
+    """Return the samples of an estimator, its count, and its sum.
 
     Args:
-        estimator: This package's class, quantile-python's, or a series.
+        estimator: An instance of this package's class, of quantile-python's, or a series.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: Its state is inconsistent.
     """
     try:
         if isinstance(estimator, SummarySeries):
             return estimator.stream(), *estimator.snapshot()
-        # The package offers no other way to ask.
+        # quantile-python has no public way.
         count, total = estimator._observations, estimator._sum  # noqa: SLF001
         return stream_of(estimator), operator.index(count), coerce_number(total)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"an estimator that cannot be read: {error!r}") from error
+        raise ValueError(f"the estimator cannot be read: {error!r}") from error
 
 
-@one_step("observe", "add", "snapshot", "_look", "_publish", "_restart")
+@atomic_methods("observe", "add", "snapshot", "_read", "_publish", "_restart")
 class SummarySeries(Quantiles, Estimator):
-    """One series of a summary, bound: recording on it looks no labels up.
+    """One series of a summary, a bound child: recording on it needs no look-up.
 
-    Observations wait in one array for all streams. Whoever finds it long works out the streams that follow and puts them
-    in the place of the old ones, if these are still there. So nobody waits for anybody: no thread for another, and no signal
-    handler for the code that it interrupts. Who reads works on the head stream for himself.
+    Observations are buffered in one array for all streams. The thread that fills the buffer merges it into copies of
+    the streams and publishes them unless another thread was faster. So nothing blocks: neither a thread another one,
+    nor a signal handler the code that it interrupts. A reader merges the buffer into a head stream of its own.
 
     Args:
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
         invariants: As ``check_invariants`` returns them.
-        created: When counting began, in seconds since the epoch, if that is known.
+        created: Start time in seconds since the epoch, if known.
         window: As ``check_window`` returns it.
 
     Spec:
@@ -113,13 +113,13 @@ class SummarySeries(Quantiles, Estimator):
     """
 
     __slots__ = (
-        "_answer",
+        "_buffer",
+        "_cache",
         "_clock",
-        "_due",
-        "_since",
+        "_head_start",
+        "_next_flush",
         "_streams",
         "_turn",
-        "_waiting",
         "count",
         "created",
         "invariants",
@@ -149,16 +149,16 @@ class SummarySeries(Quantiles, Estimator):
         self.wire = None
         self.count = 0
         self.total: int | float = 0
-        self._waiting = array("d")
-        self._due = BATCH
+        self._buffer = array("d")
+        self._next_flush = BATCH
         self._clock = window.clock
-        self._since = window.clock()
-        self._turn = self._since + window.step
+        self._head_start = window.clock()
+        self._turn = self._head_start + window.step
         self._streams: Streams = (EMPTY,) * window.streams
-        self._answer: tuple[Streams, int, list[tuple[float, float]]] | None = None
+        self._cache: tuple[Streams, int, list[tuple[float, float]]] | None = None
 
     def observe(self, value: Number) -> None:
-        """Take a value into count, sum and quantiles; NaN into count and sum only.
+        """Add a value to count, sum and quantiles; NaN to count and sum only.
 
         Raises:
             TypeError: ``value`` is no number, or a ``bool``.
@@ -167,14 +167,14 @@ class SummarySeries(Quantiles, Estimator):
         if kind is not float and (kind is not int or not -INT_LIMIT <= value <= INT_LIMIT):
             value = check_observation(value)
         now = self._clock()
-        if not self._since <= now < self._turn:  # the step is over, or the clock went back
+        if not self._head_start <= now < self._turn:  # expired, or the clock went back
             self._move(now)
         self.count = count = self.count + 1
         self.total += value
         if value == value:  # noqa: PLR0124 - NaN differs from itself
-            self._waiting.append(value)
-        if count >= self._due:
-            self._hand_over()
+            self._buffer.append(value)
+        if count >= self._next_flush:
+            self._flush()
 
     add = observe
 
@@ -182,125 +182,131 @@ class SummarySeries(Quantiles, Estimator):
         """Read count and sum in one step."""
         return self.count, self.total
 
-    def _hand_over(self) -> None:
-        # Others go on until then. Should this thread never finish, one of them does its work.
-        self._due = self.count + BATCH
-        turn = self._turn
-        self._renew(0, turn, turn)
+    def _flush(self) -> None:
+        # First: other threads go on until then. If this one never finishes, the next one flushes.
+        self._next_flush = self.count + BATCH
+        expiry = self._turn
+        self._replace_streams(0, expiry, expiry)
 
     def _move(self, now: float) -> None:
-        """Forget the streams that are too old by now, or begin the step anew if the clock went back."""
+        """Drop the expired streams, or restart the step if the clock went back."""
         step, streams, _ = self.window
         before = self._turn
         late = now - before
         if late < -step:
-            self._since, self._turn = now, now + step
+            self._head_start, self._turn = now, now + step
         if late < 0:
             return
         steps = late // step + 1
-        turn = before + steps * step
-        # What a clock without bounds or without digits makes of these goes no further.
-        self._renew(int(min(streams, steps)), before, turn if now < turn else now + step)
+        expiry = before + steps * step
+        # Both bounded, for the clock may return infinity, or a number too large to have fractions.
+        self._replace_streams(
+            int(min(streams, steps)), before, expiry if now < expiry else now + step
+        )
 
-    def _renew(self, expired: int, before: float, turn: float) -> None:
-        """Hand what waits to all streams that go on, and replace the oldest ones by empty ones."""
-        streams, waiting = self._look()
-        waiting.sort()
-        limit = limit_of(self.invariants)
+    def _replace_streams(self, expired: int, before: float, expiry: float) -> None:
+        """Merge the buffer into all streams that go on, and replace the oldest ones by empty ones."""
+        streams, batch = self._read()
+        batch.sort()
+        segments = error_function(self.invariants)
         fresh: list[Stream] = []
-        previous = made = None
+        previous = merged = None
         for stream in streams[expired:]:
-            if made is None or stream is not previous:  # those that began together are one
-                made = merged(stream, waiting, limit) if waiting else stream
+            if (
+                merged is None or stream is not previous
+            ):  # streams that began together are identical
+                merged = merge(stream, batch, segments) if batch else stream
             previous = stream
-            fresh.append(made)
+            fresh.append(merged)
         fresh += [EMPTY] * expired
-        self._publish((streams, before), (tuple(fresh), turn), slice(len(waiting)), patience(fresh))
+        self._publish(
+            (streams, before), (tuple(fresh), expiry), slice(len(batch)), batch_size(fresh)
+        )
 
-    def _look(self) -> tuple[Streams, list[float]]:
-        """Read the streams and what they do not have yet."""
+    def _read(self) -> tuple[Streams, list[float]]:
+        """Read the streams and the buffer that belongs to them."""
         while True:
             streams = self._streams
             # No slice: while older interpreters make one, they may collect garbage, and so run any code.
-            waiting = list(self._waiting)
+            batch = list(self._buffer)
             if streams is self._streams:
-                return streams, waiting
+                return streams, batch
 
     def _publish(
-        self, old: tuple[Streams, float], new: tuple[Streams, float], done: slice, enough: int
+        self, old: tuple[Streams, float], new: tuple[Streams, float], merged: slice, batch: int
     ) -> None:
-        """Go on with other streams if nobody else has done so meanwhile."""
+        """Replace the streams unless another thread has done so meanwhile."""
         if self._streams is old[0] and self._turn is old[1]:
             self._streams, self._turn = new
             if self._turn is not old[1]:
-                self._since = self._turn - self.window.step
-            del self._waiting[done]
-            self._due = self.count + enough
+                self._head_start = self._turn - self.window.step
+            del self._buffer[merged]
+            self._next_flush = self.count + batch
 
-    def _keep_up(self) -> None:
-        """Follow the clock before somebody reads."""
+    def _rotate_if_due(self) -> None:
         now = self._clock()
-        if not self._since <= now < self._turn:
+        if not self._head_start <= now < self._turn:
             self._move(now)
 
     def stream(self) -> Stream:
-        """Return what is known of the values in the window, those that wait included."""
-        self._keep_up()
-        return self._head(*self._look())
+        """Return the samples of the values in the window, the buffered ones included."""
+        self._rotate_if_due()
+        return self._head(*self._read())
 
-    def _head(self, streams: Streams, waiting: list[float]) -> Stream:
-        if not waiting:
+    def _head(self, streams: Streams, batch: list[float]) -> Stream:
+        if not batch:
             return streams[0]
-        return merged(streams[0], sorted(waiting), limit_of(self.invariants))
+        return merge(streams[0], sorted(batch), error_function(self.invariants))
 
     def quantiles(self) -> list[tuple[float, float]]:
         """Return each quantile with its estimate, ascending; NaN while the window is empty."""
-        self._keep_up()
-        answer = self._answer
-        # The array never shortens without other streams: in this order, both are of one moment.
-        if answer and answer[1] == len(self._waiting) and answer[0] is self._streams:
-            return answer[2]
-        streams, waiting = self._look()
-        head = self._head(streams, waiting)
+        self._rotate_if_due()
+        cached = self._cache
+        # The buffer shrinks only when the streams are replaced: checked in this order, both are of the same time.
+        if cached and cached[1] == len(self._buffer) and cached[0] is self._streams:
+            return cached[2]
+        streams, batch = self._read()
+        head = self._head(streams, batch)
         found = [(q, estimate(head, q, error)) for q, error in self.invariants]
-        self._answer = streams, len(waiting), found
+        self._cache = streams, len(batch), found
         return found
 
     @property
     def estimator(self) -> Estimator:
-        """The series itself, which can be asked for any quantile and takes values."""
+        """The series itself, which is an estimator."""
         return self
 
     def load(self, estimator: PackageEstimator) -> None:
-        """Start over from an estimator that was filled elsewhere; its values count as observed now.
+        """Replace everything by the contents of an estimator; its values count as observed now.
 
-        If they are fewer than before, that is a reset, from which counting begins anew; if they are the first, nobody knows when it began.
+        A smaller count than before is a reset, with the current time as the start time. The start time of the first
+        values is unknown.
 
         Args:
-            estimator: This module's class, the package's, or another series.
+            estimator: An instance of ``Estimator``, of quantile-python's class, or another series.
 
         Raises:
-            ValueError: It makes no sense.
+            ValueError: Its state is inconsistent.
         """
         stream, count, total = contents_of(estimator)
         if count < self.count:
             self.created = time()
         elif not self.count and count:
-            self.created = None  # when what was counted elsewhere began is not known
+            self.created = None  # the start time of a count from elsewhere is unknown
         streams = (stream,) * self.window.streams
         self._restart(streams, self._clock(), count, total)
 
     def _restart(self, streams: Streams, now: float, count: int, total: float) -> None:
         self._streams = streams
-        del self._waiting[_ALL]
-        self._since, self._turn = now, now + self.window.step
-        self._due = count + BATCH
-        self._answer = None
+        del self._buffer[_ALL]
+        self._head_start, self._turn = now, now + self.window.step
+        self._next_flush = count + BATCH
+        self._cache = None
         self.count = count
         self.total = total
 
     def __copy__(self) -> Self:
-        """Return this series as it stands now; neither sees what is observed on the other."""
+        """Return an independent copy."""
         other = type(self)(self.names, self.values, self.text, self.invariants, None, self.window)
         other.load(self)
         other.created = self.created

@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from otel_aioprom.service.web_config.config import WebConfig
-
-__all__ = ["WebConfig"]
+from otel_aioprom.service.web_config.config import WebConfig as WebConfig

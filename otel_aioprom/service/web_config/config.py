@@ -19,8 +19,8 @@ from otel_aioprom.service.web_config.users import HashedUsers, read_users
 _logger = logging.getLogger(__name__)
 
 _TLS, _HTTP, _USERS = "tls_server_config", "http_server_config", "basic_auth_users"
-_FIXED = "cannot come or go while the server runs: restart it"
-_REFUSED = {"rate_limit": "rates are not limited here: leave it out"}
+_FIXED = "cannot be added or removed while the server runs: restart it"
+_UNSUPPORTED = {"rate_limit": "rate limits are not supported: leave it out"}
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -37,13 +37,20 @@ class _Settings(NamedTuple):
 
 
 class WebConfig:
-    """TLS, users and headers as a web configuration file has them.
+    """TLS, users and headers from a web configuration file.
 
-    The format is that of Prometheus and its exporter toolkit. Needs the extra ``web-config``. What
-    cannot be done here is refused, never ignored: HTTP/2, client certificates that nobody verifies,
-    several curves (before Python 3.15), certificates as text, limits of rates.
+    The format is that of Prometheus and its exporter toolkit. Needs the extra ``web-config``. Unsupported settings
+    raise an error: HTTP/2, client certificates without verification, several curves (before Python 3.15), inline
+    certificates, rate limits.
 
-    ``ssl`` and ``auth`` are the same objects as long as this one lives, and follow the file.
+    ``ssl`` and ``auth`` stay the same objects when the file is reloaded.
+
+    Args:
+        path: The file.
+
+    Raises:
+        WebConfigError: The file is invalid, or has an unsupported setting.
+        MissingExtraError: The extra ``web-config`` is not installed.
 
     Examples:
         >>> import tempfile
@@ -57,7 +64,7 @@ class WebConfig:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._lock = threading.Lock()
-        self._told = ""  # the error that was logged last, since the file was good
+        self._logged = ""  # the last error, since the file was valid
         document = Document(self._path)
         settings = _read(document)
         self._files: dict[Path, FileSignature | None] = document.files
@@ -67,41 +74,36 @@ class WebConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WebConfig:
-        """Read a file, and the certificates that it names, from its folder where their paths are relative.
-
-        Raises:
-            WebConfigError: The file makes no sense, or asks for what cannot be done.
-            MissingExtraError: What the extra ``web-config`` brings is not installed.
-        """
+        """Read a file and its certificates; relative paths start at the file's folder. Raises as the constructor."""
         return cls(path)
 
     @property
     def ssl(self) -> SSLContext | None:
-        """The context for HTTPS; none if the file configures no TLS."""
+        """The context for HTTPS; ``None`` if the file configures no TLS."""
         return self._ssl
 
     @property
     def auth(self) -> Authenticator | None:
-        """Who may pass; none if the file names no users."""
+        """Checks the users' credentials; ``None`` if the file names no users."""
         return self._users
 
     @property
     def headers(self) -> dict[str, str]:
-        """What responses carry in addition."""
+        """Headers to add to all responses."""
         return dict(self._headers)
 
     def refresh(self) -> bool:
-        """Read the files again if one of them has changed on disk.
+        """Reload the files if one of them has changed on disk.
 
-        Costs some microseconds if none has. May be called from any thread. New certificates are for
-        new connections, new users and headers for the next request. A file that makes no sense
-        changes nothing and is logged once; nor can TLS or users come or go while a server runs.
+        Takes some microseconds if none has. Thread-safe. New certificates apply to new connections, new users and
+        headers to the next request. An invalid file changes nothing and is logged once; neither can TLS or users be
+        added or removed.
 
         Returns:
-            Whether other settings are in force now.
+            Whether settings were reloaded.
         """
         if not self._lock.acquire(blocking=False):
-            return False  # another thread is at it
+            return False  # another thread is refreshing
         try:
             return self._has_changed() and self._reload()
         finally:
@@ -116,15 +118,15 @@ class WebConfig:
             settings = _read(document)
             self._apply(document, settings)
         except MetricsError as error:
-            # The files as far as they were read: a change of what was wrong is seen.
+            # The files read so far, so that a correction of one of them is noticed.
             self._files = document.files
-            if str(error) != self._told:
-                self._told = str(error)
-                _logger.error("the settings stay as they were: %s", error)  # noqa: TRY400 - it says all
+            if str(error) != self._logged:
+                self._logged = str(error)
+                _logger.error("the settings stay unchanged: %s", error)  # noqa: TRY400 - no trace
             return False
         self._files = document.files
-        self._told = ""
-        _logger.info("%s: new settings are in force", self._path)
+        self._logged = ""
+        _logger.info("%s: the settings were reloaded", self._path)
         return True
 
     def _apply(self, document: Document, settings: _Settings) -> None:
@@ -147,26 +149,26 @@ def _signature(path: Path) -> FileSignature | None:
 
 
 def _read(document: Document) -> _Settings:
-    root = document.read((_TLS, _HTTP, _USERS), _REFUSED)
-    section = root.section(_TLS, tls.KEYS, tls.REFUSED)
+    root = document.read((_TLS, _HTTP, _USERS), _UNSUPPORTED)
+    section = root.section(_TLS, tls.KEYS, tls.UNSUPPORTED)
     http = root.section(_HTTP, ("http2", "headers"))
     if http.flag("http2", default=False):
-        raise http.error("http2", "only HTTP/1.1 is served: set it to false or leave it out")
+        raise http.error("http2", "only HTTP/1.1 is supported: set it to false or leave it out")
     headers = _read_headers(http.section("headers", _HEADERS))
     users = read_users(root.section(_USERS, ()))
     return _Settings(tls.read_tls(section), users, headers)
 
 
 def _read_headers(section: Section) -> dict[str, str]:
-    """Return the headers with a value; those without are not set."""
+    """Return the headers that have a value."""
     headers = {name: _header(section, name) for name in section.values}
     return {name: value for name, value in headers.items() if value}
 
 
 def _header(section: Section, name: str) -> str:
-    held = section.values[name]
+    raw = section.values[name]
     # 0 needs no quotes.
-    value = str(held) if type(held) is int and held in {0, 1} else section.text(name)
+    value = str(raw) if type(raw) is int and raw in {0, 1} else section.text(name)
     allowed = _HEADERS[name]
     if value and allowed and value not in allowed:
         raise section.error(name, f"must be {' or '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""A web configuration file as sections whose settings are asked for by key and kind."""
+"""Typed access to the sections and settings of a web configuration file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_aioprom._transport.credentials import FileSignature, file_signature
 from otel_aioprom.errors import WebConfigError
 from otel_aioprom.service.web_config.yaml import cut, parse
 
-_LARGEST = 1024 * 1024  # bytes of a configuration; more is another file, given by mistake
+_MAX_SIZE = 1024 * 1024  # bytes; a larger file is no configuration
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "nothing"),
     (bool, "true or false"),
@@ -30,8 +30,7 @@ class Document:
 
     Attributes:
         path: The file.
-        files: Signature of each file that was asked for, taken before it was read; ``None`` for one
-            that cannot be had.
+        files: Signature of each file, taken before it was read; ``None`` if it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,39 +41,43 @@ class Document:
         """Return an error about this file."""
         return WebConfigError(str(self.path), where, reason)
 
-    def read(self, keys: Collection[str], refused: Mapping[str, str]) -> Section:
+    def read(self, keys: Collection[str], unsupported: Mapping[str, str]) -> Section:
         """Read the file.
 
         Args:
-            keys: The keys that it may have.
-            refused: Reasons why others are not served.
+            keys: The allowed keys.
+            unsupported: Keys that are known but not supported, with the reasons.
 
         Raises:
-            WebConfigError: It cannot be read, is no YAML, or has other keys.
-            MissingExtraError: There is nothing that reads YAML.
+            WebConfigError: The file cannot be read, is no YAML, or has other keys.
+            MissingExtraError: PyYAML is not installed.
         """
         content = self._content()
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            # Not chained: the error holds the file, in which may be secrets.
+            # Not chained: the error holds the file's content, which may have secrets.
             raise self.error(f"line {line}", "this is no UTF-8") from None
-        return Section(self, "", parse(text, self.error), keys, refused)
+        return Section(self, "", parse(text, self.error), keys, unsupported)
 
     def _content(self) -> bytes:
-        self.look_at(self.path, "")
+        self.watch(self.path, "")
         try:
             with self.path.open("rb") as file:
-                content = file.read(_LARGEST + 1)
+                content = file.read(_MAX_SIZE + 1)
         except OSError as error:
             raise self.error("", reason_of(error)) from error
-        if len(content) > _LARGEST:
-            raise self.error("", f"the file is larger than {_LARGEST} bytes")
+        if len(content) > _MAX_SIZE:
+            raise self.error("", f"the file is larger than {_MAX_SIZE} bytes")
         return content
 
-    def look_at(self, path: Path, where: str) -> None:
-        """Note the signature of a file before it is read.
+    def watch(self, path: Path, where: str) -> None:
+        """Record the signature of a file before it is read.
+
+        Args:
+            path: The file.
+            where: Dotted key that names the file; empty for the configuration itself.
 
         Raises:
             WebConfigError: There is no such file.
@@ -83,22 +86,22 @@ class Document:
         try:
             self.files[path] = file_signature(path)
         except OSError as error:
-            named = f"{str(path)!r}: " if where else ""
-            raise self.error(where, f"{named}{reason_of(error)}") from error
+            prefix = f"{str(path)!r}: " if where else ""
+            raise self.error(where, f"{prefix}{reason_of(error)}") from error
 
 
 class Section:
-    """A mapping of the file, with the keys that it may have.
+    """A mapping in the file, with its allowed keys.
 
     Args:
         document: The file.
         where: Dotted key of the section; empty for the whole file.
-        value: What the file holds there.
-        keys: The keys that it may have.
-        refused: Reasons why others are not served.
+        value: The parsed value.
+        keys: The allowed keys; none allow any key.
+        unsupported: Keys that are known but not supported, with the reasons.
 
     Raises:
-        WebConfigError: It is no mapping, or has other keys.
+        WebConfigError: The value is no mapping, or has other keys.
     """
 
     def __init__(
@@ -107,7 +110,7 @@ class Section:
         where: str,
         value: object,
         keys: Collection[str],
-        refused: Mapping[str, str],
+        unsupported: Mapping[str, str],
     ) -> None:
         self.document = document
         self._where = where
@@ -116,14 +119,16 @@ class Section:
             raise document.error(where, f"must be a mapping, not {_kind(value)}")
         self.values = values
         for key in values:
-            self._check_key(key, keys, refused)
+            self._check_key(key, keys, unsupported)
 
-    def _check_key(self, key: object, keys: Collection[str], refused: Mapping[str, str]) -> None:
+    def _check_key(
+        self, key: object, keys: Collection[str], unsupported: Mapping[str, str]
+    ) -> None:
         if not isinstance(key, str):
             reason = f"a key must be text, not {_kind(key)}: put it in quotes"
             raise self.document.error(self._where, reason)
-        if key in refused:
-            raise self.error(key, refused[key])
+        if key in unsupported:
+            raise self.error(key, unsupported[key])
         if keys and key not in keys:
             raise self.error(cut(key), f"unknown; {_suggest(key, keys)}")
 
@@ -135,13 +140,13 @@ class Section:
         return f"{self._where}.{key}" if self._where else key
 
     def section(
-        self, key: str, keys: Collection[str], refused: Mapping[str, str] | None = None
+        self, key: str, keys: Collection[str], unsupported: Mapping[str, str] | None = None
     ) -> Section:
-        """Return the section of a key; an empty one if it is not there. No ``keys`` allow any key."""
-        return Section(self.document, self._at(key), self.values.get(key), keys, refused or {})
+        """Return the section of a key, empty if it is absent; arguments as for the constructor."""
+        return Section(self.document, self._at(key), self.values.get(key), keys, unsupported or {})
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Return a truth value."""
+        """Return a boolean."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -150,12 +155,12 @@ class Section:
         return value
 
     def text(self, key: str) -> str:
-        """Return a text; an empty one if there is none."""
+        """Return a string, empty if the key is absent."""
         value = self.values.get(key)
         return "" if value is None else self.as_text(key, value)
 
     def texts(self, key: str) -> list[str]:
-        """Return a list of texts; an empty one if there is none."""
+        """Return a list of strings, empty if the key is absent."""
         values = self.values.get(key)
         if values is None:
             return []
@@ -164,42 +169,42 @@ class Section:
         return [self.as_text(f"{key}[{place}]", value) for place, value in enumerate(values)]
 
     def choice(self, key: str, choices: Mapping[str, _T], default: str) -> _T:
-        """Return what a word stands for."""
+        """Return the value of a choice by its name."""
         return self._chosen(key, self.text(key) or default, choices)
 
     def choices(self, key: str, choices: Mapping[str, _T]) -> list[_T]:
-        """Return what the words of a list stand for."""
-        words = self.texts(key)
-        return [self._chosen(f"{key}[{at}]", word, choices) for at, word in enumerate(words)]
+        """Return the values of a list of choices by their names."""
+        names = self.texts(key)
+        return [self._chosen(f"{key}[{at}]", name, choices) for at, name in enumerate(names)]
 
     def file(self, key: str) -> Path | None:
-        """Return the path of a file that is there; relative ones start at the configuration."""
+        """Return the path of an existing file; relative ones start at the configuration's folder."""
         name = self.text(key)
         if not name:
             return None
         path = self.document.path.parent / name
-        self.document.look_at(path, self._at(key))
+        self.document.watch(path, self._at(key))
         return path
 
     def as_text(self, key: str, value: object) -> str:
-        """Return a value that is a text, and complain about any other."""
+        """Return a value that is a string; raise ``WebConfigError`` for any other type."""
         if not isinstance(value, str):
             raise self.error(key, f"must be text, not {_kind(value)}")
         return value
 
-    def _chosen(self, key: str, word: str, choices: Mapping[str, _T]) -> _T:
-        if word not in choices:
-            raise self.error(key, f"{cut(word)!r} is unknown; {_suggest(word, choices)}")
-        return choices[word]
+    def _chosen(self, key: str, name: str, choices: Mapping[str, _T]) -> _T:
+        if name not in choices:
+            raise self.error(key, f"{cut(name)!r} is unknown; {_suggest(name, choices)}")
+        return choices[name]
 
 
 def reason_of(error: OSError) -> str:
-    """Say what an error of the system is about."""
+    """Return the system's message of an error."""
     return error.strerror or type(error).__name__
 
 
-def _suggest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(cut(word), known, 1)
+def _suggest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(cut(name), known, 1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
 
 

@@ -1,4 +1,4 @@
-"""TLS as a web configuration describes it: Go's names for what Python's ``ssl`` can do."""
+"""The section ``tls_server_config``: Go's names of TLS settings, mapped to Python's ``ssl``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from otel_aioprom.service.web_config.document import Section, reason_of
 
 _logger = logging.getLogger(__name__)
 
-_INLINE = "texts of certificates are not served: put it into a file and name that in {}_file"
-REFUSED = {name: _INLINE.format(name) for name in ("cert", "key", "client_ca")}
+_INLINE = "inline certificates are not supported: put it into a file and name that in {}_file"
+UNSUPPORTED = {name: _INLINE.format(name) for name in ("cert", "key", "client_ca")}
 KEYS = (
     "cert_file",
     "key_file",
@@ -72,11 +72,10 @@ _CLIENT_AUTH = {
 
 
 class LiveContext(ssl.SSLContext):
-    """A server's context that hands each new connection to the newest of a row of contexts.
+    """A server context that wraps each new connection with the most recently loaded context.
 
-    Certificates, authorities and options of a context cannot be replaced together without a moment
-    in which they do not fit, and authorities cannot be taken away at all. So each change makes a
-    context of its own. This one only stands for them, for servers that ask for ``wrap_bio``, as
+    Certificates, authorities and options of a context cannot be replaced atomically, and authorities cannot be
+    removed. So each reload creates a context, and this one delegates to it, for servers that call ``wrap_bio`` as
     asyncio does.
 
     Attributes:
@@ -86,48 +85,47 @@ class LiveContext(ssl.SSLContext):
     current: ssl.SSLContext
 
     def __new__(cls, current: ssl.SSLContext) -> LiveContext:  # noqa: PYI034 - Self is of 3.11
-        """Make one around a first context."""
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        made.current = current
-        return made
+        """Create one that delegates to a first context."""
+        created = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        created.current = current
+        return created
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin a connection with the context as it is now; arguments as in the base class."""
+        """Wrap a connection with the current context; arguments as in the base class."""
         return self.current.wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: object, **kwargs: object) -> NoReturn:
-        """Refuse: what is checked after a handshake is checked for asyncio's connections only."""
+        """Raise: names are checked after the handshake, which is implemented for ``wrap_bio`` only."""
         raise NotImplementedError("the context of a web configuration is for servers of asyncio")
 
 
 class _Context(ssl.SSLContext):
-    """A context that may ask for certain names in the certificates of clients."""
+    """A context that may require certain names (SANs) in client certificates."""
 
     allowed_sans: frozenset[str] = frozenset()
 
 
 class _NamedPeer(ssl.SSLObject):
-    """A connection that ends if the client's certificate has none of the allowed names."""
+    """A connection that fails if the client's certificate has none of the allowed names."""
 
     def do_handshake(self) -> None:
-        """Shake hands, then look at the names."""
+        """Perform the handshake, then check the names."""
         super().do_handshake()
         context = self.context
         names = _sans(self.getpeercert() or {})
         if isinstance(context, _Context) and not names & context.allowed_sans:
-            _logger.info("a client was turned away: no name of its certificate is allowed")
+            _logger.info("a client was refused: no name of its certificate is allowed")
             raise ssl.SSLCertVerificationError("no name of the client's certificate is allowed")
 
 
 def read_tls(section: Section) -> ssl.SSLContext | None:
-    """Make a context from a configuration's ``tls_server_config``.
+    """Create a context from the section ``tls_server_config``.
 
     Returns:
-        The context; none if the section is empty.
+        The context; ``None`` if the section is empty.
 
     Raises:
-        WebConfigError: The section makes no sense, a file cannot be used, or Python's ``ssl`` cannot
-            do what is asked for.
+        WebConfigError: The section is invalid, a file cannot be used, or Python's ``ssl`` does not support a setting.
     """
     if all(value is None for value in section.values.values()):
         return None
@@ -146,13 +144,13 @@ def _set_certificate(context: ssl.SSLContext, section: Section) -> None:
     if certificate is None or key is None:
         missing = "cert_file" if certificate is None else "key_file"
         raise section.error(missing, "is needed for TLS")
-    with _complaining(section, "cert_file", f"{str(certificate)!r} and {str(key)!r}"):
+    with _reported(section, "cert_file", f"{str(certificate)!r} and {str(key)!r}"):
         context.load_cert_chain(certificate, key, _no_password)
 
 
 def _no_password() -> NoReturn:
-    """What OpenSSL calls for an encrypted key; without it, it would ask at the terminal."""
-    raise ValueError("the key is encrypted, and there is nobody to ask for its password")
+    """Raise for an encrypted key: without this callback, OpenSSL would prompt at the terminal."""
+    raise ValueError("the key is encrypted, and its password cannot be prompted for")
 
 
 def _set_clients(context: _Context, section: Section) -> None:
@@ -171,15 +169,15 @@ def _set_clients(context: _Context, section: Section) -> None:
     if mode is not ssl.CERT_REQUIRED:
         reason = "needs client_auth_type: RequireAndVerifyClientCert"
         raise section.error("client_allowed_sans", reason)
-    context.allowed_sans = frozenset(map(_plain, section.texts("client_allowed_sans")))
+    context.allowed_sans = frozenset(map(_normalized, section.texts("client_allowed_sans")))
     if not context.allowed_sans:
         raise section.error("client_allowed_sans", "the list is empty: nobody could connect")
     context.sslobject_class = _NamedPeer
 
 
 def _load_authorities(context: ssl.SSLContext, section: Section, path: Path) -> None:
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Go: whom the file names is trusted
-    with _complaining(section, "client_ca_file", repr(str(path))):
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: intermediates are trusted too
+    with _reported(section, "client_ca_file", repr(str(path))):
         context.load_verify_locations(path)
     if not context.cert_store_stats()["x509"]:
         raise section.error("client_ca_file", f"{str(path)!r} holds no certificate")
@@ -190,22 +188,22 @@ def _set_versions(context: ssl.SSLContext, section: Section) -> None:
     highest = section.choice("max_version", _VERSIONS, "TLS13")
     if lowest > highest:
         raise section.error("min_version", "is above max_version")
-    with warnings.catch_warnings():  # old versions are deprecated; who names them knows
+    with warnings.catch_warnings():  # old versions are deprecated, but were configured on purpose
         warnings.simplefilter("ignore", DeprecationWarning)
-        with _complaining(section, "min_version", f"from {lowest.name} to {highest.name}"):
+        with _reported(section, "min_version", f"from {lowest.name} to {highest.name}"):
             context.minimum_version, context.maximum_version = lowest, highest
 
 
 def _set_ciphers(context: ssl.SSLContext, section: Section) -> None:
-    named = section.choices("cipher_suites", _CIPHERS)
+    listed = section.choices("cipher_suites", _CIPHERS)
     old = section.choice("min_version", _VERSIONS, "TLS12") < ssl.TLSVersion.TLSv1_2
-    suites = [name for name in named or (_CIPHERS.values() if old else ()) if name != _ALWAYS_ON]
-    if named and not suites and context.minimum_version != ssl.TLSVersion.TLSv1_3:
+    suites = [name for name in listed or (_CIPHERS.values() if old else ()) if name != _ALWAYS_ON]
+    if listed and not suites and context.minimum_version != ssl.TLSVersion.TLSv1_3:
         reason = "these are always on in TLS 1.3, and TLS 1.2 has none: name some, or set min_version: TLS13"
         raise section.error("cipher_suites", reason)
     if suites:
-        # OpenSSL shakes hands below TLS 1.2 at its lowest level of security only.
-        with _complaining(section, "cipher_suites", ", ".join(suites)):
+        # Below TLS 1.2, OpenSSL needs its lowest security level.
+        with _reported(section, "cipher_suites", ", ".join(suites)):
             context.set_ciphers(":".join([*suites, *(["@SECLEVEL=0"] if old else [])]))
     if not section.flag("prefer_server_cipher_suites", default=True):
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -217,7 +215,7 @@ def _set_curves(context: ssl.SSLContext, section: Section) -> None:
     if len(curves) > 1 and set_groups is None:
         reason = "Python's ssl takes one curve here: name one, or none for OpenSSL's own choice"
         raise section.error("curve_preferences", reason)
-    with _complaining(section, "curve_preferences", ", ".join(curves)):
+    with _reported(section, "curve_preferences", ", ".join(curves)):
         if curves and set_groups is not None:
             set_groups(":".join(curves))
         elif curves:
@@ -225,8 +223,8 @@ def _set_curves(context: ssl.SSLContext, section: Section) -> None:
 
 
 @contextmanager
-def _complaining(section: Section, key: str, what: str) -> Iterator[None]:
-    """Tell what ``ssl`` complains about."""
+def _reported(section: Section, key: str, what: str) -> Iterator[None]:
+    """Turn errors of ``ssl`` into errors about a setting."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -236,12 +234,12 @@ def _complaining(section: Section, key: str, what: str) -> Iterator[None]:
 def _sans(certificate: dict[str, Any]) -> frozenset[str]:
     entries: Iterable[tuple[str, str]] = certificate.get("subjectAltName", ())
     return frozenset(
-        _plain(name) for kind, name in entries if kind in {"DNS", "email", "URI", "IP Address"}
+        _normalized(name) for kind, name in entries if kind in {"DNS", "email", "URI", "IP Address"}
     )
 
 
-def _plain(name: str) -> str:
-    """Spell an address in its one way; anything else is left as it is."""
+def _normalized(name: str) -> str:
+    """Return the canonical form of an IP address; any other name unchanged."""
     try:
         return str(ipaddress.ip_address(name.strip()))
     except ValueError:
@@ -250,7 +248,7 @@ def _plain(name: str) -> str:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        # None where a file holds no PEM, and not there at all where no suite is known.
+        # None if a file holds no PEM; no attribute at all if no suite is known.
         reason: str | None = getattr(error, "reason", None)
         return (reason or "OpenSSL finds nothing there that it knows").replace("_", " ")
     return reason_of(error) if isinstance(error, OSError) else str(error)

@@ -1,4 +1,4 @@
-"""YAML from hands that may be careless or worse: safe types, no key twice, nothing that multiplies."""
+"""A YAML loader for untrusted input: safe types only, no duplicate keys, no merge keys, limited nesting."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from otel_aioprom.errors import MissingExtraError, WebConfigError
 
 _EXTRA = "web-config"
-_SHOWN = 60  # characters of a key or value that an error shows
-_DEEPEST = 20  # brackets in brackets; no setting needs more than three
+_MAX_SHOWN = 60  # characters of a key or value in an error message
+_MAX_DEPTH = 20  # of nested brackets; no setting needs more than three
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 def parse(text: str, error_at: Callable[[str, str], WebConfigError]) -> object:
-    """Return what a YAML text holds.
+    """Return the value of a YAML document.
 
     Args:
-        text: The text.
-        error_at: Makes an error of a place and a reason.
+        text: The document.
+        error_at: Creates an error from a place and a reason.
 
     Raises:
-        WebConfigError: It is no YAML, or uses what no configuration needs.
-        MissingExtraError: There is nothing that reads YAML.
+        WebConfigError: It is no YAML, or uses an unsupported feature.
+        MissingExtraError: PyYAML is not installed.
     """
     yaml, loader = _yaml()
     try:
@@ -39,16 +39,20 @@ def parse(text: str, error_at: Callable[[str, str], WebConfigError]) -> object:
         raise error_at(where, "a character that YAML does not allow") from None
     except RecursionError:
         raise error_at("", "nested too deeply") from None
-    except Exception as error:  # noqa: BLE001 - a day 99 or a malformed number raise what they like
+    except Exception as error:  # noqa: BLE001 - malformed dates and numbers raise various errors
         reason = f"a value that its YAML type does not allow ({type(error).__name__})"
         raise error_at("", reason) from None
 
 
 def require(module: str, package: str) -> Any:
-    """Import what an extra brings.
+    """Import a module of the extra ``web-config``.
+
+    Args:
+        module: Name of the module.
+        package: Name of its package, for the error.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: The package is not installed.
     """
     try:
         return import_module(module)
@@ -57,14 +61,14 @@ def require(module: str, package: str) -> Any:
 
 
 def cut(text: str) -> str:
-    """Return a text as an error shows it: on one line, and not all of a long one."""
+    """Return a string for an error message: on one line, truncated if it is long."""
     shown = text if text.isprintable() else ascii(text)[1:-1]
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
 
 
 @cache
 def _yaml() -> tuple[Any, type[Any]]:
-    """The module, and a safe loader that takes no key twice and nothing that multiplies."""
+    """Return the module, and a safe loader without duplicate keys and merge keys."""
     yaml = require("yaml", "PyYAML")
     construct: Callable[..., dict[Any, Any]] = yaml.SafeLoader.construct_mapping
     open_bracket: Callable[[Any, Any], None] = yaml.SafeLoader.fetch_flow_collection_start
@@ -73,16 +77,16 @@ def _yaml() -> tuple[Any, type[Any]]:
     def construct_mapping(self: Any, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.tag == _MERGE:  # these can make a small file grow without end
-                raise refusal("merge keys (<<) are not served", key.start_mark)
+            if key.tag == _MERGE:  # a small file could expand without limit
+                raise refusal("merge keys (<<) are not supported", key.start_mark)
             if (key.tag, str(key.value)) in seen:
-                raise refusal(f"{cut(str(key.value))!r} stands here a second time", key.start_mark)
+                raise refusal(f"duplicate key {cut(str(key.value))!r}", key.start_mark)
             seen.add((key.tag, str(key.value)))
         return construct(self, node, deep=deep)
 
     def fetch_flow_collection_start(self: Any, token: Any) -> None:
-        # The scanner looks ahead over open brackets, which takes very long for very many of them.
-        if self.flow_level >= _DEEPEST:
+        # The scanner looks ahead over open brackets, which is slow for many of them.
+        if self.flow_level >= _MAX_DEPTH:
             raise refusal("nested too deeply", self.get_mark())
         open_bracket(self, token)
 

@@ -1,4 +1,4 @@
-"""What every client library should offer (E109 to E112, E114, E116), as far as the API has it."""
+"""Requirements for client libraries (E109 to E112, E114, E116)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def samples(registry: CollectorRegistry, accept: str = "text/plain") -> list[str
 
 
 def test_e109_a_collector_may_be_in_several_registries() -> None:
-    """Both show what it counts."""
+    """Both expose its series."""
     first, second = CollectorRegistry(), CollectorRegistry()
     counter = Counter("x_total", "What.")
     for registry in (first, second):
@@ -75,7 +75,7 @@ def test_e109_a_collector_may_be_in_several_registries() -> None:
 
 
 def test_e109_a_collector_can_be_unregistered(registry: CollectorRegistry) -> None:
-    """It is shown no more, and its name is free; the other registry it is in goes on showing it."""
+    """It is no longer exposed, and its name is free; its other registry still exposes it."""
     other = CollectorRegistry()
     gauge = Gauge("x", "What.", registry=registry)
     other.register(gauge)
@@ -91,7 +91,7 @@ def test_e109_a_collector_can_be_unregistered(registry: CollectorRegistry) -> No
 
 
 def test_e109_there_is_a_default_registry_and_a_way_around_it() -> None:
-    """What is to stand in it says so, and nothing else does."""
+    """Only collectors that are registered there explicitly are in it."""
     Counter("around_total", "What.").inc()
     Counter("elsewhere_total", "What.", registry=CollectorRegistry()).inc()
     inside = Gauge("inside", "What.", registry=REGISTRY)
@@ -107,7 +107,7 @@ def test_e109_there_is_a_default_registry_and_a_way_around_it() -> None:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_e109_help_is_required(kind: Callable[..., Collector[Any]]) -> None:
-    """Of every kind; an empty one must be written out, and it is a text."""
+    """For every kind; an empty string must be explicit."""
     with pytest.raises(TypeError, match="doc"):
         kind("x")
     with pytest.raises(TypeError, match="doc"):
@@ -117,7 +117,7 @@ def test_e109_help_is_required(kind: Callable[..., Collector[Any]]) -> None:
 
 
 def test_e109_registries_are_safe_for_threads() -> None:
-    """Of many that register one name, one succeeds; nobody loses a name of his own, and responses are whole."""
+    """Of many threads that register one name, one succeeds; no other name is lost, and responses are complete."""
     registry = CollectorRegistry()
     refused: list[str] = []
 
@@ -140,8 +140,8 @@ def test_e109_registries_are_safe_for_threads() -> None:
     assert sorted(samples(registry)) == sorted([*own, *(f"shared{n} 1" for n in range(30))])
 
 
-def test_e109_of_two_who_register_one_name_one_succeeds() -> None:
-    """Whatever step of the one the other comes in at, from another thread."""
+def test_e109_of_two_threads_that_register_one_name_one_succeeds() -> None:
+    """At whatever step of the one the other thread registers."""
     for step in count():
         registry = CollectorRegistry()
         succeeded: list[str] = []
@@ -154,12 +154,12 @@ def test_e109_of_two_who_register_one_name_one_succeeds() -> None:
 
         other = threading.Thread(target=register, args=("other",), daemon=True)
 
-        def come_in(frame: FrameType, _event: str) -> None:
+        def interrupt(frame: FrameType, _event: str) -> None:
             if frame.f_code.co_name == "register" and next(steps) == step:  # noqa: B023
                 other.start()  # noqa: B023
                 other.join(0.05)  # noqa: B023 - it may have to wait for this one
 
-        with at_every_call(come_in):
+        with at_every_call(interrupt):
             register("first")
         if other.ident is None:
             break
@@ -183,7 +183,7 @@ def test_e109_of_two_who_register_one_name_one_succeeds() -> None:
 def test_e109_collectors_are_safe_for_threads(
     make: Callable[[], Any], value: Callable[[Any], float]
 ) -> None:
-    """Nothing that is recorded gets lost."""
+    """No update is lost."""
     child = make()
     record = getattr(child, "inc", None) or (lambda: child.observe(1))
 
@@ -200,7 +200,7 @@ def test_e109_collectors_are_safe_for_threads(
 # --- E110: the kinds -------------------------------------------------------------------------
 
 
-def test_e110_a_counter_starts_at_nought_and_never_falls(registry: CollectorRegistry) -> None:
+def test_e110_a_counter_starts_at_zero_and_never_falls(registry: CollectorRegistry) -> None:
     """It rises by one, or by an amount that is checked."""
     counter = Counter("c_total", "What.", registry=registry)
     child = counter.labels()
@@ -217,8 +217,8 @@ def test_e110_a_counter_starts_at_nought_and_never_falls(registry: CollectorRegi
     assert counter.get() == 3.5
 
 
-def test_e110_an_amount_that_is_refused_makes_no_series() -> None:
-    """Of a label set that was not used before."""
+def test_e110_an_amount_that_is_refused_creates_no_series() -> None:
+    """For a new label set."""
     counter = Counter("c_total", "What.")
     with pytest.raises(ValueError, match="only rises"):
         counter.add({"a": "1"}, -1)
@@ -226,7 +226,7 @@ def test_e110_an_amount_that_is_refused_makes_no_series() -> None:
     assert counter.get_all() == []
 
 
-def test_e110_a_gauge_starts_at_nought_and_goes_both_ways(registry: CollectorRegistry) -> None:
+def test_e110_a_gauge_starts_at_zero_and_goes_both_ways(registry: CollectorRegistry) -> None:
     """By one or by an amount, and it can be set."""
     gauge = Gauge("g", "What.", registry=registry)
     assert (gauge.labels().get(), samples(registry)) == (0, ["g 0"])
@@ -284,7 +284,7 @@ def test_e110_exceptions_can_be_counted() -> None:
 def test_e110_times_are_in_seconds(
     measure: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither in their thousandths nor in what else the clock might count."""
+    """Not in other units that a clock may have."""
     clock = ManualClock(1e6)
     monkeypatch.setattr(context_managers, "perf_counter", clock)
     metric = measure()
@@ -296,7 +296,7 @@ def test_e110_times_are_in_seconds(
 
 
 def test_e110_a_summary_without_invariants_has_no_quantiles(registry: CollectorRegistry) -> None:
-    """Count and sum are there all the same."""
+    """But count and sum."""
     summary = Summary("s", "What.", invariants=[], registry=registry)
     summary.observe({}, 3)
     summary.observe({}, 4)
@@ -307,7 +307,7 @@ def test_e110_a_summary_without_invariants_has_no_quantiles(registry: CollectorR
 
 @pytest.mark.parametrize(("kind", "label"), [(Histogram, "le"), (Summary, "quantile")])
 def test_e110_the_label_of_a_kind_s_own_samples_is_refused(kind: type[Any], label: str) -> None:
-    """In a call, in a bound child and among constant labels; the other kinds may have it."""
+    """In calls, in ``labels`` and among constant labels; other kinds may have it."""
     collector = kind("x", "What.")
     with pytest.raises(InvalidLabelsError):
         collector.observe({label: "1"}, 1)
@@ -325,7 +325,7 @@ def test_e110_the_label_of_a_kind_s_own_samples_is_refused(kind: type[Any], labe
 
 
 def test_e110_buckets_can_be_chosen_and_are_fixed_from_then_on() -> None:
-    """Whatever becomes of the list that they came in; a store with others is refused."""
+    """Later changes of the list do not matter; a histogram with other bounds is refused."""
     bounds: list[float] = [1, 2]
     histogram = Histogram("h", "What.", buckets=bounds)
     histogram.observe({"a": "before"}, 1.5)
@@ -342,8 +342,8 @@ def test_e110_buckets_can_be_chosen_and_are_fixed_from_then_on() -> None:
 
 
 @pytest.mark.parametrize("make", [linear_buckets, linearBuckets])
-def test_e110_buckets_can_lie_equally_far_apart(make: Callable[..., list[float]]) -> None:
-    """As many as were asked for, without the infinite one, which the histogram adds. Spec: N11."""
+def test_e110_buckets_can_be_linear(make: Callable[..., list[float]]) -> None:
+    """``count`` bounds, without the infinite one, which the histogram adds. Spec: N11."""
     bounds = make(0.5, 0.25, 3)
 
     assert bounds == [0.5, 0.75, 1.0]
@@ -351,8 +351,8 @@ def test_e110_buckets_can_lie_equally_far_apart(make: Callable[..., list[float]]
 
 
 @pytest.mark.parametrize("make", [exponential_buckets, exponentialBuckets])
-def test_e110_buckets_can_grow_by_a_factor(make: Callable[..., list[float]]) -> None:
-    """As many as were asked for, without the infinite one, which the histogram adds. Spec: N11."""
+def test_e110_buckets_can_be_exponential(make: Callable[..., list[float]]) -> None:
+    """``count`` bounds, without the infinite one, which the histogram adds. Spec: N11."""
     bounds = make(0.25, 2, 4)
 
     assert bounds == [0.25, 0.5, 1.0, 2.0]
@@ -369,10 +369,10 @@ def test_e110_buckets_can_grow_by_a_factor(make: Callable[..., list[float]]) -> 
         (exponential_buckets, (1, 1, 3)),
     ],
 )
-def test_e110_helpers_refuse_what_makes_no_bounds(
+def test_e110_helpers_refuse_invalid_arguments(
     make: Callable[..., list[float]], arguments: tuple[float, float, int]
 ) -> None:
-    """None at all, or such that do not ascend."""
+    """With which there would be no bounds, or none that ascend."""
     with pytest.raises(ValueError, match="must be"):
         make(*arguments)
 
@@ -382,7 +382,7 @@ def test_e110_helpers_refuse_what_makes_no_bounds(
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_e111_children_can_be_kept(kind: Callable[..., Collector[Any]]) -> None:
-    """It is the same object each time, however the labels are spelled."""
+    """``labels`` returns the same object, however the labels are spelled."""
     collector = kind("x", "What.")
     child = collector.labels({"a": "1", "b": "2"})
 
@@ -408,19 +408,19 @@ def test_e111_children_can_be_kept(kind: Callable[..., Collector[Any]]) -> None:
     ],
     ids=["counter", "gauge", "histogram", "summary"],
 )
-def test_e111_a_child_is_shown_before_its_first_value(
+def test_e111_a_child_is_exposed_before_its_first_value(
     make: Callable[[CollectorRegistry], Collector[Any]],
     shown: list[str],
     registry: CollectorRegistry,
 ) -> None:
-    """With 0, so that a rate can begin there: label names are not declared, so binding stands for that."""
+    """With 0, for rates: label names are not declared, so binding initializes a series."""
     make(registry).labels()
 
     assert sorted(samples(registry)) == sorted(shown)
 
 
 def test_e111_children_can_be_removed(registry: CollectorRegistry) -> None:
-    """One, some, or all; what still holds one records into nowhere."""
+    """One, some, or all; recording on a bound child is not exposed any more."""
     counter = Counter("x_total", "What.", registry=registry)
     for a, b in (("1", "1"), ("1", "2"), ("2", "1"), ("3", "1")):
         counter.inc({"a": a, "b": b})
@@ -450,7 +450,7 @@ def test_e112_default_buckets() -> None:
 
 # --- E114: names -----------------------------------------------------------------------------
 
-WITHOUT_UNIT = {  # what they count are things
+WITHOUT_UNIT = {  # they count things
     "otel_aioprom_dropped_total",
     "otel_aioprom_pushes_total",
     "otel_aioprom_remote_write_samples_total",
@@ -465,7 +465,7 @@ BASE_UNITS = ("seconds", "bytes")
 
 
 def own_families() -> dict[str, MetricFamily]:
-    """All that the library measures of itself and of the process, those without series too."""
+    """All families that the library exposes about itself and the process, including those without series."""
     registry = CollectorRegistry()
     found = registry._own_families()
     process_metrics(registry)
@@ -473,8 +473,8 @@ def own_families() -> dict[str, MetricFamily]:
     return {each.name: each for each in found}
 
 
-def test_e114_every_metric_of_the_library_s_own_is_looked_at() -> None:
-    """The tests below would be of no use else."""
+def test_e114_every_metric_of_the_library_s_own_is_checked() -> None:
+    """By the tests below."""
     registry = CollectorRegistry()
     names = own_families().keys()
     shown = {
@@ -492,7 +492,7 @@ def test_e114_every_metric_of_the_library_s_own_is_looked_at() -> None:
 
 @pytest.mark.parametrize("name", sorted(own_families()))
 def test_e114_names_of_the_library_s_own_metrics(name: str) -> None:
-    """A prefix, classic words, the base unit where there is one, ``_total`` for what is counted alone."""
+    """A prefix, classic characters, the base unit if any, ``_total`` for counters only."""
     family = own_families()[name]
     words = name.split("_")
 
@@ -508,12 +508,12 @@ def test_e114_names_of_the_library_s_own_metrics(name: str) -> None:
 
 
 def test_e114_the_time_of_a_push_is_a_timestamp(registry: CollectorRegistry) -> None:
-    """What is set to a time says so in its name."""
+    """So its name ends accordingly."""
     assert registry.pushes.last.name.endswith("_timestamp_seconds")
 
 
-def test_e114_facts_end_in_info(registry: CollectorRegistry) -> None:
-    """Whether their name was given so or not."""
+def test_e114_infos_end_in_info(registry: CollectorRegistry) -> None:
+    """Whether the argument ends so or not."""
     for name in ("build", "start_info"):
         Info(name, "What.", registry=registry).set({}, {"version": "1"})
 
@@ -535,7 +535,7 @@ RESERVED = [(kind, name) for kind, names in TAKEN.items() for name in names]
 def test_e116_names_of_samples_are_reserved(
     kind: type[Any], name: str, registry: CollectorRegistry
 ) -> None:
-    """A second collector of such a name is refused, with the owner in the message; the first one stays."""
+    """A second collector with such a name is refused, with the owner in the message; the first one stays."""
     first = kind("x", "What.", registry=registry)
     with pytest.raises(DuplicateCollectorError, match="'x'"):
         Gauge(name, "What.", registry=registry)
@@ -544,10 +544,10 @@ def test_e116_names_of_samples_are_reserved(
 
 
 @pytest.mark.parametrize(("kind", "name"), RESERVED)
-def test_e116_a_name_that_is_taken_is_no_sample_s(
+def test_e116_a_reserved_name_cannot_be_that_of_a_sample(
     kind: type[Any], name: str, registry: CollectorRegistry
 ) -> None:
-    """The other way around; what was refused has reserved nothing."""
+    """The reverse case; the refused collector has reserved no name."""
     Gauge(name, "What.", registry=registry)
     with pytest.raises(DuplicateCollectorError, match=f"'{name}'"):
         kind("x", "What.", registry=registry)
@@ -558,7 +558,7 @@ def test_e116_a_name_that_is_taken_is_no_sample_s(
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-def test_e116_names_are_free_when_their_owner_is_gone(
+def test_e116_names_are_free_after_deregistration(
     kind: type[Any], registry: CollectorRegistry
 ) -> None:
     """All of them."""
@@ -571,7 +571,7 @@ def test_e116_names_are_free_when_their_owner_is_gone(
 
 
 def test_e116_the_same_collector_is_registered_once(registry: CollectorRegistry) -> None:
-    """A second time is an error, and does no harm."""
+    """A second registration is an error without effect."""
     gauge = Gauge("x", "What.", registry=registry)
     gauge.set({}, 1)
     with pytest.raises(DuplicateCollectorError):
@@ -584,7 +584,7 @@ def test_e116_the_same_collector_is_registered_once(registry: CollectorRegistry)
 def test_e116_names_of_samples_that_openmetrics_adds(
     name: str, registry: CollectorRegistry
 ) -> None:
-    """Text tells both apart; in OpenMetrics a sample of one could be the other's, so the later one is left out there, and counted."""
+    """In OpenMetrics the samples of two families would collide, so the later one is dropped there, and counted."""
     Counter("x", "What.", registry=registry).inc()
     Gauge(name, "What.", registry=registry).set({}, 5)
 
@@ -599,6 +599,6 @@ def test_e116_names_of_samples_that_openmetrics_adds(
     [(Histogram("h", "H."), "upper_bounds"), (Summary("s", "S."), "invariants")],
 )
 def test_e110_buckets_and_quantiles_cannot_be_set_later(collector: Any, name: str) -> None:
-    """Series of one collector all have the same."""
+    """All series of a collector have the same."""
     with pytest.raises(AttributeError):
         setattr(collector, name, (1.0,))

@@ -1,4 +1,4 @@
-"""The promises to code written for the predecessor: collectors, labels, stores (N1 to N4)."""
+"""Compatibility with aioprometheus: collectors, labels, stores (N1 to N4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record(collector: Collector[Any], labels: Any, value: float = 1) -> None:
 
 
 def lines(*collectors: Collector[Any]) -> list[str]:
-    """The sample lines of a response that shows these collectors."""
+    """The sample lines of a response with these collectors."""
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)
@@ -36,7 +36,7 @@ def lines(*collectors: Collector[Any]) -> list[str]:
 
 
 def arguments(call: Any) -> list[tuple[str, Any]]:
-    """Names and defaults of the arguments that may be given by position, ``self`` left out."""
+    """Names and defaults of the positional arguments, without ``self``."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     every = inspect.signature(call).parameters.values()
     return [(each.name, each.default) for each in every if each.kind in positional]
@@ -63,7 +63,7 @@ def test_n01_the_base_is_untyped_and_each_kind_is_its_own() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_n01_nothing_registers_itself_but_by_the_keyword(kind: type[Collector[Any]]) -> None:
-    """``registry=`` registers on creation, is keyword-only, and without it nobody knows the collector."""
+    """``registry=`` registers on creation, and is keyword-only."""
     registry = CollectorRegistry()
     kind("x", "What.")
     collector = kind("y", "What.", registry=registry)
@@ -75,7 +75,7 @@ def test_n01_nothing_registers_itself_but_by_the_keyword(kind: type[Collector[An
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["", "9x", "a-b", "a b", "ä", "x\n", "{x}", "a.b"])
 def test_n01_a_bad_name_raises_value_error(kind: type[Collector[Any]], name: str) -> None:
-    """Names that no Prometheus format carries bare are refused on creation."""
+    """Names that Prometheus formats do not allow unquoted are refused on creation."""
     with pytest.raises(ValueError, match="metric name"):
         kind(name, "What.")
 
@@ -91,7 +91,7 @@ def test_n01_a_missing_argument_raises_type_error(
 
 
 def test_n01_an_argument_of_a_wrong_type_raises_type_error() -> None:
-    """A doc that is no text and constant labels that are no dict are found at once."""
+    """A doc that is no string and constant labels that are no dict are refused at once."""
     with pytest.raises(TypeError, match="doc"):
         Counter("x", None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="labels"):
@@ -100,7 +100,7 @@ def test_n01_an_argument_of_a_wrong_type_raises_type_error() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_n01_equality_compares_name_doc_and_values(kind: type[Collector[Any]]) -> None:
-    """Two collectors are equal if they say the same thing, in whatever order it was recorded."""
+    """Two collectors are equal if these are, in whatever order they were recorded."""
     one, other = kind("x", "What."), kind("x", "What.")
     empty_ones_equal = one == other
     for collector, order in ((one, "ab"), (other, "ba")):
@@ -113,7 +113,7 @@ def test_n01_equality_compares_name_doc_and_values(kind: type[Collector[Any]]) -
 
 
 def test_n01_equality_needs_the_same_class() -> None:
-    """A gauge is no counter, and nothing else is a collector."""
+    """A gauge does not equal a counter, nor another object."""
     assert Counter("x", "What.") != Gauge("x", "What.")
     assert Counter("x", "What.") != "x"
 
@@ -189,15 +189,15 @@ def test_n03_bad_label_names_raise_and_store_nothing(kind: type[Collector[Any]],
 
 
 @pytest.mark.parametrize("name", ["a", "_", "_a", "A9", "a__b", "a" * 500, "instance"])
-def test_n03_good_label_names_are_taken(name: str) -> None:
-    """Whatever matches the pattern and is not reserved is a label name."""
+def test_n03_valid_label_names_are_accepted(name: str) -> None:
+    """Names that match the pattern and are not reserved."""
     counter = Counter("x", "What.", {"const": "1"})
     counter.inc({name: "1"})
 
     assert counter.get({name: "1"}) == 1
 
 
-def test_n03_le_and_quantile_are_reserved_only_where_they_clash() -> None:
+def test_n03_le_and_quantile_are_reserved_only_where_they_collide() -> None:
     """A counter may have a label ``le``, a histogram one called ``quantile``, a summary ``le``."""
     for collector, name in ((Counter, "le"), (Histogram, "quantile"), (Summary, "le")):
         made = collector("x", "What.", {name: "1"})
@@ -207,8 +207,8 @@ def test_n03_le_and_quantile_are_reserved_only_where_they_clash() -> None:
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, None, b"a", [1], ("x",)])
-def test_n03_values_of_other_types_become_text(value: Any) -> None:
-    """A value and its ``str()`` are one series, and ``get_all`` gives the text."""
+def test_n03_values_of_other_types_become_strings(value: Any) -> None:
+    """A value and its ``str()`` are one series, and ``get_all`` returns the string."""
     counter = Counter("x", "What.")
     counter.inc({"a": value})
     counter.inc({"a": str(value)})
@@ -230,8 +230,8 @@ def test_n03_the_calls_value_wins_over_a_constant_one() -> None:
     ]
 
 
-def test_n03_a_lone_surrogate_costs_no_response() -> None:
-    """What UTF-8 cannot carry is replaced, and stays one series under every later call."""
+def test_n03_a_lone_surrogate_fails_no_response() -> None:
+    """It is replaced, and later calls find the same series."""
     counter = Counter("x_total", "What \ud800.")
     counter.inc({"a": "\udcff"})
     counter.inc({"a": "\udcff"})
@@ -241,8 +241,8 @@ def test_n03_a_lone_surrogate_costs_no_response() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_n04_what_is_unknown_raises_and_is_not_created(kind: type[Collector[Any]]) -> None:
-    """Asking for a series that nobody recorded is a KeyError and leaves no trace."""
+def test_n04_an_unknown_series_raises_and_is_not_created(kind: type[Collector[Any]]) -> None:
+    """``get`` and its like raise KeyError."""
     collector = kind("x", "What.")
     record(collector, {"a": "1"})
     for labels in ({"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"}, {}, None):
@@ -255,7 +255,7 @@ def test_n04_what_is_unknown_raises_and_is_not_created(kind: type[Collector[Any]
 
 
 @pytest.mark.parametrize("kind", [Collector, Counter, Gauge])
-def test_n04_numbers_are_stored_and_given_back(kind: type[Collector[Any]]) -> None:
+def test_n04_numbers_are_stored_and_returned(kind: type[Collector[Any]]) -> None:
     """``set_value`` and all ``get`` methods of plain collectors deal in numbers."""
     collector = kind("x", "What.")
     collector.set_value({"b": "1", "a": 2}, 1.5)
@@ -266,7 +266,7 @@ def test_n04_numbers_are_stored_and_given_back(kind: type[Collector[Any]]) -> No
 
 
 def test_n04_a_histogram_stores_histogram_objects() -> None:
-    """``set_value`` takes and ``get_value`` gives a ``classic_histogram.Histogram``; ``get`` gives a dict."""
+    """``set_value`` takes and ``get_value`` returns a ``histogram.Histogram``; ``get`` returns a dict."""
     stored = classic_histogram.Histogram(1, 2)
     stored.observe(1.5)
     collector = Histogram("x", "What.", buckets=[1, 2])
@@ -281,7 +281,7 @@ def test_n04_a_histogram_stores_histogram_objects() -> None:
 
 
 def test_n04_a_summary_stores_estimators() -> None:
-    """``set_value`` takes and ``get_value`` gives an estimator; ``get`` gives a dict."""
+    """``set_value`` takes and ``get_value`` returns an estimator; ``get`` returns a dict."""
     estimator = Estimator((0.5, 0.05))
     for value in (1, 2, 3):
         estimator.observe(value)

@@ -1,4 +1,4 @@
-"""The promises to code written for the predecessor: the decorators (N19)."""
+"""Compatibility with aioprometheus: the decorators (N19)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS = {"a": "1"}
 
 
 class Meters:
-    """One metric for each decorator, and all three decorators at once."""
+    """One metric for each decorator, and all three decorators together."""
 
     def __init__(self) -> None:
         self.time = Summary("time", "What.")
@@ -30,7 +30,7 @@ class Meters:
 
     @property
     def seen(self) -> tuple[int, float, int]:
-        """Calls timed, calls going, exceptions counted."""
+        """Calls timed, calls in progress, exceptions counted."""
         times, failures = self.time.get_all(), self.failed.get_all()
         return (
             times[0][1]["count"] if times else 0,
@@ -52,7 +52,7 @@ def meters() -> Meters:
 def test_n19_another_metric_raises_at_decoration(
     decorator: Callable[..., Any], good: tuple[type, ...]
 ) -> None:
-    """Each decorator knows which kinds it can use; the labels may be left out."""
+    """Each decorator checks the kind of metric; labels are optional."""
     for kind in (Collector, Counter, Gauge, Histogram, Summary):
         if kind in good:
             assert decorator(kind("x", "What."))(len)("abc") == 3
@@ -65,7 +65,7 @@ def test_n19_another_metric_raises_at_decoration(
 
 
 async def test_n19_coroutine_functions_keep_value_and_signature(meters: Meters) -> None:
-    """They stay coroutine functions, and everything about the call is as before."""
+    """They stay coroutine functions, and calls are not affected."""
 
     async def add(a: int, /, b: int = 2, *, c: int = 3) -> int:
         """Add."""
@@ -83,7 +83,7 @@ async def test_n19_coroutine_functions_keep_value_and_signature(meters: Meters) 
 
 
 async def test_n19_methods_are_measured_and_plain_ones_stay_plain(meters: Meters) -> None:
-    """An instance is passed on; a plain one stays plain, its value is there at once."""
+    """``self`` is passed on; a plain method returns its value without ``await``."""
 
     class Shop:
         @meters
@@ -104,7 +104,7 @@ async def test_n19_methods_are_measured_and_plain_ones_stay_plain(meters: Meters
 
 
 async def test_n19_the_exception_is_kept_and_counted_once(meters: Meters) -> None:
-    """The same object comes out, of coroutine functions and of plain functions."""
+    """The same object propagates, from coroutine functions and from plain functions."""
     error = ValueError("no")
 
     @meters
@@ -147,7 +147,7 @@ async def test_n19_cancellation_ends_progress_and_is_no_exception(meters: Meters
 
 
 def test_n19_generators_are_measured_over_their_whole_life(meters: Meters) -> None:
-    """From the first step to the end; send, and the value at the end, work as before."""
+    """From the first step to the end; ``send`` and the return value work as before."""
 
     @meters
     def echo() -> Generator[Any, Any, str]:
@@ -215,7 +215,7 @@ async def test_n19_async_generators_are_measured_over_their_whole_life(meters: M
 
 
 def make_echo(meters: Meters, ends: list[str]) -> AsyncGenerator[Any, Any]:
-    """An async generator that gives back what is sent, and survives KeyErrors."""
+    """An async generator that yields what is sent, and survives KeyErrors."""
 
     @meters
     async def echo() -> AsyncGenerator[Any, Any]:
@@ -233,7 +233,7 @@ def make_echo(meters: Meters, ends: list[str]) -> AsyncGenerator[Any, Any]:
 
 
 async def test_n19_asend_and_athrow_reach_the_generator(meters: Meters) -> None:
-    """What is sent arrives, what is thrown in may be caught, and neither is counted."""
+    """Sent values arrive, thrown exceptions may be caught, and neither is counted."""
     ends: list[str] = []
     generator = make_echo(meters, ends)
     items = [
@@ -250,8 +250,8 @@ async def test_n19_asend_and_athrow_reach_the_generator(meters: Meters) -> None:
     assert meters.seen == (1, 0, 0)
 
 
-async def test_n19_what_is_thrown_in_and_not_caught_counts_once(meters: Meters) -> None:
-    """The same exception comes out, after the clean-up."""
+async def test_n19_an_uncaught_thrown_exception_counts_once(meters: Meters) -> None:
+    """The same exception propagates, after the clean-up."""
     ends: list[str] = []
     generator = make_echo(meters, ends)
     error = ValueError("no")
@@ -265,7 +265,7 @@ async def test_n19_what_is_thrown_in_and_not_caught_counts_once(meters: Meters) 
 
 
 async def test_n19_an_async_generator_that_raises_counts_once(meters: Meters) -> None:
-    """An exception from within leaves through all three decorators."""
+    """Its exception propagates through all three decorators."""
     error = ValueError("no")
 
     @meters

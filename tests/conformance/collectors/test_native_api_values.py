@@ -1,4 +1,4 @@
-"""The promises to code written for the predecessor: what each kind records, and the stores (N5 to N12)."""
+"""Compatibility with aioprometheus: what each kind records, and the stores (N5 to N12)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_n05_a_counter_starts_from_zero_and_adds_one() -> None:
 
 
 def test_n05_a_counter_adds_zero_and_more() -> None:
-    """Adding 0 makes the series, ints and floats add up."""
+    """Adding 0 creates the series, ints and floats can be mixed."""
     counter = Counter("x", "What.")
     counter.add(LABELS, 0)
     first = counter.get(LABELS)
@@ -52,7 +52,7 @@ def test_n05_a_counter_adds_zero_and_more() -> None:
 
 @pytest.mark.parametrize("value", [-1, -0.001, -INF, -(10**100)])
 def test_n05_a_negative_amount_raises_and_changes_nothing(value: float) -> None:
-    """A refused amount leaves a known series as it was, and makes no new one."""
+    """A refused amount changes no existing series, and creates none."""
     counter = Counter("x", "What.")
     counter.add(LABELS, 3)
     for labels in (LABELS, {"a": "2"}, {}, None):
@@ -63,7 +63,7 @@ def test_n05_a_negative_amount_raises_and_changes_nothing(value: float) -> None:
 
 
 def test_n05_a_counter_can_be_set() -> None:
-    """``set`` replaces the value, as old code does with counts from elsewhere."""
+    """``set`` replaces the value, for counts from elsewhere."""
     counter = Counter("x", "What.")
     counter.set(LABELS, 10)
     counter.set(LABELS, 5)
@@ -103,12 +103,12 @@ def test_n07_a_histogram_has_the_known_arguments_and_constants() -> None:
     assert Histogram.REPR_STR == "histogram"
 
 
-def test_n07_the_default_buckets_stand_on_the_class() -> None:
-    """Old code says ``Histogram.DEFAULT_BUCKETS``."""
+def test_n07_the_class_has_the_default_buckets() -> None:
+    """As ``Histogram.DEFAULT_BUCKETS``."""
     assert tuple(Histogram.DEFAULT_BUCKETS) == USUAL_STEPS
 
 
-def test_n07_get_gives_cumulative_counts() -> None:
+def test_n07_get_returns_cumulative_counts() -> None:
     """Bounds are inclusive floats, ``inf`` last, then count and sum; ``add`` is ``observe``."""
     histogram = Histogram("x", "What.", None, [1, 2.5])
     for value in (0.5, 1, 2.5):
@@ -152,12 +152,12 @@ def test_n08_a_summary_has_the_known_arguments_and_constants() -> None:
     assert Summary.REPR_STR == "summary"
 
 
-def test_n08_the_default_invariants_stand_on_the_class() -> None:
-    """Old code says ``Summary.DEFAULT_INVARIANTS``."""
+def test_n08_the_class_has_the_default_invariants() -> None:
+    """As ``Summary.DEFAULT_INVARIANTS``."""
     assert tuple(Summary.DEFAULT_INVARIANTS) == USUAL_INVARIANTS
 
 
-def test_n08_get_gives_quantiles_count_and_sum() -> None:
+def test_n08_get_returns_quantiles_count_and_sum() -> None:
     """One key a quantile, then count and sum; ``add`` is ``observe``."""
     summary = Summary("x", "What.", None, [(0.9, 0.01), (0.5, 0.05)])
     summary.observe(LABELS, 4)
@@ -168,7 +168,7 @@ def test_n08_get_gives_quantiles_count_and_sum() -> None:
 
 @pytest.mark.parametrize("value", ["1", b"1", None, [1], True, False, 1j, object()])
 def test_n08_what_is_no_number_raises_type_error(value: Any) -> None:
-    """Neither text nor ``bool`` is observed."""
+    """Neither a string nor a ``bool`` is observed."""
     summary = Summary("x", "What.")
     summary.observe(LABELS, 1)
     for call in (summary.observe, summary.add):
@@ -179,7 +179,7 @@ def test_n08_what_is_no_number_raises_type_error(value: Any) -> None:
 
 
 def test_n08_the_stored_value_is_an_estimator() -> None:
-    """``get_value`` gives an instance of the package's class, and ``set_value`` takes one."""
+    """``get_value`` returns an instance of quantile-python's class, and ``set_value`` takes one."""
     summary = Summary("x", "What.")
     summary.observe({}, 3)
     estimator = summary.get_value({})
@@ -190,7 +190,7 @@ def test_n08_the_stored_value_is_an_estimator() -> None:
 
 
 def test_n09_numbers_that_are_not_finite_follow_the_format() -> None:
-    """NaN and the infinities have one spelling each on the wire."""
+    """NaN and the infinities have one spelling each in the text format."""
     registry = CollectorRegistry()
     gauge = Gauge("x", "What.", registry=registry)
     for name, value in (("a", NAN), ("b", INF), ("c", -INF), ("d", 1), ("e", 0.5)):
@@ -210,7 +210,7 @@ def test_n09_numbers_that_are_not_finite_follow_the_format() -> None:
     ("value", "counts"), [(NAN, [0, 0, 1]), (INF, [0, 0, 1]), (-INF, [1, 1, 1])]
 )
 def test_n09_no_value_corrupts_a_bucket_count(value: float, counts: list[int]) -> None:
-    """NaN lies in no finite bucket; counts stay whole, cumulative, and equal to the count."""
+    """NaN is in no finite bucket; buckets stay integers, cumulative, and the last one equals the count."""
     histogram = Histogram("x", "What.", buckets=[1, 2])
     histogram.observe({}, value)
     found = histogram.get({})
@@ -230,8 +230,8 @@ def test_n10_a_store_counts_cumulatively() -> None:
     assert (store.sum, store.observations) == (12, 3)
 
 
-def test_n11_linear_buckets_lie_equally_far_apart() -> None:
-    """``count`` floats from ``start`` on, ``inf`` not among them, under both names."""
+def test_n11_linear_buckets_have_equal_distances() -> None:
+    """``count`` floats from ``start`` on, without ``inf``, under both names."""
     for make in (linearBuckets, linear_buckets):
         found = make(1, 0.5, 3)
 
@@ -241,7 +241,7 @@ def test_n11_linear_buckets_lie_equally_far_apart() -> None:
 
 
 def test_n11_exponential_buckets_are_exact_powers() -> None:
-    """The k-th bound is ``start * factor**k``, not a product that has drifted."""
+    """The k-th bound is ``start * factor**k``, without accumulated rounding errors."""
     for make in (exponentialBuckets, exponential_buckets):
         found = make(start=0.1, factor=1.1, count=50)
 
@@ -251,7 +251,7 @@ def test_n11_exponential_buckets_are_exact_powers() -> None:
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_n11_a_count_below_one_raises(count: int) -> None:
-    """No list of bounds is empty."""
+    """There would be no bounds."""
     with pytest.raises(ValueError, match="count"):
         linearBuckets(1, 1, count)
     with pytest.raises(ValueError, match="count"):
@@ -260,7 +260,7 @@ def test_n11_a_count_below_one_raises(count: int) -> None:
 
 @pytest.mark.parametrize(("start", "factor"), [(0, 2), (-1, 2), (1, 1), (1, 0.5), (1, -2)])
 def test_n11_exponential_buckets_must_grow(start: float, factor: float) -> None:
-    """A start of 0 or less, and a factor of 1 or less, make no bounds."""
+    """A start of 0 or less, and a factor of 1 or less, are refused."""
     with pytest.raises(ValueError, match="must be above"):
         exponentialBuckets(start, factor, 3)
 
@@ -283,7 +283,7 @@ def test_n12_a_metric_dict_is_a_mapping_keyed_by_label_dicts() -> None:
 
 
 def test_n12_equal_metric_dicts_are_equal() -> None:
-    """Like all mappings they are compared by what they hold."""
+    """Like all mappings they are compared by their entries."""
     one: MetricDict[int] = MetricDict()
     other: MetricDict[int] = MetricDict()
     one[{"a": "1", "b": "2"}] = other[{"b": 2, "a": 1}] = 1

@@ -1,4 +1,4 @@
-"""Native histograms in the protobuf format, as far as they bind who exposes them (E68 to E79)."""
+"""Native histograms in the protobuf format (E68 to E79)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMAS = range(-4, 9)
 
 
 def message(series: HistogramSeries) -> Any:
-    """The histogram that the official runtime reads, one that a server takes."""
+    """The histogram as the official protobuf runtime parses it, checked like Prometheus does."""
     (found,) = read(family("h", series, kind="histogram"))
     refuse(found)
     return found.metric[0].histogram
@@ -40,7 +40,7 @@ def test_e68_a_native_histogram_byte_by_byte() -> None:
 
 
 def test_e69_an_empty_native_histogram_is_marked_as_one() -> None:
-    """By a span of no length, where the zero threshold does not say it."""
+    """By a span of length 0 if the zero threshold does not mark it."""
     empty = family("n", histogram([0], 0.0, (), NativeBuckets(3)), kind="histogram")
 
     assert write(empty).hex(" ") == (
@@ -63,7 +63,7 @@ def test_e69_an_empty_native_histogram_is_marked_as_one() -> None:
 def test_e69_with_a_threshold_of_zero_each_is_read_as_native(
     native: NativeBuckets, count: int, total: float
 ) -> None:
-    """Whatever it holds: a span, or a count in the zero bucket, says so."""
+    """A span, or a count in the zero bucket, marks it."""
     found = message(histogram([count], total, (), native))
 
     assert is_native(found)
@@ -72,7 +72,7 @@ def test_e69_with_a_threshold_of_zero_each_is_read_as_native(
 
 
 def test_e69_a_threshold_needs_no_span() -> None:
-    """It says that the histogram is native."""
+    """It marks the histogram as native."""
     found = message(histogram([0], 0.0, (), NativeBuckets(3, 0.5)))
 
     assert is_native(found)
@@ -81,7 +81,7 @@ def test_e69_a_threshold_needs_no_span() -> None:
 
 
 def test_e70_classic_and_native_in_one_message() -> None:
-    """Count, sum and start time are shared; exemplars of both stand where they belong."""
+    """Count, sum and start time are shared; each has exemplars of its own."""
     exemplars = [None, Exemplar((("trace_id", "a"),), 3, 6.0)]
     native = NativeBuckets(0, 0.5, 1, [(1, 2)], exemplars=[Exemplar((("trace_id", "b"),), 2, 5.0)])
     series = histogram([1, 2], 4.0, (1.0,), native, created=1.0, exemplars=exemplars)
@@ -99,7 +99,7 @@ def test_e70_classic_and_native_in_one_message() -> None:
 
 
 def test_e70_a_histogram_without_bounds_is_native_alone() -> None:
-    """Its one bucket says nothing that the count does not; no other format loses it."""
+    """Its single bucket equals the count; other formats still expose it."""
     exemplar = Exemplar((), 2, 5.0)
     series = histogram([2], 4.0, (), NativeBuckets(0, 0.0, 0, [(1, 2)]), exemplars=[exemplar])
 
@@ -109,8 +109,8 @@ def test_e70_a_histogram_without_bounds_is_native_alone() -> None:
         assert formatter is BinaryFormatter or b'h_bucket{le="+Inf"} 2' in body
 
 
-def test_e71_exemplars_have_a_timestamp_or_are_left_out() -> None:
-    """A server would drop them without a word; those of classic buckets get the time of the scrape."""
+def test_e71_exemplars_without_a_timestamp_are_dropped() -> None:
+    """Prometheus would drop them silently; those of classic buckets get the time of the scrape."""
     pair = [Exemplar((), 2, 1600000000.25), Exemplar((), 2), Exemplar((), 3, 0.0)]
     series = histogram([0, 3], 7.0, (1.0,), NativeBuckets(0, 0.0, 0, [(1, 2), (2, 1)], (), pair))
     series.exemplars = [None, Exemplar((), 2)]
@@ -124,15 +124,15 @@ def test_e71_exemplars_have_a_timestamp_or_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("schema", [-5, 9, -53, 20])
-def test_e71_e72_schemas_that_break_servers_are_refused(schema: int) -> None:
-    """When the buckets are made."""
+def test_e71_e72_unsupported_schemas_are_refused(schema: int) -> None:
+    """When the buckets are created."""
     with pytest.raises(ValueError, match="between -4 and 8"):
         NativeBuckets(schema)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_e71_e72_all_other_schemas_are_written(schema: int) -> None:
-    """As they are, for both signs of the number."""
+def test_e71_e72_all_other_schemas_are_encoded(schema: int) -> None:
+    """Positive and negative ones."""
     assert message(histogram([0], 0.0, (), NativeBuckets(schema))).schema == schema
 
 
@@ -148,8 +148,8 @@ def test_e71_e72_all_other_schemas_are_written(schema: int) -> None:
         {"positive": [(2, 1), (1, 1)]},
     ],
 )
-def test_e71_buckets_that_make_no_sense_are_refused(parts: dict[str, Any]) -> None:
-    """For a server would refuse the whole response."""
+def test_e71_invalid_buckets_are_refused(parts: dict[str, Any]) -> None:
+    """Prometheus would refuse the whole response."""
     with pytest.raises(ValueError, match=r"negative|ascend|fewer"):
         NativeBuckets(0, **parts)
 
@@ -158,9 +158,9 @@ def test_e71_buckets_that_make_no_sense_are_refused(parts: dict[str, Any]) -> No
     ("count", "total"), [(2, 1.0), (4, 1.0), (2, math.nan), (4, math.inf), (4, None), (2, None)]
 )
 def test_e71_count_and_buckets_must_agree(count: int, total: float | None) -> None:
-    """More observations than the buckets hold there are only with NaN; what was loaded before stays."""
+    """The count may exceed the buckets only with NaN; a refused load changes nothing."""
     series = histogram([1], 5.0, (), NativeBuckets(0, 0.0, 1))
-    with pytest.raises(ValueError, match="native buckets hold 3 observations"):
+    with pytest.raises(ValueError, match="native buckets count 3 observations"):
         series.load([count], total, NativeBuckets(0, 0.0, 1, [(0, 1)], [(0, 1)]))
 
     assert (series.counts, series.total) == ([1], 5.0)
@@ -168,14 +168,14 @@ def test_e71_count_and_buckets_must_agree(count: int, total: float | None) -> No
 
 
 def test_e71_counts_are_those_of_all_classic_buckets() -> None:
-    """Not of the last one alone."""
+    """Not of the last one only."""
     found = message(histogram([1, 0, 2], 6.0, (1.0, 2.0), NativeBuckets(0, 0.0, 1, [(2, 2)])))
 
     assert found.sample_count == 3
 
 
-def test_e71_a_native_part_can_go_away() -> None:
-    """When a later collection brings none."""
+def test_e71_native_buckets_can_be_removed() -> None:
+    """When a later collection has none."""
     series = histogram([1], 5.0, (), NativeBuckets(0, 0.0, 1))
     series.load([2], 6.0)
 
@@ -184,7 +184,7 @@ def test_e71_a_native_part_can_go_away() -> None:
 
 @pytest.mark.parametrize(("schema", "largest"), [(8, 262144), (3, 8192), (0, 1024), (-4, 64)])
 def test_e72_infinities_have_a_bucket(schema: int, largest: int) -> None:
-    """The one behind that of the largest finite number, in both signs; indexes take several bytes."""
+    """The one after that of the largest finite number, for both signs; indexes take several bytes."""
     ends = [(-largest, 1), (largest, 1), (largest + 1, 1)]
     found = message(histogram([6], math.nan, (), NativeBuckets(schema, 0.0, 0, ends, ends)))
 
@@ -218,7 +218,7 @@ def test_e74_on_the_wire() -> None:
 
 
 def test_e75_the_zero_bucket() -> None:
-    """Threshold and count go over as they are."""
+    """Threshold and count are encoded unchanged."""
     found = message(histogram([2], 0.0, (), NativeBuckets(2, 2.0**-128, 2)))
 
     assert (found.zero_threshold, found.zero_count) == (2.938735877055719e-39, 2)
@@ -235,7 +235,7 @@ def test_e76_nan_counts_without_a_bucket() -> None:
 
 @pytest.mark.parametrize("total", [math.inf, -math.inf, math.nan])
 def test_e76_sums_of_infinities(total: float) -> None:
-    """They go over as they are; the bucket is the last one."""
+    """They are encoded unchanged; the bucket is the last one."""
     found = message(histogram([1], total, (), NativeBuckets(0, 0.0, 0, [(1025, 1)])))
 
     assert repr(found.sample_sum) == repr(total)
@@ -243,7 +243,7 @@ def test_e76_sums_of_infinities(total: float) -> None:
 
 
 def test_e78_custom_buckets_are_sent_as_classic_ones() -> None:
-    """The format has no field for their bounds; no schema is written."""
+    """The format has no field for their bounds; no schema is encoded."""
     found = message(histogram([1, 1, 1], 9.0, (1.0, 2.5)))
 
     assert not found.HasField("schema")
@@ -267,7 +267,7 @@ INDEXES = {
 def test_e72_e73_e79_opentelemetrys_values_lie_in_the_buckets_of_the_rule(
     rigs: Callable[..., Rig], scale: int, schema: int
 ) -> None:
-    """From the SDK to the wire; scales above 8 are merged until they are 8."""
+    """From the SDK to the encoded message; scales above 8 are merged down to 8."""
     for value, index in zip(VALUES, INDEXES[schema]):
         aggregation = ExponentialBucketHistogramAggregation(max_scale=scale)
         view = View(instrument_type=Histogram, instrument_name="*", aggregation=aggregation)

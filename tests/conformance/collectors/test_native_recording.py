@@ -1,4 +1,4 @@
-"""Native histograms that our own collector records: E72, E73, E75 to E77."""
+"""Native histograms that the collector records: E72, E73, E75 to E77."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from otel_aioprom._core.native_histogram import NativeBuckets, upper_bound
 from otel_aioprom.collectors import Histogram
 from otel_aioprom.collectors.series import native_histogram, native_resolution
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
-from otel_aioprom.collectors.series.exemplars import NO_EXEMPLARS, in_order, spread
+from otel_aioprom.collectors.series.exemplars import NO_EXEMPLARS, in_order, reservoir
 from otel_aioprom.collectors.series.native_histogram import NativeHistogramSeries
 from otel_aioprom.collectors.series.native_resolution import (
     DEFAULT_ZERO_THRESHOLD,
@@ -59,7 +59,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ManualTime:
 
 
 def recorded(*values: float, **options: Any) -> NativeBuckets:
-    """What native buckets hold after some observations."""
+    """The native buckets after some observations."""
     histogram = Histogram("h", "H.", **{"native_bucket_factor": 2.0, **options})
     for value in values:
         histogram.observe({}, value)
@@ -68,8 +68,8 @@ def recorded(*values: float, **options: Any) -> NativeBuckets:
     return found
 
 
-def shown(histogram: Histogram) -> NativeBuckets:
-    """What a response shows of a series without labels."""
+def exposed(histogram: Histogram) -> NativeBuckets:
+    """The native buckets of a series without labels, as a response exposes them."""
     found = histogram.labels({}).read()[1]
     list(BinaryFormatter(False).encode([histogram.family()]))
     assert found is not None
@@ -81,7 +81,7 @@ def shown(histogram: Histogram) -> NativeBuckets:
 
 @pytest.mark.parametrize(("value", "indexes"), INDEXES.items())
 def test_e72_e73_the_index_of_an_observation(value: float, indexes: tuple[int, ...]) -> None:
-    """In each schema, at the ends of what a double can be too."""
+    """In each schema, including the smallest and largest doubles."""
     assert tuple(grid_of(schema).place(float(value)) for schema in SCHEMAS) == indexes
 
 
@@ -90,7 +90,7 @@ def test_e72_e73_the_index_of_an_observation(value: float, indexes: tuple[int, .
     value=st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False),
 )
 def test_e72_each_value_lies_between_the_bounds_of_its_bucket(schema: int, value: float) -> None:
-    """As worked out with forty digits; a bound itself may be off by its last bit."""
+    """As computed with forty digits; a bound itself may be off by its last bit."""
     index = grid_of(schema).place(value)
     with localcontext() as context:
         context.prec = 40
@@ -102,7 +102,7 @@ def test_e72_each_value_lies_between_the_bounds_of_its_bucket(schema: int, value
 
 
 def index_of(value: float, schema: int) -> int:
-    """In which bucket a positive value is counted."""
+    """The bucket index of a positive value."""
     series = NativeHistogramSeries(
         (), (), " ", (math.inf,), None, Resolution(schema, 0.0, max_buckets=0)
     )
@@ -119,14 +119,14 @@ def index_of(value: float, schema: int) -> int:
     schema=st.integers(-4, 8),
     value=st.floats(min_value=5e-324, allow_nan=False) | st.floats(5e-324, 1e-310),
 )
-def test_e73_an_observation_counts_where_it_belongs(schema: int, value: float) -> None:
-    """In the bucket that fraction and exponent give, however small or large it is."""
+def test_e73_an_observation_counts_in_its_bucket(schema: int, value: float) -> None:
+    """The bucket by fraction and exponent, however small or large the value is."""
     assert index_of(value, schema) == grid_of(schema).place(value)
 
 
 @given(schema=st.integers(-4, 8), share=st.floats(0, 1))
 def test_e73_a_bound_is_the_last_value_of_its_bucket(schema: int, share: float) -> None:
-    """And the next double the first one of the next bucket."""
+    """And the next double is the first value of the next bucket."""
     grid = grid_of(schema)
     first = grid.place(sys.float_info.min)
     index = first + round((grid.overflow - 1 - first) * share)
@@ -137,14 +137,14 @@ def test_e73_a_bound_is_the_last_value_of_its_bucket(schema: int, share: float) 
 
 
 def test_e72_the_last_bounds() -> None:
-    """That of the last bucket of numbers is the largest one."""
+    """The bound of the last finite bucket is the largest double."""
     assert upper_bound(3 * 2**8, 8) == 8
     assert upper_bound(64, -4) == upper_bound(1024 * 2**8, 8) == sys.float_info.max
     assert upper_bound(65, -4) == math.inf
 
 
-def test_e73_bounds_that_are_kept_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever values come."""
+def test_e73_the_number_of_cached_bounds_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any values."""
     monkeypatch.setattr(native_resolution, "_MOST_BOUNDS", 10)
     grid = Grid(8)
     for power in range(-500, 500):
@@ -157,13 +157,13 @@ def test_e73_bounds_that_are_kept_are_not_too_many(monkeypatch: pytest.MonkeyPat
     [(65536, -4), (1e300, -4), (256, -3), (16, -2), (4, -1), (2, 0), (1.5, 1), (1.2, 2), (1.1, 3), (1.05, 4), (1.03, 5), (1.02, 6), (1.01, 7), (1.005, 8), (1.0001, 8)],
 )  # fmt: skip
 def test_e77_the_schema_of_a_factor(factor: float, schema: int) -> None:
-    """The coarsest that is fine enough."""
+    """The coarsest schema that does not exceed the factor."""
     assert schema_of(factor) == schema
 
 
 @pytest.mark.parametrize("factor", [1, 0, -2, math.inf, math.nan])
 def test_e77_a_factor_is_above_one(factor: float) -> None:
-    """Anything else is no factor."""
+    """Other values are refused."""
     with pytest.raises(ValueError, match="above 1"):
         Histogram("h", "H.", native_bucket_factor=factor)
 
@@ -172,7 +172,7 @@ def test_e77_a_factor_is_above_one(factor: float) -> None:
 
 
 def test_e75_values_near_zero_count_as_zero() -> None:
-    """Of either sign, and the threshold itself."""
+    """Of either sign, including the threshold itself."""
     tiny = DEFAULT_ZERO_THRESHOLD
     found = recorded(0, -0.0, tiny, -tiny, 1e-300, math.nextafter(tiny, 1) if hasattr(math, "nextafter") else 1e-38)  # fmt: skip
 
@@ -181,7 +181,7 @@ def test_e75_values_near_zero_count_as_zero() -> None:
 
 
 def test_e75_the_threshold_can_be_chosen() -> None:
-    """Nought for exact zeros alone."""
+    """0 for exact zeros only."""
     assert recorded(0.0, 0.5, -0.5, 0.6, native_zero_threshold=0.5).zero_count == 3
     assert recorded(0.0, 5e-324, native_zero_threshold=0.0).zero_count == 1
 
@@ -194,7 +194,7 @@ def test_e75_negative_values_have_buckets_of_their_own() -> None:
 
 
 def test_e76_nan_and_infinities() -> None:
-    """NaN is counted in no bucket, infinities in the overflow bucket."""
+    """NaN is in no bucket, infinities are in the overflow bucket."""
     histogram = Histogram("h", "H.", native_bucket_factor=2)
     for value in (math.nan, math.inf, -math.inf):
         histogram.observe({}, value)
@@ -209,8 +209,8 @@ def test_e76_nan_and_infinities() -> None:
 # --- limits ------------------------------------------------------------------------------
 
 
-def test_e77_too_many_buckets_are_made_wider(clock: ManualTime) -> None:
-    """One step for each observation that adds one, down to the coarsest schema."""
+def test_e77_too_many_buckets_reduce_the_resolution(clock: ManualTime) -> None:
+    """One step for each observation that adds a bucket, down to the lowest schema."""
     found = recorded(*[2.0**k for k in range(5)], native_max_buckets=4)
 
     assert found.schema == -1
@@ -219,8 +219,8 @@ def test_e77_too_many_buckets_are_made_wider(clock: ManualTime) -> None:
     assert recorded(*[2.0 ** (100 * k) for k in range(-9, 9)], native_max_buckets=1).schema == -4
 
 
-def test_e77_the_zero_bucket_grows_first_if_it_may(clock: ManualTime) -> None:
-    """It takes in the bucket nearest to zero, of both signs, once for an observation."""
+def test_e77_the_zero_bucket_is_widened_first_if_allowed(clock: ManualTime) -> None:
+    """By the bucket nearest to zero, for both signs, once for each observation."""
     values = (0.001, -0.001, 0.1, 1, 10)
     found = recorded(*values, native_max_buckets=3, native_max_zero_threshold=0.01)
 
@@ -229,15 +229,15 @@ def test_e77_the_zero_bucket_grows_first_if_it_may(clock: ManualTime) -> None:
     assert (found.negative, found.positive) == ([], [(-3, 1), (0, 1), (4, 1)])
 
 
-def test_e77_a_zero_bucket_that_would_grow_too_far_does_not(clock: ManualTime) -> None:
-    """Then the buckets are made wider."""
+def test_e77_the_zero_bucket_is_not_widened_too_far(clock: ManualTime) -> None:
+    """Then the schema is lowered."""
     found = recorded(0.1, 1, 10, native_max_buckets=2, native_max_zero_threshold=0.01)
 
     assert (found.schema, found.zero_threshold) == (-1, DEFAULT_ZERO_THRESHOLD)
 
 
-def test_e77_after_its_time_a_histogram_starts_over(clock: ManualTime) -> None:
-    """Classic buckets too, with a new start time and the observation that was one too many."""
+def test_e77_a_histogram_is_reset_after_the_minimum_duration(clock: ManualTime) -> None:
+    """Classic buckets too, with a new start time and the observation that exceeded the limit."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2):
@@ -251,16 +251,16 @@ def test_e77_after_its_time_a_histogram_starts_over(clock: ManualTime) -> None:
     assert series.created == clock.now
 
 
-def test_e77_a_lowered_resolution_comes_back(clock: ManualTime) -> None:
-    """At the first response after the time, which still shows everything."""
+def test_e77_a_reduced_resolution_is_restored(clock: ManualTime) -> None:
+    """After the first response past the minimum duration, which still exposes everything."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2, 4):
         series.observe(value)
     clock.now += 3599
-    before = shown(histogram)
+    before = exposed(histogram)
     clock.now += 1
-    last = shown(histogram)
+    last = exposed(histogram)
     series.observe(1)
     after = series.read()[1]
 
@@ -269,10 +269,10 @@ def test_e77_a_lowered_resolution_comes_back(clock: ManualTime) -> None:
     assert after == NativeBuckets(0, DEFAULT_ZERO_THRESHOLD, 0, [(0, 1)], [])
 
 
-def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(
+def test_e77_each_observation_reduces_the_resolution_while_there_are_too_many_buckets(
     clock: ManualTime,
 ) -> None:
-    """Also one that adds no bucket, and a zero."""
+    """Also one that adds no bucket, or a zero."""
     histogram = Histogram("h", "H.", native_bucket_factor=1.1, native_max_buckets=2)
     series = histogram.labels({})
     for value in (2.0**-20, 1.0, 2.0**20, 1.0, 0.0, 1.0):
@@ -286,10 +286,10 @@ def test_e77_each_observation_takes_a_step_while_there_are_too_many_buckets(
     assert series.read()[1].schema == -4  # type: ignore[union-attr]
 
 
-def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(
+def test_e77_too_many_buckets_of_the_lowest_schema_are_reset_when_due(
     clock: ManualTime,
 ) -> None:
-    """With an observation that adds none, and whatever it is."""
+    """By any observation, also one that adds no bucket."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=65536, native_max_buckets=1)
     series = histogram.labels({})
     for value in (1e-100, 1, 1e100):
@@ -302,8 +302,10 @@ def test_e77_too_many_buckets_that_cannot_be_wider_start_over_when_it_is_time(
     assert series.read() == ([1, 0, 0], NativeBuckets(-4, DEFAULT_ZERO_THRESHOLD, 1, [], []))
 
 
-def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: ManualTime) -> None:
-    """It starts over with the next observation, whose exemplar is kept."""
+def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_exposes(
+    clock: ManualTime,
+) -> None:
+    """The reset comes with the next observation, whose exemplar is kept."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2, 4):
@@ -311,7 +313,7 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: M
     began = series.created
     clock.now += 3600
     (*counts, _), found = series.read()
-    shown(histogram)
+    exposed(histogram)
     seen = [each.labels for each in series.exemplars if each is not None]
     assert (counts, series.created, seen) == ([1, 2], began, [(("v", "1"),), (("v", "4"),)])
     series.observe(8, {"v": 8})
@@ -323,8 +325,8 @@ def test_e77_a_response_keeps_start_time_and_exemplars_of_what_it_shows(clock: M
     assert series.exemplars == [None, found.exemplars[0]]
 
 
-def test_e77_what_no_response_has_shown_is_not_forgotten(clock: ManualTime) -> None:
-    """By a histogram that is only coarse: it waits for another response."""
+def test_e77_unexposed_observations_are_not_dropped(clock: ManualTime) -> None:
+    """By a histogram with reduced resolution: it waits for another response."""
     histogram = Histogram("h", "H.", native_bucket_factor=2, native_max_buckets=2)
     series = histogram.labels({})
     for value in (1, 2, 4):
@@ -332,17 +334,17 @@ def test_e77_what_no_response_has_shown_is_not_forgotten(clock: ManualTime) -> N
     clock.now += 3600
     series.observe(1)
     assert series.observations == 4
-    series.showed(3, series.created)  # somebody has observed since it was read
+    series.mark_exposed(3, series.created)  # another observation came after the reading
     series.observe(1)
     assert series.observations == 5
-    shown(histogram)
+    exposed(histogram)
     series.observe(1)
 
     assert series.observations == 1
 
 
-def test_e77_without_a_time_it_never_starts_over(clock: ManualTime) -> None:
-    """It only counts less finely."""
+def test_e77_without_a_minimum_duration_it_is_never_reset(clock: ManualTime) -> None:
+    """Only its resolution is reduced."""
     histogram = Histogram(
         "h", "H.", native_bucket_factor=2, native_max_buckets=2, native_min_reset_duration=0
     )
@@ -350,25 +352,25 @@ def test_e77_without_a_time_it_never_starts_over(clock: ManualTime) -> None:
         histogram.observe({}, value)
     clock.now += 1e9
     for _ in range(2):
-        found = shown(histogram)
+        found = exposed(histogram)
         assert (found.schema, found.observations) == (-1, 3)
     histogram.observe({}, 1)
 
-    assert shown(histogram).observations == 4
+    assert exposed(histogram).observations == 4
 
 
-def test_e77_any_number_of_buckets() -> None:
-    """If that is wanted."""
+def test_e77_the_number_of_buckets_may_be_unlimited() -> None:
+    """With 0."""
     found = recorded(*[2.0**k for k in range(-500, 500)], native_max_buckets=0)
 
     assert (found.schema, found.zero_count, len(found.positive)) == (0, 373, 627)
 
 
-# --- as it is exposed --------------------------------------------------------------------
+# --- exposition --------------------------------------------------------------------------
 
 
-def test_e64_classic_and_native_buckets_beside_each_other() -> None:
-    """In protobuf both, in text the classic ones."""
+def test_e64_classic_and_native_buckets_together() -> None:
+    """Both in protobuf, the classic ones in text."""
     registry = CollectorRegistry()
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=1.1, registry=registry)
     for value in (0.5, 2, math.inf):
@@ -397,10 +399,10 @@ def test_e70_native_buckets_alone() -> None:
 
 
 @pytest.mark.parametrize("formatter", FORMATS)
-def test_e71_what_is_copied_before_a_response_is_written_agrees(
+def test_e71_copies_for_a_response_are_consistent(
     formatter: type[IFormatter],
 ) -> None:
-    """Where label names become one, series are copied first; others record before they are written."""
+    """If escaped label names collide, series are copied first; threads record before they are encoded."""
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, native_max_buckets=2)
     for value in (0.5, 2):
         histogram.observe({"a_b": "1"}, value, exemplar={"v": value})
@@ -422,7 +424,7 @@ def test_e71_what_is_copied_before_a_response_is_written_agrees(
 
 
 def one_named(label: str, value: str) -> HistogramSeries:
-    """A series of 1 with a label."""
+    """A series with a label and one observation."""
     text = labels_text([(label, value)])
     resolution = Resolution(0, max_buckets=2)
     series = NativeHistogramSeries((label,), (value,), text, (1.0, math.inf), None, resolution)
@@ -443,8 +445,8 @@ def one_named(label: str, value: str) -> HistogramSeries:
         ({"native_max_buckets": 100}, "need native_bucket_factor"),
     ],
 )
-def test_e77_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
-    """The error names them."""
+def test_e77_options_out_of_range(options: dict[str, Any], message: str) -> None:
+    """The error names the option."""
     with pytest.raises(ValueError, match=message):
         Histogram("h", "H.", **options)
 
@@ -461,19 +463,19 @@ def test_e77_options_that_make_no_sense(options: dict[str, Any], message: str) -
         ("native_min_reset_duration", None),
     ],
 )
-def test_e77_options_of_other_kinds(option: str, value: Any) -> None:
-    """The error names them."""
+def test_e77_options_of_the_wrong_type(option: str, value: Any) -> None:
+    """The error names the option."""
     with pytest.raises(TypeError, match=option):
         Histogram("h", "H.", **{"native_bucket_factor": 1.1, option: value})
 
 
 def test_e75_a_threshold_may_be_a_whole_number() -> None:
-    """It is written as a double."""
+    """It is encoded as a double."""
     assert repr(recorded(0.5, native_zero_threshold=1).zero_threshold) == "1.0"
 
 
 def test_n04_native_buckets_cannot_be_set() -> None:
-    """Classic ones do not tell where observations lay."""
+    """They cannot be derived from classic ones."""
     histogram = Histogram("h", "H.", native_bucket_factor=2)
     stored = Histogram("other", "O.").get_value
 
@@ -485,20 +487,20 @@ def test_n04_native_buckets_cannot_be_set() -> None:
         histogram.observe({}, "3")  # type: ignore[arg-type]
 
 
-def exemplar_of(value: float, moment: float) -> Exemplar:
+def exemplar_of(value: float, timestamp: float) -> Exemplar:
     """An exemplar without labels."""
-    return Exemplar((), value, moment)
+    return Exemplar((), value, timestamp)
 
 
-def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
-    """Closest by the ratio of their values, the new one among them; which stays, whatever the others are."""
+def test_e77_ten_exemplars_then_the_older_one_of_the_closest_two_is_dropped() -> None:
+    """Closest by the ratio of their values, including the new one, which is always kept."""
     kept = NO_EXEMPLARS
     for moment, power in enumerate(range(10)):
-        kept = spread(kept, exemplar_of(2.0**power, moment))
+        kept = reservoir(kept, exemplar_of(2.0**power, moment))
     assert [each.value for each in in_order(kept)] == [2.0**power for power in range(10)]
-    kept = spread(kept, exemplar_of(500, 10))
+    kept = reservoir(kept, exemplar_of(500, 10))
     assert [each.value for each in in_order(kept)] == [*[2.0**power for power in range(9)], 500]
-    kept = spread(kept, exemplar_of(1e6, 11))  # now 256 and 500 are the closest
+    kept = reservoir(kept, exemplar_of(1e6, 11))  # now 256 and 500 are the closest
 
     assert [each.value for each in in_order(kept)] == [
         *[2.0**power for power in range(8)],
@@ -507,19 +509,19 @@ def test_e77_ten_exemplars_then_of_the_closest_two_the_older_one_goes() -> None:
     ]
 
 
-def test_e77_after_five_minutes_an_exemplar_goes_first() -> None:
-    """However far from the others it lies."""
-    kept = spread(NO_EXEMPLARS, exemplar_of(1e-12, 1000))
+def test_e77_after_five_minutes_an_exemplar_is_dropped_first() -> None:
+    """However far its value is from the others."""
+    kept = reservoir(NO_EXEMPLARS, exemplar_of(1e-12, 1000))
     for power in range(9):
-        kept = spread(kept, exemplar_of(2.0**power, 1200))
-    assert in_order(spread(kept, exemplar_of(200, 1300)))[0].value == 1e-12
+        kept = reservoir(kept, exemplar_of(2.0**power, 1200))
+    assert in_order(reservoir(kept, exemplar_of(200, 1300)))[0].value == 1e-12
 
-    found = [each.value for each in in_order(spread(kept, exemplar_of(200, 1301)))]
+    found = [each.value for each in in_order(reservoir(kept, exemplar_of(200, 1301)))]
     assert found == [*[2.0**power for power in range(9)], 200]
 
 
-def place_of(value: float) -> float:
-    """Where a value lies on a line on which equal ratios are equal distances."""
+def position_of(value: float) -> float:
+    """The position of a value on a logarithmic scale."""
     if math.isnan(value):
         return 4000
     far = min(math.log(abs(value)) + 750, 2000) if value else 0.0
@@ -533,18 +535,19 @@ def place_of(value: float) -> float:
     )
 )
 def test_e77_exemplars_are_those_of_the_rule(measured: list[tuple[float, int]]) -> None:
-    """As looking at every two of them would choose, whatever clocks do."""
+    """As a comparison of all pairs would choose, with any clock."""
     kept = NO_EXEMPLARS
     expected: list[Exemplar] = []
     for value, moment in measured:
         new = exemplar_of(value, moment)
-        kept = spread(kept, new)
-        every = sorted([*expected, new], key=lambda each: place_of(each.value))
+        kept = reservoir(kept, new)
+        every = sorted([*expected, new], key=lambda each: position_of(each.value))
         if len(every) > 10:
             gone = min(expected, key=lambda each: each.timestamp or 0)
             if moment - (gone.timestamp or 0) <= 300:
                 two = min(
-                    pairwise(every), key=lambda two: place_of(two[1].value) - place_of(two[0].value)
+                    pairwise(every),
+                    key=lambda two: position_of(two[1].value) - position_of(two[0].value),
                 )
                 gone = min(two, key=lambda each: (each is new, each.timestamp))
             every = [each for each in every if each is not gone]

@@ -1,4 +1,4 @@
-"""When native histograms that have become coarse start over: E77, and what counts as having shown them."""
+"""Resets of native histograms with reduced resolution (E77), and which readers expose them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otel_aioprom.formats import BinaryFormatter
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.registry.merge import merge_families, merge_pair
 from otel_aioprom.registry.validation import well_formed
-from otel_aioprom.remote_write.encoder import SeriesTable
+from otel_aioprom.remote_write.encoder import WriteEncoder
 from otel_aioprom.renderer import render
 
 T = 1_700_000_000_000
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {"buckets": [1], "native_bucket_factor": 2, "native_ma
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> Histogram:
-    """A histogram of 1, 2 and 4 that has become coarse, at the time at which it may start over."""
+    """A histogram of 1, 2 and 4 with reduced resolution, whose reset is due."""
     clock = ManualTime()
     monkeypatch.setattr(native_histogram, "time", clock)
     histogram = Histogram("h", "H.", **OPTIONS)
@@ -40,7 +40,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> Histogram:
 
 
 def count(histogram: Histogram) -> int:
-    """How many observations it has."""
+    """Number of observations."""
     return histogram.labels({}).observations
 
 
@@ -53,12 +53,12 @@ def respond(*families: MetricFamily) -> list[Any]:
 
 
 def write(histogram: Histogram, **options: Any) -> None:
-    """Write it remotely."""
-    list(SeriesTable("2.0", **options).messages([histogram.family()], T))
+    """Remote-write it."""
+    list(WriteEncoder("2.0", **options).messages([histogram.family()], T))
 
 
 def text(histogram: Histogram) -> None:
-    """Write it as text."""
+    """Encode it as text."""
     registry = CollectorRegistry()
     registry.register(histogram)
     render(registry)
@@ -66,15 +66,15 @@ def text(histogram: Histogram) -> None:
 
 
 def one_of(*values: float) -> Histogram:
-    """Another histogram of this kind, with some values."""
+    """Another histogram with some values."""
     histogram = Histogram("h", "H.", **OPTIONS)
     for value in values:
         histogram.observe({}, value)
     return histogram
 
 
-def meeting(histogram: Histogram) -> MetricFamily:
-    """A family in which two label names become one when they are escaped."""
+def colliding(histogram: Histogram) -> MetricFamily:
+    """A family in which two escaped label names collide."""
     first = one_of(5).labels({}).renamed(("a.b",), ("1",), '{"a.b"="1"} ')
     second = one_of(5).labels({}).renamed(("a_b",), ("1",), '{a_b="1"} ')
     return replace(
@@ -94,17 +94,17 @@ LOOKS: list[Callable[[Histogram], object]] = [
 SHOWS: list[Callable[[Histogram], object]] = [
     lambda histogram: respond(histogram.family()),
     lambda histogram: respond(replace(histogram.family(), name="h.h", utf8=True)),
-    lambda histogram: respond(meeting(histogram)),
+    lambda histogram: respond(colliding(histogram)),
     lambda histogram: respond(*merge_families([histogram.family(), one_of(5).family()], {})[0]),
     write,
 ]
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_e77_who_only_reads_a_histogram_shows_nothing(
+def test_e77_only_reading_a_histogram_exposes_nothing(
     coarse: Histogram, look: Callable[[Histogram], object]
 ) -> None:
-    """The next observation counts with the others, which no server has seen."""
+    """The next observation is added to the others, which no server has seen."""
     look(coarse)
     coarse.observe({}, 1)
 
@@ -112,10 +112,10 @@ def test_e77_who_only_reads_a_histogram_shows_nothing(
 
 
 @pytest.mark.parametrize("show", SHOWS)
-def test_e77_who_writes_native_buckets_shows_them(
+def test_e77_encoding_native_buckets_exposes_them(
     coarse: Histogram, show: Callable[[Histogram], object]
 ) -> None:
-    """So that the next observation begins anew."""
+    """So that the next observation resets."""
     show(coarse)
     assert count(coarse) == 3
     coarse.observe({}, 1)
@@ -123,26 +123,26 @@ def test_e77_who_writes_native_buckets_shows_them(
     assert count(coarse) == 1
 
 
-def test_e77_a_series_that_is_not_sent_is_not_shown(coarse: Histogram) -> None:
-    """Remote write leaves out the second one of a name and labels."""
+def test_e77_a_series_that_is_not_sent_is_not_exposed(coarse: Histogram) -> None:
+    """Remote write drops the duplicate of a name and labels."""
     every = [one_of(1).family(), coarse.family()]
-    messages = list(SeriesTable("2.0").messages(every, T))
+    messages = list(WriteEncoder("2.0").messages(every, T))
     coarse.observe({}, 1)
 
     assert any(messages)
     assert count(coarse) == 4
 
 
-def test_e77_what_was_read_of_another_life_shows_nothing(coarse: Histogram) -> None:
-    """As many observations of this one are others, which no server has seen."""
-    coarse.labels({}).showed(3, 1.0)
+def test_e77_a_reading_from_before_a_reset_exposes_nothing(coarse: Histogram) -> None:
+    """An equal number of later observations are others, which no server has seen."""
+    coarse.labels({}).mark_exposed(3, 1.0)
     coarse.observe({}, 1)
 
     assert count(coarse) == 4
 
 
-def test_e77_nan_counts_with_what_was_shown(coarse: Histogram) -> None:
-    """It has no bucket with which to begin; the others wait for another response."""
+def test_e77_nan_does_not_reset(coarse: Histogram) -> None:
+    """It has no bucket; the others wait for another response."""
     respond(coarse.family())
     coarse.observe({}, math.nan)
     coarse.observe({}, 1)
@@ -155,10 +155,10 @@ def test_e77_nan_counts_with_what_was_shown(coarse: Histogram) -> None:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("other", "observed"), [(8, 2), (math.nan, 5)])
-def test_e77_who_observes_while_a_histogram_starts_over_is_counted(
+def test_e77_an_observation_during_a_reset_is_counted(
     coarse: Histogram, other: float, observed: int
 ) -> None:
-    """In the new life if it was quicker to begin it, else both go on with the old one."""
+    """After the reset if it was faster to reset, else both are added without a reset."""
     respond(coarse.family())
     interruption = OnceIn("_fresh", lambda: coarse.observe({}, other))
     with at_every_call(interruption):

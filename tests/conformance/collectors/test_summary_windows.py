@@ -1,4 +1,4 @@
-"""Summaries whose quantiles are those of the last minutes (E115)."""
+"""Summaries with a sliding time window (E115)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otel_aioprom.renderer import render
 
 
 def test_e115_ten_minutes_in_five_steps() -> None:
-    """By default an observation counts for eight to ten minutes: until the stream that began before it is emptied."""
+    """By default an observation counts for eight to ten minutes: until the oldest stream at its time is rotated out."""
     clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", clock=clock)
     summary.observe({}, 1)  # at the very beginning of a step
@@ -32,7 +32,7 @@ def test_e115_ten_minutes_in_five_steps() -> None:
 
 
 def test_e115_every_observation_goes_into_all_streams() -> None:
-    """So that the head has those of the whole window, whichever it is."""
+    """So that each head stream has those of the whole window."""
     clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", max_age=50, age_buckets=5, clock=clock)
     for step in range(20):
@@ -61,7 +61,7 @@ def test_e115_an_empty_head_is_nan_and_count_and_sum_stay() -> None:
 
 
 def test_e115_objectives_are_quantiles_with_their_errors() -> None:
-    """A rank is within the error of what it should be."""
+    """The rank of an estimate is within the error."""
     summary = Summary("s", "Seconds.", invariants=[(0.25, 0.05), (0.999, 0.0001)])
     for value in range(100_000):
         summary.observe({}, value * 7919 % 100_000)
@@ -71,8 +71,8 @@ def test_e115_objectives_are_quantiles_with_their_errors() -> None:
     assert 99_889 <= found[0.999] <= 99_911
 
 
-def test_e115_without_an_age_nothing_is_forgotten() -> None:
-    """Then quantiles are over the whole life."""
+def test_e115_without_max_age_nothing_expires() -> None:
+    """Then quantiles cover the whole life."""
     clock = ManualClock(0.0)
     summary = Summary("s", "Seconds.", max_age=None, clock=clock)
     summary.observe({}, 1)

@@ -1,4 +1,4 @@
-"""Which format and which compression a client gets (E1, E51 to E57)."""
+"""Content negotiation: format and compression (E1, E51 to E57)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ASKED = "application/openmetrics-text;version="
 
 
 def answered(*accept: str) -> str:
-    """The content type of the answer."""
+    """The content type of the response."""
     return negotiate(accept)().get_headers()["Content-Type"]
 
 
 def expected(recorded: Recorded) -> str:
-    """What a scraper of a certain setting is to get: the first that it names."""
+    """The format for a recorded scraper: the first in its header."""
     first = recorded.accept.split(",")[0]
     scheme = next((s for s in ("allow-utf-8", "dots", "values") if f"={s}" in first), "underscores")
     if "protobuf" in first:
@@ -51,18 +51,18 @@ def expected(recorded: Recorded) -> str:
     ],
 )
 def test_e01_each_format_has_its_exact_content_type(accept: str, answer: str) -> None:
-    """Order and blanks too."""
+    """Including order and blanks."""
     assert answered(accept) == answer
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda one: f"{one.scraper} {one.setting}")
-def test_e51_scrapers_get_what_they_name_first(recorded: Recorded) -> None:
-    """In all of their settings, as recorded."""
+def test_e51_scrapers_get_their_first_format(recorded: Recorded) -> None:
+    """With each recorded setting."""
     assert answered(recorded.accept) == expected(recorded)
 
 
-def test_e52_lines_are_joined_and_parts_read_leniently() -> None:
-    """Types and names of parameters in any case, values in quotes or not, parts without a slash passed over."""
+def test_e52_headers_are_joined_and_parsed_leniently() -> None:
+    """Types and parameter names in any case, values quoted or not; ranges without a slash are skipped."""
     assert (
         answered("nonsense", 'APPLICATION/OPENMETRICS-TEXT ; VERSION = "1.0.0"')
         == f"{OM}underscores"
@@ -73,7 +73,7 @@ def test_e52_lines_are_joined_and_parts_read_leniently() -> None:
 
 @given(st.lists(st.text() | st.text('/;,="\\q01.*a-z \t'), max_size=4))
 def test_e52_no_header_ever_raises(headers: list[str]) -> None:
-    """Whatever is in it."""
+    """With any content."""
     assert answered(*headers)
     assert len(media_ranges(headers)) <= 64
     assert isinstance(parse_accepts(headers), set)
@@ -93,8 +93,8 @@ def test_e52_no_header_ever_raises(headers: list[str]) -> None:
         ("application/*", TEXT4),
     ],
 )
-def test_e53_the_most_wanted_that_can_be_served(accept: str, answer: str) -> None:
-    """By weight, then the more specific, then as written; wildcards stand for text."""
+def test_e53_the_supported_format_with_the_highest_weight(accept: str, answer: str) -> None:
+    """Then the more specific, then the first; wildcards mean text."""
     assert answered(accept) == answer
 
 
@@ -114,13 +114,13 @@ def test_e53_the_most_wanted_that_can_be_served(accept: str, answer: str) -> Non
     ],
 )
 def test_e54_missing_and_unknown_parameters(accept: str, answer: str) -> None:
-    """Without a version, the oldest standard; without what protobuf needs, none."""
+    """Without a version, the oldest standard; protobuf needs its parameters."""
     assert answered(accept) == answer
 
 
 @pytest.mark.parametrize("scheme", ["allow-utf-8", "underscores", "dots", "values"])
-def test_e55_the_scheme_of_the_part_that_won(scheme: str) -> None:
-    """Of no other part; text 0.0.4 and OpenMetrics 0.0.1 know none."""
+def test_e55_the_scheme_of_the_selected_range(scheme: str) -> None:
+    """Not of others; text 0.0.4 and OpenMetrics 0.0.1 have no schemes."""
     assert answered(f"{ASKED}1.0.0;escaping={scheme}") == OM + scheme
     assert answered(f"text/plain;version=1.0.0;escaping={scheme}") == TEXT1 + scheme
     assert answered(f"{PROTO};escaping={scheme}") == BINARY + scheme
@@ -130,12 +130,12 @@ def test_e55_the_scheme_of_the_part_that_won(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["", "nonsense", "ALLOW-UTF-8", '"x\r\ny"'])
 def test_e55_an_unknown_scheme_is_never_echoed(scheme: str) -> None:
-    """Underscores take its place."""
+    """It is replaced by underscores."""
     assert answered(f"{ASKED}1.0.0;escaping={scheme}") == f"{OM}underscores"
 
 
 def test_e55_protobuf_by_option() -> None:
-    """Prometheus names no scheme for it."""
+    """Prometheus requests no scheme for it."""
     chosen = negotiate([PROTO], protobuf_escaping="allow-utf-8")
 
     assert chosen().get_headers()["Content-Type"] == f"{BINARY}allow-utf-8"
@@ -168,7 +168,7 @@ def test_e55_protobuf_by_option() -> None:
         ("APPLICATION/OPENMETRICS-TEXT;VERSION=1.0.0", f"{OM}underscores"),
     ],
 )
-async def test_e56_the_table_of_answers(accept: str, answer: str) -> None:
+async def test_e56_the_table_of_content_types(accept: str, answer: str) -> None:
     """From a request to its response."""
     registry = CollectorRegistry()
     Counter("x_total", "", registry=registry).inc()
@@ -177,8 +177,8 @@ async def test_e56_the_table_of_answers(accept: str, answer: str) -> None:
     assert (response.status, response.headers["Content-Type"]) == (200, answer)
 
 
-async def test_e57_caches_are_told_what_the_answer_depends_on() -> None:
-    """In every 200, with and without a body."""
+async def test_e57_responses_have_vary() -> None:
+    """Every 200, with and without a body."""
     for method in ("GET", "HEAD"):
         response = await answer_to(CollectorRegistry(), ScrapeRequest(method))
         assert response.headers["Vary"] == "Accept, Accept-Encoding"

@@ -20,14 +20,14 @@ from servers import parse_with_prometheus_client
 
 
 def write(*families: MetricFamily, **options: Any) -> str:
-    """Write families; a strict parser of others reads them too."""
+    """Encode families; check them with a strict third-party parser."""
     body, _ = prepared(*families, **options)
     parse_with_prometheus_client(body, openmetrics=True)
     return body
 
 
 def prepared(*families: MetricFamily, **options: Any) -> tuple[str, list[Fault]]:
-    """Write families, and say what was left out."""
+    """Encode families; return the faults too."""
     formatter = OpenMetricsFormatter(**options)
     ready, faults = formatter.prepare(families)
     return b"".join(formatter.encode(ready)).decode(), list(faults)
@@ -41,7 +41,7 @@ def lines(*families: MetricFamily, **options: Any) -> list[str]:
 
 
 def counter(value: float = 1, labels: dict[str, str] | None = None, **parts: Any) -> CounterSeries:
-    """A counter's series."""
+    """The series of a counter."""
     series = number(value, labels, CounterSeries)
     assert isinstance(series, CounterSeries)
     series.created, series.exemplar = parts.get("created"), parts.get("exemplar")
@@ -51,7 +51,7 @@ def counter(value: float = 1, labels: dict[str, str] | None = None, **parts: Any
 def histogram(
     counts: list[int], total: float | None, bounds: tuple[float, ...], **parts: Any
 ) -> HistogramSeries:
-    """A histogram's series."""
+    """The series of a histogram."""
     pairs = sorted(parts.pop("labels", {}).items())
     names, values = tuple(name for name, _ in pairs), tuple(value for _, value in pairs)
     series = HistogramSeries(names, values, labels_text(pairs), (*bounds, math.inf))
@@ -61,12 +61,12 @@ def histogram(
 
 
 def summary(count: int, total: float, *estimates: tuple[float, float]) -> SummaryPoint:
-    """A summary's series."""
+    """The series of a summary."""
     return SummaryPoint((), (), " ", count, total, estimates, 5.0)
 
 
 def test_e41_a_whole_response_to_the_byte() -> None:
-    """Types, units, escapes, exemplars and start times together; the target first."""
+    """Types, units, escapes, exemplars and start times together; ``target_info`` first."""
     labels = {"method": "GET", "path": '/a"b\\c\nd'}
     one = counter(
         1027,
@@ -88,7 +88,7 @@ def test_e41_a_whole_response_to_the_byte() -> None:
 
     body = write(requests, seconds, target, created_samples=True)
     expected = OPENMETRICS.body.decode()
-    # The order of families is free, but for the target's: ours is that of names.
+    # The specification leaves the order of families open; ours is by name, after target_info.
     latency_part = expected[expected.index("# TYPE app_lat") : expected.index("# EOF")]
     rest = expected.replace(latency_part, "")
     place = rest.index("# TYPE app_requests")
@@ -96,7 +96,7 @@ def test_e41_a_whole_response_to_the_byte() -> None:
 
 
 def test_e02_version_two_is_never_sent() -> None:
-    """Neither by a format of ours."""
+    """No format has it."""
     for formatter in (OpenMetricsFormatter, OpenMetrics001Formatter):
         assert "version=2" not in formatter().get_headers()["Content-Type"]
 
@@ -112,7 +112,7 @@ def test_e27_one_blank_between_tokens_and_none_at_the_ends(value: float) -> None
 
 
 def test_e28_metadata_in_its_order() -> None:
-    """TYPE, UNIT, HELP, each once; empty ones left out; untyped is called unknown."""
+    """TYPE, UNIT, HELP, each once; empty ones are dropped; untyped is called unknown."""
     found = lines(family("a_seconds", unit="seconds", doc="Help."), family("b", kind="untyped"))
 
     assert found == [
@@ -139,10 +139,10 @@ def test_e28_metadata_in_its_order() -> None:
         ("my.metric_seconds", "seconds", "gauge", True),
     ],
 )
-def test_e29_a_unit_stands_only_where_the_name_ends_with_it(
+def test_e29_a_unit_needs_a_name_that_ends_with_it(
     name: str, unit: str, kind: str, written: bool
 ) -> None:
-    """Behind an underscore; of a counter the name without its suffix counts."""
+    """Behind an underscore; of a counter, the name without its suffix."""
     series = counter(1) if kind == "counter" else number(1, {"x": "y"})
     made = family(name, series, kind=kind, unit=unit)
     formatter = with_escaping(OpenMetricsFormatter, "allow-utf-8")()
@@ -178,7 +178,7 @@ def test_e30_suffixes_by_type() -> None:
 
 
 def test_e30_a_counter_without_total_gets_it() -> None:
-    """On the sample, for nothing else is allowed there."""
+    """On the sample, where nothing else is allowed."""
     assert lines(family("hits", counter(2), kind="counter")) == [
         "# TYPE hits counter",
         "hits_total 2",
@@ -194,10 +194,10 @@ def test_e30_a_counter_without_total_gets_it() -> None:
         (("foo", "summary"), ("foo_created", "gauge")),
     ],
 )
-def test_e30_m59_families_whose_samples_could_clash(
+def test_e30_m59_families_whose_samples_could_collide(
     first: tuple[str, str], second: tuple[str, str]
 ) -> None:
-    """Who comes first keeps the name; the other is left out and reported."""
+    """The first keeps the name; the other is dropped and reported."""
     made = {
         "counter": counter,
         "gauge": lambda: number(1),
@@ -214,8 +214,8 @@ def test_e30_m59_families_whose_samples_could_clash(
         ]
 
 
-def test_e31_all_samples_of_a_label_set_stand_together() -> None:
-    """Also those of the start time."""
+def test_e31_all_samples_of_a_label_set_are_consecutive() -> None:
+    """Including the start time."""
     series = [counter(5, {"x": str(n)}, created=1600000000.25) for n in (1, 2)]
 
     assert lines(family("a_total", *series, kind="counter"), created_samples=True) == [
@@ -228,16 +228,16 @@ def test_e31_all_samples_of_a_label_set_stand_together() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, math.nan])
-def test_e32_counters_that_are_none_are_left_out(value: float) -> None:
-    """That sample alone."""
+def test_e32_invalid_counters_are_dropped(value: float) -> None:
+    """Only that sample."""
     found = lines(family("a_total", counter(value, {"x": "1"}), counter(2), kind="counter"))
 
     assert found == ["# TYPE a counter", "a_total 2"]
 
 
 @pytest.mark.parametrize("total", [None, -1.0, math.nan])
-def test_e32_without_a_good_sum_there_is_no_count(total: float | None) -> None:
-    """Buckets stay; so it is with summaries."""
+def test_e32_without_a_valid_sum_there_is_no_count(total: float | None) -> None:
+    """Buckets are kept; the same holds for summaries."""
     found = lines(family("h", histogram([1, 2], total, (1.0,)), kind="histogram"))
     assert found == ["# TYPE h histogram", 'h_bucket{le="1.0"} 1', 'h_bucket{le="+Inf"} 3']
     if total is not None:
@@ -246,14 +246,14 @@ def test_e32_without_a_good_sum_there_is_no_count(total: float | None) -> None:
 
 
 def test_e32_a_negative_bound_means_no_sum() -> None:
-    """Nor a count."""
+    """And no count."""
     found = lines(family("h", histogram([1, 2], 5.0, (-1.0,)), kind="histogram"))
 
     assert found == ["# TYPE h histogram", 'h_bucket{le="-1.0"} 1', 'h_bucket{le="+Inf"} 3']
 
 
 def test_e32_integers_and_infinities() -> None:
-    """Integers have no point; a counter may be infinite, a quantile unknown."""
+    """Integers have no decimal point; a counter may be infinite, a quantile NaN."""
     found = lines(
         family("a_total", counter(17), counter(math.inf, {"x": "1"}), kind="counter"),
         family("s", summary(0, 0, (0.5, math.nan)), kind="summary"),
@@ -296,7 +296,7 @@ def test_e34_state_sets_and_infos() -> None:
 
 
 def test_e35_start_times_are_an_option() -> None:
-    """Counters, histograms, summaries; off unless asked for, and only where they are known."""
+    """Counters, histograms, summaries; off by default, and only if they are known."""
     families = [
         family("a_total", counter(1, created=5.5), counter(1, {"x": "1"}), kind="counter"),
         family("h", histogram([1], 1, (), created=5.5), kind="histogram"),
@@ -312,8 +312,8 @@ def test_e35_start_times_are_an_option() -> None:
 # --- exemplars -------------------------------------------------------------------------
 
 
-def test_e37_place_and_syntax() -> None:
-    """Behind the value of counters and buckets, and nowhere else."""
+def test_e37_position_and_syntax() -> None:
+    """Only behind the value of counters and buckets."""
     exemplars = [
         Exemplar((), 0.054),
         Exemplar((("trace_id", "KOO5S4vxi0o"), ("span_id", "b7")), 0.67, 1520879607.789),
@@ -332,7 +332,7 @@ def test_e37_place_and_syntax() -> None:
 
 
 def test_e37_behind_a_timestamp() -> None:
-    """Which only the formatter's argument asks for."""
+    """Which only the formatter's argument switches on."""
     series = counter(1, exemplar=Exemplar((), 1))
     (line,) = [
         line
@@ -354,8 +354,8 @@ def test_e37_behind_a_timestamp() -> None:
         ("values", 'U__trace_2e_id="a"'),
     ],
 )
-def test_e38_label_names_of_exemplars_are_treated_like_others(scheme: Any, label: str) -> None:
-    """Values are escaped as everywhere."""
+def test_e38_label_names_of_exemplars_are_escaped(scheme: Any, label: str) -> None:
+    """Values as in other labels."""
     pairs = (("trace.id", "a"), ("q", '"\n\\'))
     series = counter(1, exemplar=Exemplar(pairs, 1, 5.0))
     formatter = with_escaping(OpenMetricsFormatter, scheme)()
@@ -364,8 +364,8 @@ def test_e38_label_names_of_exemplars_are_treated_like_others(scheme: Any, label
     assert f'a_total 1 # {{{label},q="\\"\\n\\\\"}} 1 5.0\n' in body
 
 
-def test_e38_surrogates_in_exemplars_do_no_harm() -> None:
-    """Nor do times that would be written with an exponent."""
+def test_e38_surrogates_in_exemplars_are_replaced() -> None:
+    """Timestamps are written without an exponent."""
     series = counter(1, exemplar=Exemplar((("a", "\ud800"),), 1, 1795345000.0))
 
     assert '# {a="\ufffd"} 1 1795345000.0' in write(family("a_total", series, kind="counter"))
@@ -374,14 +374,14 @@ def test_e38_surrogates_in_exemplars_do_no_harm() -> None:
 # --- the end ---------------------------------------------------------------------------
 
 
-def test_e39_the_end_is_said() -> None:
-    """Once, with a line feed, also where there is nothing else."""
+def test_e39_a_response_ends_with_eof() -> None:
+    """Once, with a line feed, even without families."""
     assert write() == "# EOF\n"
     assert write(family("a")).endswith("\na 1\n# EOF\n")
 
 
 def test_e40_the_older_version_has_the_same_body() -> None:
-    """Names escaped, and no scheme in the content type."""
+    """With escaped names, and no scheme in the content type."""
     wide = replace(family("a.b"), utf8=True)
     older, newer = OpenMetrics001Formatter(), OpenMetricsFormatter()
 
@@ -392,8 +392,8 @@ def test_e40_the_older_version_has_the_same_body() -> None:
     assert bodies == {b"# TYPE a_b gauge\na_b 1\n# EOF\n"}
 
 
-def test_e42_hostile_data_are_never_refused() -> None:
-    """A strict parser reads all that is left of them."""
+def test_e42_responses_with_hostile_data_are_valid() -> None:
+    """A strict parser accepts them."""
     families = [
         family(
             "a_total",

@@ -17,8 +17,8 @@ INF = math.inf
 EXEMPLAR = Exemplar((("trace.id", "é"), ("b", "")), 5.0, 1700000000.5)
 
 
-def test_e63_each_family_has_its_length_in_front() -> None:
-    """No header, no trailer; nothing for nothing."""
+def test_e63_each_family_has_a_length_prefix() -> None:
+    """No header, no trailer; no families are no bytes."""
     one, two = family("a"), family("b", number(2))
 
     assert write() == b""
@@ -27,8 +27,8 @@ def test_e63_each_family_has_its_length_in_front() -> None:
 
 
 @pytest.mark.parametrize("kind", ["counter", "gauge", "histogram", "summary", "untyped", "info"])
-def test_e63_families_without_series_are_left_out(kind: str) -> None:
-    """In front, between others and at the end."""
+def test_e63_families_without_series_are_skipped(kind: str) -> None:
+    """First, between others, and last."""
     empty = [MetricFamily(name, kind, "", "", ()) for name in ("a", "c", "e")]
 
     assert write(*empty) == b""
@@ -36,7 +36,7 @@ def test_e63_families_without_series_are_left_out(kind: str) -> None:
 
 
 @pytest.mark.parametrize("length", [127, 128, 16383, 16384, 2_097_151, 2_097_152])
-def test_e63_lengths_where_they_take_a_byte_more(length: int) -> None:
+def test_e63_lengths_at_the_limits_of_varints(length: int) -> None:
     """Of the family."""
     doc = "x" * (length - 19 - len(protobuf_wire.varint(length - 22)))
     body = write(family("g", doc=doc))
@@ -48,7 +48,7 @@ def test_e63_lengths_where_they_take_a_byte_more(length: int) -> None:
 
 @pytest.mark.parametrize("size", [100, 109, 110, 127, 128, 16_383, 16_384, 70_000])
 def test_e63_label_values_of_any_length(size: int) -> None:
-    """Each message around a value has its own length; so has each of all series."""
+    """The lengths of all enclosing messages are right."""
     labels = {"a": "v" * size, "é": "é" * size}
     made = [
         family("c_total", counter(1, labels), counter(2), kind="counter"),
@@ -62,7 +62,7 @@ def test_e63_label_values_of_any_length(size: int) -> None:
 
 
 def test_e64_every_type_and_field() -> None:
-    """As the messages have them."""
+    """As the message definition has them."""
     made = read(
         family("c_total", counter(5, {"x": "1"}), kind="counter", doc="h"),
         family("g", number(-1.5)),
@@ -97,7 +97,7 @@ def test_e64_every_type_and_field() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["counter", "gauge", "untyped"])
 def test_e64_any_value(kind: str, value: float) -> None:
-    """Integers beyond those of a double go over as the nearest one."""
+    """Integers that no double represents are rounded."""
     made = counter(value) if kind == "counter" else number(value)
     (found,) = read(family("x_total", made, kind=kind))
 
@@ -123,7 +123,7 @@ def test_e64_counts_and_sums_of_any_size() -> None:
     [None, 0.0, 0.25, -0.25, -1.0, -62135596800.0, 1700000000.123456, 253402300799.5, 2.0**53, 2.0**61],
 )  # fmt: skip
 def test_e64_start_times(created: float | None, exemplar: Exemplar | None, stamped: bool) -> None:
-    """Of all that counts: fractions, before 1970, and far away."""
+    """Of counters, histograms and summaries: fractions, before 1970, and far away."""
     families = [
         family("c_total", counter(1, None, created, exemplar), kind="counter"),
         family("h", histogram([1], 1.0, created=created, exemplars=[exemplar]), kind="histogram"),
@@ -138,8 +138,8 @@ def test_e64_start_times(created: float | None, exemplar: Exemplar | None, stamp
 
 
 @pytest.mark.parametrize("moment", [1e19, -1e19, 1e305, INF, -INF, math.nan])
-def test_e18_e64_moments_that_cannot_be_written_are_left_out(moment: float) -> None:
-    """They neither break the response off nor become another time."""
+def test_e18_e64_timestamps_out_of_range_are_dropped(moment: float) -> None:
+    """They neither abort the response nor become another time."""
     exemplar = Exemplar((), 1.0, moment)
     made = [
         family("c_total", counter(1, created=moment), kind="counter"),
@@ -154,7 +154,7 @@ def test_e18_e64_moments_that_cannot_be_written_are_left_out(moment: float) -> N
 
 
 def test_e64_exemplars() -> None:
-    """On counters and on each bucket that has one, with and without a time; values of all kinds."""
+    """On counters and buckets, with and without a timestamp; with all kinds of values."""
     bare = Exemplar((), math.nan)
     counted = family("c_total", counter(7, exemplar=EXEMPLAR), counter(7, {"a": "b"}, exemplar=bare), kind="counter")  # fmt: skip
     buckets = [Exemplar((), -INF, 0.0), None, EXEMPLAR]

@@ -1,4 +1,4 @@
-"""What stands in the messages of the protobuf format (E65, E66)."""
+"""The content of protobuf messages (E65, E66)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXEMPLAR = Exemplar((("trace.id", "é"), ("b", "")), 5.0, 1700000000.5)
 
 
 def test_e65_content() -> None:
-    """Names are those of samples, infos are gauges, labels as they are."""
+    """Names are those of samples, infos are gauges, labels are unchanged."""
     made = read(
         family("b_info", number(1, {"v": '"\n\\'}), kind="info"),
         family("c_total", counter(1), kind="counter"),
@@ -37,8 +37,8 @@ def test_e65_content() -> None:
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_e65_the_infinite_bucket_is_there_only_with_an_exemplar(marked: bool) -> None:
-    """A server makes it of the count; no bucket has a label ``le``."""
+def test_e65_the_infinite_bucket_is_written_only_with_an_exemplar(marked: bool) -> None:
+    """Prometheus derives it from the count; no bucket has a label ``le``."""
     exemplars = [None, None, EXEMPLAR if marked else None]
     series = histogram([1, 2, 3], 6.0, (0.5, 1.0), labels={"a": "b"}, exemplars=exemplars)
     (found,) = read(family("h", series, kind="histogram"))
@@ -53,7 +53,7 @@ def test_e65_the_infinite_bucket_is_there_only_with_an_exemplar(marked: bool) ->
 @pytest.mark.parametrize(
     "text", ["", "\x00", "\ufffe", "é日\U0001f600", '"\\\n\r', "%s%%\x0e", "le"]
 )
-def test_e65_texts_go_over_as_they_are(text: str) -> None:
+def test_e65_strings_are_unchanged(text: str) -> None:
     """In labels, descriptions and exemplars."""
     exemplar = Exemplar((("a", text),), 1.0)
     (found,) = read(family("c_total", counter(1, {"a": text}, exemplar=exemplar), kind="counter", doc=text))  # fmt: skip
@@ -64,8 +64,8 @@ def test_e65_texts_go_over_as_they_are(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\udfff\ud800"])
-def test_e65_what_utf8_cannot_carry_is_replaced(text: str) -> None:
-    """In labels, descriptions, exemplars and names: one bad byte would cost the whole response."""
+def test_e65_lone_surrogates_are_replaced(text: str) -> None:
+    """In labels, descriptions, exemplars and names: invalid UTF-8 would spoil the whole response."""
     exemplar = Exemplar((("a", text),), 1.0)
     made = counter(1, {"a": text, text: "b"}, exemplar=exemplar)
     given = replace(family(f"m{text}_total", made, kind="counter", doc=text), utf8=True)
@@ -79,7 +79,7 @@ def test_e65_what_utf8_cannot_carry_is_replaced(text: str) -> None:
 
 @pytest.mark.parametrize("scheme", ESCAPING_SCHEMES)
 def test_e65_no_label_becomes_the_name(scheme: Escaping) -> None:
-    """A server refuses the whole response for a label ``__name__``, however it came there."""
+    """Prometheus rejects the whole response for a label ``__name__``."""
     (found,) = read(replace(family("m", number(1, {"..name..": "x"})), utf8=True), scheme=scheme)
 
     refuse(found)
@@ -108,10 +108,10 @@ def test_e65_no_label_becomes_the_name(scheme: Escaping) -> None:
         ("a_", "gauge", "", False),
     ],
 )
-def test_e66_units_only_where_the_name_ends_with_them(
+def test_e66_a_unit_needs_a_name_that_ends_with_it(
     name: str, kind: str, unit: str, written: bool
 ) -> None:
-    """A server refuses the whole response for any other."""
+    """Prometheus rejects the whole response for any other."""
     made = {"counter": counter(1), "histogram": histogram([1], 1.0), "summary": summary(1, 1.0, [])}
     (found,) = read(family(name, made.get(kind, number(1)), kind=kind, unit=unit))
 
@@ -122,7 +122,7 @@ def test_e66_units_only_where_the_name_ends_with_them(
 
 @pytest.mark.parametrize("scheme", ESCAPING_SCHEMES)
 def test_e66_the_escaped_name_decides(scheme: Escaping) -> None:
-    """A dot is no underscore, but each scheme that escapes puts one there."""
+    """A dot is no underscore, but each escaping scheme replaces it by one."""
     (found,) = read(replace(family("my.seconds", unit="seconds"), utf8=True), scheme=scheme)
 
     refuse(found)

@@ -1,4 +1,4 @@
-"""Whole responses in the protobuf format: escaping, times, many series, and what changes meanwhile."""
+"""Whole protobuf responses: escaping, timestamps, many series, and concurrent changes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ MARK = Exemplar((("trace.id", "a"),), 1.0, 5.0)
 
 @pytest.mark.parametrize("asked", [False, True], ids=["by default", "asked"])
 @pytest.mark.parametrize("scheme", ESCAPING_SCHEMES)
-def test_e45_e64_names_are_escaped_here_too(scheme: Escaping, asked: bool) -> None:
-    """Of metrics, labels and exemplars, as the client asks or the option says; nothing else."""
+def test_e45_e64_names_are_escaped(scheme: Escaping, asked: bool) -> None:
+    """Of metrics, labels and exemplars, by the client's or the option's scheme; nothing else."""
     accept, option = (f"{ACCEPT};escaping={scheme}", "underscores") if asked else (ACCEPT, scheme)
     formatter = negotiate([accept], protobuf_escaping=option)()  # type: ignore[arg-type]
     one = counter(1, {"a.b": "c.d", "e:f": "g"}, exemplar=MARK)
@@ -55,8 +55,8 @@ def test_e45_e64_names_are_escaped_here_too(scheme: Escaping, asked: bool) -> No
     assert (label.name, label.value) == (escape_label_name("trace.id", scheme), "a")
 
 
-def test_e45_schemes_do_not_meet_in_what_is_kept() -> None:
-    """A series keeps bytes for later responses; those are never of another scheme."""
+def test_e45_schemes_do_not_share_cached_bytes() -> None:
+    """The bytes that a series caches are valid for one scheme only."""
     given = replace(family("m", number(1, {"a.b": "c"}), number(1, {"d": "e"})), utf8=True)
     for scheme in (*ESCAPING_SCHEMES, *ESCAPING_SCHEMES):
         (made,) = read(given, scheme=scheme)
@@ -64,8 +64,8 @@ def test_e45_schemes_do_not_meet_in_what_is_kept() -> None:
         assert names == [escape_label_name("a.b", scheme), "d"]
 
 
-def test_e49_labels_and_families_that_meet_are_one() -> None:
-    """A label twice would cost the whole response."""
+def test_e49_colliding_labels_and_families_are_merged() -> None:
+    """A duplicate label would spoil the whole response."""
     one, two = counter(1, {"a.b": "1", "a_b": "2"}), counter(2, {"a_b": "3"})
     families = [replace(family(name, one, two, kind="counter"), utf8=True) for name in ("m.x", "m_x")]  # fmt: skip
     (made,) = read(*families)
@@ -75,7 +75,7 @@ def test_e49_labels_and_families_that_meet_are_one() -> None:
     assert found == {"1;2": 2, "3": 4}
 
 
-def test_e17_timestamps_only_where_the_formatter_is_told_so() -> None:
+def test_e17_timestamps_only_by_the_formatters_argument() -> None:
     """In milliseconds, on each metric, between the times before and after."""
     native = histogram([1], 1.0, (), NativeBuckets(0, 0.0, 1))
     families = [
@@ -94,7 +94,7 @@ def test_e17_timestamps_only_where_the_formatter_is_told_so() -> None:
 
 
 def test_e63_a_time_before_1970_takes_ten_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As every negative integer that is not written in zigzag."""
+    """Like every negative varint without zigzag."""
     clock = SimpleNamespace(time=lambda: -0.005)
     monkeypatch.setattr("otel_aioprom.formats.protobuf.time", clock)
     body = write(family("g"), timestamps=True)
@@ -104,7 +104,7 @@ def test_e63_a_time_before_1970_takes_ten_bytes(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_n14_a_registry_can_be_marshalled() -> None:
-    """With the headers that go with it."""
+    """With its headers."""
     registry = all_kinds({"a": "b"})
     formatter = BinaryFormatter(False)
     found = {each.name: each for each in read_delimited(formatter.marshall(registry))}
@@ -125,11 +125,11 @@ def test_n14_a_registry_can_be_marshalled() -> None:
 @pytest.mark.parametrize("size", [1023, 1024, 1025, 2048, 3000])
 @pytest.mark.parametrize("every", [0, 1, 700])
 def test_e63_large_families(size: int, every: int) -> None:
-    """In several steps, with exemplars on none, all or some; values of all sizes."""
+    """In several batches, with exemplars on none, all or some; values of all sizes."""
     series = [counter(2 ** (n % 256), {"n": str(n)}, n or None) for n in range(size)]
     for one in series[::every] if every else ():
         one.exemplar = MARK
-    for _ in range(2):  # the second time with what the first one has kept
+    for _ in range(2):  # the second time with the cached bytes of the first
         (made,) = read(family("c_total", *series, kind="counter"))
         found = [(each.label[0].value, each.counter) for each in made.metric]
         assert [(name, one.value) for name, one in found] == [(one.values[0], float(one.value)) for one in series]  # fmt: skip
@@ -157,7 +157,7 @@ def test_e63_large_families_of_histograms(native: NativeBuckets | None) -> None:
     assert [len(each.histogram.bucket) for each in made.metric] == [3 - bool(n % 3) for n in range(1500)]  # fmt: skip
 
 
-# --- what changes meanwhile --------------------------------------------------------------
+# --- concurrent changes ------------------------------------------------------------------
 
 Change = Callable[[Any], None]
 CHANGES: dict[str, Change] = {
@@ -171,11 +171,11 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("kept", [False, True], ids=["first response", "later response"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("marked", [0, 190])
-def test_e18_e63_series_may_change_while_they_are_written(
+def test_e18_e63_series_may_change_while_they_are_encoded(
     change: Change, kept: bool, marked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before any of the pieces: the message keeps its length, and the next one shows the change."""
-    monkeypatch.setattr(text_lines, "_BUDGET", 1e9)  # as many pieces on a busy machine as on any
+    """Before any chunk: the message keeps its length, and the next one has the change."""
+    monkeypatch.setattr(text_lines, "_BUDGET", 1e9)  # the same number of chunks on a busy machine
     pieces = 0
     while True:
         series = [counter(5, {"n": str(n)}, 1.0) for n in range(200)]
@@ -202,14 +202,14 @@ def test_e18_e63_series_may_change_while_they_are_written(
 
 
 class Interrupted(CounterSeries):
-    """A counter of which another thread takes hold while its labels are read."""
+    """A counter that another thread changes while its labels are read."""
 
     __slots__ = ("interrupt",)
     interrupt: Change | None
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """What a series has, after the interruption."""
+        """The labels, after the interruption."""
         interrupt, self.interrupt = self.interrupt, None
         if interrupt is not None:
             interrupt(self)
@@ -217,8 +217,8 @@ class Interrupted(CounterSeries):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_e64_nothing_outdated_is_kept(change: Change) -> None:
-    """What changes while a series is written for the first time, the next response shows."""
+def test_e64_outdated_bytes_are_not_cached(change: Change) -> None:
+    """If a series changes during its first encoding, the next response has the change."""
     one = Interrupted((), (), " ", 5, 1.0)
     one.interrupt = change
     made = family("c_total", one, kind="counter")
@@ -231,8 +231,8 @@ def test_e64_nothing_outdated_is_kept(change: Change) -> None:
     assert seconds_of(found.created_timestamp) == pytest.approx(one.created, abs=1e-5)
 
 
-def test_e18_e63_a_thread_may_record_while_responses_are_written() -> None:
-    """Each of many responses is framed right, and each histogram in it whole."""
+def test_e18_e63_a_thread_may_record_while_responses_are_encoded() -> None:
+    """The framing of each response is right, and each histogram consistent."""
     counters = [counter(5, {"n": str(n)}, 1.0) for n in range(1100)]
     sizes: list[Any] = [histogram([0, 0], 0.0, (1.0,), labels={"n": str(n)}) for n in range(100)]
     families = [
@@ -271,8 +271,8 @@ def test_e18_e63_a_thread_may_record_while_responses_are_written() -> None:
     assert rounds >= 20
 
 
-def test_e63_nothing_that_has_left_is_kept() -> None:
-    """Whoever reads slowly holds one piece, not the whole response."""
+def test_e63_written_chunks_are_freed() -> None:
+    """A slow reader keeps one chunk in memory, not the whole response."""
     made = family("c_total", *[counter(1, {"n": str(n)}) for n in range(5000)], kind="counter")
     chunks = [len(chunk) for chunk in BinaryFormatter().encode([made])]
 

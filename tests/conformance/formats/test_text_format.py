@@ -1,4 +1,4 @@
-"""The rules that bind whoever writes text 0.0.4: the response, series and lines (E3 to E5, E15 to E20)."""
+"""Text 0.0.4: the response, series and lines (E3 to E5, E15 to E20)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SAMPLE = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})? \S+")
 
 @pytest.fixture
 def text_of() -> Iterator[TextReader]:
-    """Write text that foreign parsers read too."""
+    """Encode text and check it with third-party parsers."""
     with TextReader() as reader:
         yield reader
 
 
 @pytest.mark.parametrize("accept", [(), ("",), ("text/html",), ("a;;=,;version=\x00",), ("*/*",)])
 async def test_e03_the_content_type_is_exact(text_of: TextReader, accept: tuple[str, ...]) -> None:
-    """Whatever is asked for, each way to render names the format in PC's own spelling."""
+    """In every way to render, exactly as in prometheus_client."""
     registry = all_kinds()
     body, headers = render(registry, accept)
     _, later = await async_render(registry, accept)
@@ -45,7 +45,7 @@ async def test_e03_the_content_type_is_exact(text_of: TextReader, accept: tuple[
 
 
 async def test_e04_an_empty_registry_is_200_and_an_empty_body(text_of: TextReader) -> None:
-    """Nothing to show is no failure, and a collector that nobody used shows nothing."""
+    """A collector without recordings exposes nothing."""
     registry = CollectorRegistry()
     Counter("unused_total", "Nothing yet.", registry=registry)
     response = await answer_to(registry)
@@ -55,8 +55,8 @@ async def test_e04_an_empty_registry_is_200_and_an_empty_body(text_of: TextReade
     assert text_of(registry) == ""
 
 
-async def test_e04_what_is_wrong_does_not_change_the_status() -> None:
-    """A source that fails costs itself."""
+async def test_e04_a_failed_source_does_not_change_the_status() -> None:
+    """The rest is served."""
     registry = all_kinds()
     registry.add_source(FakeSource(RuntimeError("broken")))
     response = await answer_to(registry)
@@ -65,7 +65,7 @@ async def test_e04_what_is_wrong_does_not_change_the_status() -> None:
 
 
 def test_e05_utf8_lf_and_a_last_line_that_ends(text_of: TextReader) -> None:
-    """UTF-8 without a mark in front, LF and nothing else between lines and after the last."""
+    """UTF-8 without a byte order mark; LF ends every line, the last one too."""
     registry = all_kinds({"city": "Zürich \U0001f600"})
     body, _ = render(registry)
 
@@ -77,8 +77,8 @@ def test_e05_utf8_lf_and_a_last_line_that_ends(text_of: TextReader) -> None:
     assert text_of(registry).encode() == body
 
 
-def test_e15_one_line_a_series(text_of: TextReader) -> None:
-    """Order and type of labels make no series, nor does a label with an empty value."""
+def test_e15_one_line_per_series(text_of: TextReader) -> None:
+    """Order and type of labels do not distinguish series, nor do labels with an empty value."""
     gauge = Gauge("g", "")
     gauge.set({"a": 1, "b": 2}, 1)
     gauge.set({"b": "2", "a": "1"}, 2)
@@ -89,8 +89,8 @@ def test_e15_one_line_a_series(text_of: TextReader) -> None:
     assert sample_lines(text_of(gauge)) == ["g 4", 'g{a="1",b="2"} 2', 'g{a="None"} 5']
 
 
-def test_e15_no_label_twice_in_a_line(text_of: TextReader) -> None:
-    """A constant label that a call names again appears once, with the call's value."""
+def test_e15_no_duplicate_labels(text_of: TextReader) -> None:
+    """A constant label that a call repeats has the call's value."""
     gauge = Gauge("g", "", {"a": "const"})
     gauge.set({"a": "call"}, 1)
     gauge.set({"a": "const"}, 2)
@@ -99,8 +99,8 @@ def test_e15_no_label_twice_in_a_line(text_of: TextReader) -> None:
     assert sample_lines(text_of(gauge)) == ['g{a="const"} 3', 'g{a="call"} 1']
 
 
-def test_e15_users_own_collectors_too(text_of: TextReader) -> None:
-    """Of items that stand for one series the first is shown."""
+def test_e15_custom_collectors_have_one_line_per_series(text_of: TextReader) -> None:
+    """Of several items of one series, the first is exposed."""
 
     class Own(Gauge):
         def get_all(self) -> list[tuple[dict[str, str], object]]:
@@ -114,7 +114,7 @@ def test_e15_users_own_collectors_too(text_of: TextReader) -> None:
 
 
 def test_e15_a_name_belongs_to_one_family(text_of: TextReader) -> None:
-    """A source cannot show a second ``h_count`` beside the histogram's."""
+    """A source cannot expose a second ``h_count`` beside the histogram's."""
     registry = CollectorRegistry()
     Histogram("h", "", buckets=[1], registry=registry).observe({}, 3)
     registry.add_source(FakeSource(family("h_count", number(9)), family("h_max", number(3))))
@@ -125,7 +125,7 @@ def test_e15_a_name_belongs_to_one_family(text_of: TextReader) -> None:
     assert "h_max 3" in lines
 
 
-def test_e16_one_group_a_family_sorted_by_name(text_of: TextReader) -> None:
+def test_e16_one_group_per_family_sorted_by_name(text_of: TextReader) -> None:
     """Metadata first, then all samples of the family, wherever its series come from."""
     registry = all_kinds()
     Gauge("aa", "", registry=registry).set({}, 1)
@@ -142,14 +142,14 @@ def test_e16_one_group_a_family_sorted_by_name(text_of: TextReader) -> None:
 
 
 def test_e17_no_timestamps(text_of: TextReader) -> None:
-    """The endpoints' formatter writes none."""
+    """In the formatter of endpoints."""
     lines = sample_lines(text_of(all_kinds({"a": 1})))
 
     assert all(line.count(" ") == 1 for line in lines)
 
 
-def test_e17_timestamps_that_were_asked_for_are_milliseconds(text_of: TextReader) -> None:
-    """The formatter's argument puts one and the same whole number behind every sample."""
+def test_e17_optional_timestamps_are_milliseconds(text_of: TextReader) -> None:
+    """With the formatter's argument, every sample has the same integer."""
     body = TextFormatter(True).marshall(all_kinds({"a": 1}))
     stamps = {line.split(" ")[2] for line in sample_lines(text_of.read(body))}
 
@@ -157,8 +157,8 @@ def test_e17_timestamps_that_were_asked_for_are_milliseconds(text_of: TextReader
     assert re.fullmatch(r"1\d{12}", stamps.pop())
 
 
-def test_e18_what_cannot_be_written_is_refused_when_recorded(text_of: TextReader) -> None:
-    """So that encoding cannot fail half-way; what was there before stays."""
+def test_e18_invalid_values_raise_when_recorded(text_of: TextReader) -> None:
+    """So that encoding cannot fail half-way; earlier values are kept."""
     gauge, histogram = Gauge("g", ""), Histogram("h", "", buckets=[1])
     gauge.set({}, 1)
     histogram.observe({}, 2)
@@ -172,8 +172,8 @@ def test_e18_what_cannot_be_written_is_refused_when_recorded(text_of: TextReader
     assert "h_sum 2" in sample_lines(text_of(histogram))
 
 
-def test_e18_a_bad_item_of_a_users_collector_is_left_out(text_of: TextReader) -> None:
-    """It costs its own line; the rest is a valid response, and says that something was lost."""
+def test_e18_an_invalid_item_of_a_custom_collector_is_dropped(text_of: TextReader) -> None:
+    """The rest is a valid response, and the loss is counted."""
 
     class Own(Gauge):
         def get_all(self) -> list[tuple[dict[str, str], object]]:
@@ -189,7 +189,7 @@ def test_e18_a_bad_item_of_a_users_collector_is_left_out(text_of: TextReader) ->
 
 
 def test_e19_no_line_starts_with_a_blank(text_of: TextReader) -> None:
-    """Neither help nor a label value can begin a line."""
+    """Neither help nor a label value can start a line."""
     gauge = Gauge("g", "a\n  b 1\n")
     gauge.set({"a": "\n  c 1\n"}, 1)
     text = text_of(gauge)
@@ -199,7 +199,7 @@ def test_e19_no_line_starts_with_a_blank(text_of: TextReader) -> None:
 
 
 def test_e20_help_then_type_then_samples(text_of: TextReader) -> None:
-    """Each once a name, one blank between tokens; HELP is left out where there is nothing to say."""
+    """Each once per name, one blank between tokens; no HELP without a description."""
     registry = all_kinds({"a": 1})
     Gauge("quiet", "", registry=registry).set({}, 1)
     text = text_of(registry)

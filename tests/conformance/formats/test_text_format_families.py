@@ -1,4 +1,4 @@
-"""The rules that bind whoever writes text 0.0.4: types and whole families (E21 to E26)."""
+"""Text 0.0.4: types and whole families (E21 to E26)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from otel_aioprom.registry import CollectorRegistry
 
 @pytest.fixture
 def text_of() -> Iterator[TextReader]:
-    """Write text that foreign parsers read too."""
+    """Encode text and check it with third-party parsers."""
     with TextReader() as reader:
         yield reader
 
 
 def test_e21_the_types(text_of: TextReader) -> None:
-    """Lower case; collectors of no kind are untyped."""
+    """In lower case; plain collectors are untyped."""
     types = re.findall("# TYPE (.*)", text_of(all_kinds()))
 
     assert types == ["any untyped", "c_total counter", "g gauge", "h histogram", "s summary"]
 
 
 def test_e21_info_becomes_a_gauge_and_units_are_not_written(text_of: TextReader) -> None:
-    """The format has no other word."""
+    """The format has neither."""
     registry = CollectorRegistry()
     info = family(
         "build_info", number(1, {"version": "2"}, NumberSeries), kind="info", doc="Build."
@@ -44,7 +44,7 @@ def test_e21_info_becomes_a_gauge_and_units_are_not_written(text_of: TextReader)
 
 
 def test_e22_counters_are_typed_with_total(text_of: TextReader) -> None:
-    """HELP and TYPE carry the sample's name; none is added or taken away."""
+    """HELP and TYPE have the sample's name, unchanged."""
     jobs, plain = Counter("jobs_total", "Jobs."), Counter("jobs", "")
     jobs.add({}, 3)
     plain.inc()
@@ -67,7 +67,7 @@ rpc_seconds_count{m="GET"} 3
 
 
 def test_e23_the_example(text_of: TextReader) -> None:
-    """Buckets ascend and add up, the last one is the count; sum and count follow."""
+    """Buckets are cumulative, the last one is the count; sum and count follow."""
     histogram = Histogram("rpc_seconds", "Time.", buckets=[0.005, 1])
     for value in (0.25, 1, 5):
         histogram.observe({"m": "GET"}, value)
@@ -75,8 +75,8 @@ def test_e23_the_example(text_of: TextReader) -> None:
     assert text_of(histogram) == HISTOGRAM
 
 
-def test_e23_a_series_stays_together(text_of: TextReader) -> None:
-    """All lines of one label set, then the next; without labels there are no others but ``le``."""
+def test_e23_the_lines_of_a_series_are_consecutive(text_of: TextReader) -> None:
+    """All lines of one label set, then the next; without labels, only ``le``."""
     histogram = Histogram("h", "", buckets=[1])
     histogram.observe({}, 0.5)
     histogram.observe({"a": 1}, math.nan)
@@ -103,7 +103,7 @@ s_count 0
 
 
 def test_e24_the_example(text_of: TextReader) -> None:
-    """While nothing was observed, quantiles are NaN."""
+    """Without observations, quantiles are NaN."""
     summary = Summary("s", "", invariants=[(0.99, 0.001), (0.5, 0.05)])
     summary.labels()
 
@@ -111,7 +111,7 @@ def test_e24_the_example(text_of: TextReader) -> None:
 
 
 def test_e24_quantiles_ascend_then_sum_and_count(text_of: TextReader) -> None:
-    """Series by series; those without quantiles have sum and count alone."""
+    """Series by series; without quantiles, only sum and count."""
     summary = Summary("s", "", invariants=[(0.9, 0.01), (0.5, 0.05)])
     summary.observe({"a": 1}, 2.5)
     bare = Summary("t", "", invariants=())
@@ -140,7 +140,7 @@ target_info{service_name="s"} 1
 
 
 def test_e26_a_whole_response(text_of: TextReader) -> None:
-    """Of three families, two of them made by hand."""
+    """With three families, two of them from native collectors."""
     registry = CollectorRegistry()
     target = family(
         "target_info", number(1, {"service_name": "s"}), kind="info", doc="Target metadata"

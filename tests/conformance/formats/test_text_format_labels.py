@@ -1,4 +1,4 @@
-"""The rules that bind whoever writes text 0.0.4: names, labels and escapes (E6, E7, E11 to E14)."""
+"""Text 0.0.4: names, labels and escapes (E6, E7, E11 to E14)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(\\[\\n"]|[^\\\n"])*"'
 SAMPLE = re.compile(
     rf"[a-zA-Z_:][a-zA-Z0-9_:]*(\{{{LABEL}(,{LABEL})*\}})? (NaN|[+-]Inf|-?[0-9][0-9.e+-]*)"
 )
-# Ends of lines to some, tab, NUL, and what has a meaning outside quotes.
+# Unicode line separators, tab, NUL, and characters with a meaning outside quotes.
 RAW = "\t\r\0\x01\x0b\x0c\x1c\x7f\x85\xa0\u2028\u2029\ufeff{}=,#%'日本\U0001f600"
 
 
 @pytest.fixture
 def text_of() -> Iterator[TextReader]:
-    """Write text that foreign parsers read too."""
+    """Encode text and check it with third-party parsers."""
     with TextReader() as reader:
         yield reader
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "ä", "a\n", "a.b", "a{", '"a"'])
-def test_e06_names_beyond_the_classic_ones_are_refused(name: str) -> None:
-    """Without quoted syntax they cannot be written."""
+def test_e06_names_outside_the_classic_character_set_raise(name: str) -> None:
+    """Text 0.0.4 has no quoted syntax."""
     for kind in KINDS:
         with pytest.raises(InvalidNameError):
             kind(name, "What.")
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "ä", "a\n", "a:b", "__a", "__name__"])
-def test_e06_labels_beyond_the_classic_and_reserved_ones_are_refused(name: str) -> None:
-    """As metric names, but no colons and no two underscores in front."""
+def test_e06_label_names_outside_the_classic_character_set_raise(name: str) -> None:
+    """Like metric names, but without colons; two leading underscores are reserved."""
     gauge = Gauge("g", "Level.")
     with pytest.raises(InvalidLabelsError):
         gauge.set({name: "1"}, 1)
@@ -47,7 +47,7 @@ def test_e06_labels_beyond_the_classic_and_reserved_ones_are_refused(name: str) 
     assert gauge.get_all() == []
 
 
-def test_e06_all_classic_names_are_written_as_they_are(text_of: TextReader) -> None:
+def test_e06_classic_names_are_unchanged(text_of: TextReader) -> None:
     """Colons and underscores anywhere, digits behind the first character."""
     names = ["A", "_", ":", "a:b", "_9", "aZ_:0"]
     gauges = [Gauge(name, "") for name in names]
@@ -58,8 +58,8 @@ def test_e06_all_classic_names_are_written_as_they_are(text_of: TextReader) -> N
     assert sample_lines(text_of(*gauges)) == expected
 
 
-def test_e07_labels_of_the_server_are_its_own(text_of: TextReader) -> None:
-    """``job`` is refused; ``instance``, which the server renames, is the user's choice."""
+def test_e07_job_is_reserved_for_the_server(text_of: TextReader) -> None:
+    """``instance``, which the server renames, is allowed."""
     gauge = Gauge("g", "")
     with pytest.raises(InvalidLabelsError):
         gauge.set({"job": "a"}, 1)
@@ -68,7 +68,7 @@ def test_e07_labels_of_the_server_are_its_own(text_of: TextReader) -> None:
     assert sample_lines(text_of(gauge)) == ['g{instance="a"} 1']
 
 
-def test_e11_samples_are_written_tightly(text_of: TextReader) -> None:
+def test_e11_samples_have_no_extra_characters(text_of: TextReader) -> None:
     """No blanks but the one before the value, no comma at the end, no braces without labels."""
     registry = all_kinds()
     for name, value in (("g", 4), ("any", 5)):
@@ -85,7 +85,7 @@ def test_e11_samples_are_written_tightly(text_of: TextReader) -> None:
 
 @pytest.mark.parametrize("names", list(permutations(("b", "c", "a"))))
 def test_e12_labels_are_sorted(text_of: TextReader, names: tuple[str, ...]) -> None:
-    """However a label set is written, its line is the same; constant labels stand among the others."""
+    """In any order of arguments; constant labels are sorted among the others."""
     gauge = Gauge("g", "", {"aa": "const"})
     gauge.set(dict.fromkeys(names, "x"), 1)
 
@@ -93,7 +93,7 @@ def test_e12_labels_are_sorted(text_of: TextReader, names: tuple[str, ...]) -> N
 
 
 def test_e12_le_and_quantile_are_last(text_of: TextReader) -> None:
-    """Also behind names that would sort after them."""
+    """Even after names that sort behind them."""
     histogram, summary = Histogram("h", "", buckets=[1]), Summary("s", "", invariants=[(0.5, 0.1)])
     histogram.observe({"zone": 1, "a": 2}, 0.5)
     summary.observe({"zone": 1, "a": 2}, 3)
@@ -104,7 +104,7 @@ def test_e12_le_and_quantile_are_last(text_of: TextReader) -> None:
 
 
 def test_e12_lines_do_not_change_between_responses(text_of: TextReader) -> None:
-    """New series leave the order of the old ones alone."""
+    """New series do not change the order of existing ones."""
     registry = all_kinds({"b": 1, "a": 2})
     before = sample_lines(text_of(registry))
     registry.get("g").set_value({"a": 2, "b": 2}, 9)
@@ -123,7 +123,7 @@ def test_e13_the_example(text_of: TextReader) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_e13_all_other_characters_are_raw(text_of: TextReader, kind: type[Collector[Any]]) -> None:
-    """Tab, CR, NUL, other ends of lines, and what has a meaning outside quotes, in all kinds of samples."""
+    """Tab, CR, NUL, Unicode line separators, and delimiters, in all types of samples."""
     collector = kind("x", "")
     collector.labels({"p": RAW})
     lines = sample_lines(text_of(collector))
@@ -132,8 +132,8 @@ def test_e13_all_other_characters_are_raw(text_of: TextReader, kind: type[Collec
     assert all(f'{{p="{RAW}"' in line for line in lines)
 
 
-def test_e13_escapes_are_not_mistaken_for_text(text_of: TextReader) -> None:
-    r"""A backslash and an n are two characters, and come back as two."""
+def test_e13_escapes_are_unambiguous(text_of: TextReader) -> None:
+    r"""A backslash and an n are parsed as two characters."""
     gauge = Gauge("g", "")
     gauge.set({"p": r"\n"}, 1)
     gauge.set({"p": "\\"}, 2)
@@ -143,7 +143,7 @@ def test_e13_escapes_are_not_mistaken_for_text(text_of: TextReader) -> None:
 
 
 def test_e13_lone_surrogates_are_replaced(text_of: TextReader) -> None:
-    """What UTF-8 cannot carry becomes U+FFFD, in label values, constant ones too, and in help."""
+    """By U+FFFD, in label values, constant ones too, and in help."""
     gauge = Gauge("g", "bad \udfff help", {"c": "\ud800"})
     gauge.set({"p": "a\udc80b"}, 1)
 
@@ -153,7 +153,7 @@ def test_e13_lone_surrogates_are_replaced(text_of: TextReader) -> None:
 
 
 def test_e14_the_example(text_of: TextReader) -> None:
-    """In HELP, quotes stay as they are."""
+    """In HELP, quotes are not escaped."""
     gauge = Gauge("x", 'a "b" \\c')
     gauge.set({}, 1)
 
@@ -161,7 +161,7 @@ def test_e14_the_example(text_of: TextReader) -> None:
 
 
 def test_e14_only_backslash_and_lf_are_escaped(text_of: TextReader) -> None:
-    """A description stays on its line and keeps everything else."""
+    """In a description; other characters are unchanged."""
     gauge = Gauge("x", f'\\n\n"{RAW}')
     gauge.set({}, 1)
 

@@ -1,4 +1,4 @@
-"""The rules that bind whoever writes text 0.0.4: values, bounds and quantiles (E8 to E10)."""
+"""Text 0.0.4: values, bounds and quantiles (E8 to E10)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ INF, NAN = math.inf, math.nan
 
 @pytest.fixture
 def text_of() -> Iterator[TextReader]:
-    """Write text that foreign parsers read too."""
+    """Encode text and check it with third-party parsers."""
     with TextReader() as reader:
         yield reader
 
 
 class Loud(float):
-    """A float whose ``repr`` is no number, as NumPy's."""
+    """A float whose ``repr`` is no number, like NumPy's."""
 
     def __repr__(self) -> str:
         return f"Loud({super().__repr__()})"
@@ -38,7 +38,7 @@ class Code(IntEnum):
     OK = 200
 
 
-# What is recorded, and what stands in the response.
+# Recorded values, and their text in the response.
 VALUES = [
     (0, "0"),
     (-0.0, "-0.0"),
@@ -80,8 +80,8 @@ def test_e08_values(text_of: TextReader, value: Any, written: str) -> None:
 
 
 @pytest.mark.parametrize("value", [10**309, -(10**309), 2**1024, Fraction(10**309)])
-def test_e08_beyond_a_double_is_refused(value: Any) -> None:
-    """A server would throw the whole response away."""
+def test_e08_integers_beyond_a_double_raise(value: Any) -> None:
+    """Prometheus would reject the whole response."""
     gauge = Gauge("g", "")
     with pytest.raises(ValueError, match="double"):
         gauge.set({}, value)
@@ -101,10 +101,10 @@ def test_e08_integers_of_the_largest_doubles_are_accepted(text_of: TextReader) -
 @pytest.mark.parametrize(
     ("value", "written"), [(NAN, "NaN"), (INF, "+Inf"), (-INF, "-Inf"), (1e400, "+Inf")]
 )
-def test_e08_sums_and_quantiles_are_spelled_alike(
+def test_e08_sums_and_quantiles_are_formatted_alike(
     text_of: TextReader, value: float, written: str
 ) -> None:
-    """Also where a family is not made of numbers alone."""
+    """Not only in families of numbers."""
     histogram, summary = Histogram("h", "", buckets=[1]), Summary("s", "", invariants=[(0.5, 0.1)])
     histogram.observe({}, value)
     summary.observe({}, value)
@@ -115,7 +115,7 @@ def test_e08_sums_and_quantiles_are_spelled_alike(
     assert f's{{quantile="0.5"}} {written}' in lines
 
 
-# Bounds, and Go's form with ``.0`` behind what would look like an integer.
+# Bounds, and Go's format, with ``.0`` appended to integers.
 BOUNDS = [
     (-1234567, "-1.234567e+06"),
     (-0.0, "0.0"),
@@ -169,7 +169,7 @@ def test_e09_each_bound_of_the_table(text_of: TextReader, bound: float, written:
 
 
 def test_e09_the_table_in_one_histogram(text_of: TextReader) -> None:
-    """Byte by byte, in one series."""
+    """Byte by byte."""
     histogram = Histogram("h", "", buckets=[bound for bound, _ in BOUNDS])
     histogram.labels()
 
@@ -194,7 +194,7 @@ def test_e10_canonical_quantiles(text_of: TextReader) -> None:
     assert re.findall('quantile="(.*?)"', text_of(summary)) == between
 
 
-def test_e10_one_bound_has_one_spelling(text_of: TextReader) -> None:
+def test_e10_one_bound_has_one_format(text_of: TextReader) -> None:
     """A bound given as integer and as float is the same bound."""
     first, second = Histogram("a", "", buckets=[1]), Histogram("b", "", buckets=[1.0])
     for histogram in (first, second):

@@ -1,4 +1,4 @@
-"""Names that are not classic: quoted, or escaped in one of three ways (E25, E43 to E49)."""
+"""UTF-8 names: quoted, or escaped by one of three schemes (E25, E43 to E49)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from otel_aioprom.formats import (
 
 
 def wide(name: str, *series: Any, **parts: Any) -> MetricFamily:
-    """A family with a name that is not classic."""
+    """A family with a UTF-8 name."""
     return replace(family(name, *series, **parts), utf8=True)
 
 
 def write(formatter: type[Any], scheme: Any, *families: MetricFamily) -> str:
-    """Write families under a scheme."""
+    """Encode families with an escaping scheme."""
     made = with_escaping(formatter, scheme)()
     ready, _ = made.prepare(families)
     return b"".join(made.encode(ready)).decode()
 
 
 def test_e25_text_one_names_its_scheme() -> None:
-    """Its lines are those of 0.0.4, which knows no schemes."""
+    """Its lines are those of 0.0.4, which has no schemes."""
     for scheme in ESCAPING_SCHEMES:
         assert with_escaping(Text100Formatter, scheme)().get_headers() == {
             "Content-Type": f"text/plain; version=1.0.0; charset=utf-8; escaping={scheme}"
@@ -46,7 +46,7 @@ def test_e25_text_one_names_its_scheme() -> None:
 
 @pytest.mark.parametrize("formatter", [Text100Formatter, OpenMetricsFormatter])
 def test_e43_quoted_syntax(formatter: type[Any]) -> None:
-    """The name goes into the braces, suffix and all; classic names stay bare."""
+    """The name with its suffix is inside the braces; classic names are outside."""
     requests = number(1, {"http.method": "GET", "code": "200"}, CounterSeries)
     latency = HistogramSeries((), (), " ", (1.0, float("inf")))
     latency.load([1, 0], 0.5)
@@ -75,7 +75,7 @@ def test_e43_quoted_syntax(formatter: type[Any]) -> None:
 
 @pytest.mark.parametrize("name", ['a"b\\c\nd', "a b", "😀", "100%", "%s", "a\x0eb"])
 def test_e43_any_name_can_be_quoted(name: str) -> None:
-    """With three characters escaped, and the rest as it is."""
+    """Three characters are escaped, others unchanged."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     latency = HistogramSeries(("é",), ("x",), '{"é"="x"} ', (1.0, float("inf")))
     latency.load([1, 0], 0.5)
@@ -87,8 +87,8 @@ def test_e43_any_name_can_be_quoted(name: str) -> None:
     assert f'{{"{quoted}2_bucket","é"="x",le="1.0"}} 1\n' in body
 
 
-def test_e44_colons_are_legal_in_names_of_metrics_alone() -> None:
-    """A label with one is quoted or escaped."""
+def test_e44_colons_are_legal_in_metric_names_only() -> None:
+    """In label names they are quoted or escaped."""
     made = wide("a:b", number(1, {"x:y": "1"}))
 
     assert 'a:b{"x:y"="1"} 1\n' in write(Text100Formatter, "allow-utf-8", made)
@@ -97,7 +97,7 @@ def test_e44_colons_are_legal_in_names_of_metrics_alone() -> None:
 
 
 def test_e45_values_and_help_are_never_escaped() -> None:
-    """Names are, at the last moment: the unit is compared with the escaped one."""
+    """Only names; the unit is compared with the escaped name."""
     made = wide("my.metric.seconds", number(1, {"a.b": "c.d"}), doc="e.f", unit="seconds")
     body = write(OpenMetricsFormatter, "underscores", made)
 
@@ -120,7 +120,7 @@ def test_e45_values_and_help_are_never_escaped() -> None:
     ],
 )
 def test_e46_underscores(name: str, escaped: str) -> None:
-    """One for each character."""
+    """One per character."""
     assert escape_metric_name(name, "underscores") == escaped
 
 
@@ -135,7 +135,7 @@ def test_e46_underscores(name: str, escaped: str) -> None:
     ],
 )
 def test_e47_dots(name: str, escaped: str) -> None:
-    """And doubled underscores; a classic name stays."""
+    """And doubled underscores; a classic name is unchanged."""
     assert escape_metric_name(name, "dots") == escaped
 
 
@@ -152,12 +152,12 @@ def test_e47_dots(name: str, escaped: str) -> None:
     ],
 )
 def test_e48_values(name: str, escaped: str) -> None:
-    """Code points in hexadecimal; a classic name stays, whatever it begins with."""
+    """Code points in hexadecimal; a classic name is unchanged, whatever its prefix."""
     assert escape_metric_name(name, "values") == escaped
 
 
-def test_e46_e48_of_labels_the_colon_is_not_legal() -> None:
-    """In each scheme but the one that leaves all alone."""
+def test_e46_e48_colons_in_label_names_are_escaped() -> None:
+    """By each scheme but ``allow-utf-8``."""
     found = {scheme: escape_label_name("x:y", scheme) for scheme in ESCAPING_SCHEMES}
 
     assert found == {
@@ -169,8 +169,8 @@ def test_e46_e48_of_labels_the_colon_is_not_legal() -> None:
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter, OpenMetricsFormatter, BinaryFormatter])
-def test_e49_families_that_meet_become_one(formatter: type[Any]) -> None:
-    """One TYPE; the classic one keeps the name, another type is left out."""
+def test_e49_colliding_families_are_merged(formatter: type[Any]) -> None:
+    """With one TYPE; the classic one keeps the name, another type is dropped."""
     meeting = [
         wide("a b", number(1, {"x": "1"})),
         wide("a-b", number(2, {"x": "2"})),
@@ -191,8 +191,8 @@ def test_e49_families_that_meet_become_one(formatter: type[Any]) -> None:
         assert body.count(b"# TYPE a_b gauge\n") == 1
 
 
-def test_e49_labels_that_meet_are_joined() -> None:
-    """In the order of their names; series that become equal are one."""
+def test_e49_values_of_colliding_labels_are_joined() -> None:
+    """In the order of their names; series that become equal are merged."""
     made = wide(
         "m",
         number(1, {"a.b": "1", "a_b": "2"}, CounterSeries),
@@ -207,8 +207,8 @@ def test_e49_labels_that_meet_are_joined() -> None:
     assert 'm{"a.b"="1",a_b="2"} 1\nm{a_b="1;2"} 5\n' in kept
 
 
-def test_e49_samples_that_meet_cost_the_later_family() -> None:
-    """A gauge that takes the name of a summary's sum."""
+def test_e49_a_family_with_colliding_samples_is_dropped() -> None:
+    """The later one: a gauge with the name of a summary's sum."""
     made = with_escaping(TextFormatter, "underscores")()
     waited = SummaryPoint((), (), " ", 1, 2, ())
     ready, faults = made.prepare([family("a", waited, kind="summary"), wide("a.sum")])

@@ -31,7 +31,7 @@ def labels_of(
     scope: InstrumentationScope | None = None,
     reserved: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
-    """Labels of a point with these attributes, as one response shows them."""
+    """Labels of a point with these attributes, from a response."""
     pairs = [(key, attribute_text(value)) for key, value in attributes.items()]
     if scope is None:
         return dict(join_labels(pairs, reserved=reserved))
@@ -169,7 +169,7 @@ def test_m45_scope_labels() -> None:
 
 
 def test_m45_the_three_are_written_though_unset() -> None:
-    """A scope without version and schema URL has empty ones, other empty labels are left out."""
+    """A scope without version and schema URL has empty ones, other empty labels are dropped."""
     labels = labels_of({"x": ""}, InstrumentationScope("lib", attributes={"team": ""}))
 
     assert labels == {

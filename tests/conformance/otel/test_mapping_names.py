@@ -158,7 +158,7 @@ def test_m14_units_become_words(unit: str, word: str) -> None:
     assert metric_name("x", unit, kind="gauge") == f"x_{word}"
 
 
-def test_m14_the_usual_slips_are_not_made() -> None:
+def test_m14_the_usual_mistakes_are_not_made() -> None:
     """The table says tebibytes and knows kBy; KBy is an alias."""
     assert metric_name("mem", "TiBy", kind="gauge") == "mem_tebibytes"
     assert metric_name("buf", "kBy", kind="gauge") == "buf_kilobytes"
@@ -256,7 +256,7 @@ def test_m20_a_name_without_legal_characters_is_an_error_of_its_own() -> None:
     st.sampled_from(["counter", "gauge", "histogram", "summary"]),
     st.booleans(),
 )
-def test_m9_to_m20_hold_for_any_text(name: str, unit: str, kind: Kind, ratio: bool) -> None:
+def test_m9_to_m20_hold_for_any_string(name: str, unit: str, kind: Kind, ratio: bool) -> None:
     """Any name and unit give a classic name that stays as it is, or a refusal."""
     try:
         produced = metric_name(name, unit, kind=kind, ratio=ratio)

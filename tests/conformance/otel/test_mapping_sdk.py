@@ -1,4 +1,4 @@
-"""Reader and life of series from end to end: real SDK, reader, registry, text; one test or more a rule."""
+"""Reader and life of series end to end: real SDK, reader, registry, text format; one or more tests per rule."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from otel_aioprom.renderer import async_render, render
 
 
 def test_m1_values_are_cumulative(rig: Rig) -> None:
-    """The SDK sums up; each response shows the sum so far."""
+    """The SDK aggregates; each response exposes the current sum."""
     counter = rig.meter().create_counter("c")
     histogram = rig.meter().create_histogram("h")
     counter.add(1)
@@ -56,7 +56,7 @@ def test_m1_values_are_cumulative(rig: Rig) -> None:
 
 
 def test_m1_temporality_is_no_option() -> None:
-    """Nobody can ask for what Prometheus cannot use."""
+    """Options that Prometheus cannot use do not exist."""
     with pytest.raises(TypeError):
         PrometheusMetricReader(
             registry=CollectorRegistry(),
@@ -66,7 +66,7 @@ def test_m1_temporality_is_no_option() -> None:
 
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
-    """Let threads take turns as often as they can."""
+    """Let threads switch as often as possible."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -127,7 +127,7 @@ def test_m2_collect_flush_and_shutdown_may_meet(rig: Rig) -> None:
     assert rig.samples() == {}
 
 
-def test_m3_empty_collection_shows_nothing_of_the_last(rig: Rig) -> None:
+def test_m3_an_empty_collection_exposes_nothing_of_the_last(rig: Rig) -> None:
     """The SDK does not deliver an empty collection; the response is empty all the same."""
     rig.meter().create_observable_gauge("temp", [observing([(5, {})], [])])
 
@@ -137,7 +137,7 @@ def test_m3_empty_collection_shows_nothing_of_the_last(rig: Rig) -> None:
 
 
 def test_m4_flushing_is_harmless(rig: Rig) -> None:
-    """However often a provider is flushed, a response shows every value once."""
+    """However often a provider is flushed, a response exposes each value once."""
     rig.meter().create_counter("c").add(1)
     for _ in range(3):
         rig.provider.force_flush()
@@ -145,7 +145,7 @@ def test_m4_flushing_is_harmless(rig: Rig) -> None:
     assert rig.samples() == {"c_total": 1}
 
 
-def test_m4_after_shutdown_nothing_is_shown(rig: Rig) -> None:
+def test_m4_after_shutdown_nothing_is_exposed(rig: Rig) -> None:
     """Shutting down is quiet a second time, and takes the reader out of the registry."""
     rig.meter().create_counter("c").add(1)
     rig.scrape()
@@ -181,7 +181,7 @@ def test_m5_default_aggregation_is_an_option(rigs: Callable[..., Rig]) -> None:
 
 
 def test_m6_without_accept_the_answer_is_classic_text(rig: Rig) -> None:
-    """Old servers ask for nothing in particular, and get what they know."""
+    """Old servers send no Accept header, and get the classic format."""
     rig.meter().create_counter("http.requests").add(1)
     body, headers = render(rig.registry)
 
@@ -189,7 +189,7 @@ def test_m6_without_accept_the_answer_is_classic_text(rig: Rig) -> None:
     assert read(body).samples == {"http_requests_total": 1}
 
 
-def test_m6_reader_stands_beside_hand_made_metrics(rig: Rig) -> None:
+def test_m6_reader_beside_native_metrics(rig: Rig) -> None:
     """A reader is one source among others of its registry."""
     jobs = Counter("jobs_total", "Jobs finished.", registry=rig.registry)
     jobs.inc({"queue": "mail"})
@@ -258,7 +258,7 @@ def test_m19_prefix(rigs: Callable[..., Rig]) -> None:
 def test_m20_impossible_names_cost_themselves(
     rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A metric without a name is left out, counted and logged once; its neighbours are served."""
+    """A metric without a name is dropped, counted and logged once; the others are served."""
     rig = rigs(views=[View(instrument_name="bad", name="→→")])
     rig.meter().create_counter("bad").add(1)
     rig.meter().create_counter("hits").add(2)
@@ -270,7 +270,7 @@ def test_m20_impossible_names_cost_themselves(
     assert len(warnings_about(caplog, "→→")) == 1
 
 
-def test_m68_what_is_not_observed_is_not_shown(rig: Rig) -> None:
+def test_m68_what_is_not_observed_is_not_exposed(rig: Rig) -> None:
     """Asynchronous series come and go with what callbacks observe."""
     both, one = [(1, {"a": 1}), (2, {"a": 2})], [(3, {"a": 2})]
     rig.meter().create_observable_gauge("temp", [observing(both, one, both)])
@@ -289,7 +289,7 @@ def test_m68_what_is_not_observed_is_not_shown(rig: Rig) -> None:
     assert rig.samples() == full
 
 
-def test_m69_what_was_recorded_is_shown_for_ever(rig: Rig) -> None:
+def test_m69_what_was_recorded_is_exposed_forever(rig: Rig) -> None:
     """Synchronous series stay with their values."""
     rig.meter().create_counter("c").add(1)
     rig.meter().create_up_down_counter("u").add(3)
@@ -341,7 +341,7 @@ def test_m70_limits_are_an_option_of_the_reader(rigs: Callable[..., Rig]) -> Non
     assert rig.samples() == OVERFLOWN
 
 
-def test_m71_points_that_are_gone_are_not_shown(rig: Rig) -> None:
+def test_m71_ended_points_are_not_exposed(rig: Rig) -> None:
     """The flag *no recorded value* takes its point out of the response, no other."""
 
     def point(flags: int, **attributes: Any) -> export.ExponentialHistogramDataPoint:
@@ -395,8 +395,8 @@ process_cpu_time_seconds_total{@} 12.5
 )
 
 
-def test_m_one_program_gives_one_whole_response(rigs: Callable[..., Rig]) -> None:
-    """All rules at once, as one program shows them."""
+def test_m_one_program_has_one_complete_response(rigs: Callable[..., Rig]) -> None:
+    """All rules at once, in one program."""
     rig = rigs(resource=SHOP, scope_info_enabled=True, target_info_enabled=True)
     meter = rig.meter("shop.api", version="1.2", attributes={"team": "core"})
     requests = meter.create_counter("http.server.requests", "{request}", "Requests")

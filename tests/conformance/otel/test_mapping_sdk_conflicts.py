@@ -1,4 +1,4 @@
-"""Conflicts from end to end: names and series that meet; one test or more a rule."""
+"""Conflicts end to end: names and series that collide; one or more tests per rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_aioprom.collectors import Counter
 def test_m54_of_two_types_the_first_stays(
     rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A name has one type; the metric that came later is left out whole and logged once."""
+    """A name has one type; the metric that came later is dropped completely and logged once."""
     rig = rigs(scope_info_enabled=True)
     rig.meter("ma").create_counter("evt").add(1)
     rig.meter("mb").create_up_down_counter("evt_total").add(2)
@@ -39,7 +39,7 @@ def test_m54_the_rest_is_served(rig: Rig) -> None:
     assert (samples["evt_total"], samples["other_total"]) == (1, 3)
 
 
-def test_m54_the_first_keeps_the_name_while_it_is_away(rig: Rig) -> None:
+def test_m54_the_first_keeps_the_name_while_it_is_absent(rig: Rig) -> None:
     """The name belongs to its first metric as long as the reader lives."""
     rig.meter("ma").create_observable_gauge("evt_total", [observing([(1, {})], [], [(3, {})])])
     first = rig.scrape()
@@ -52,8 +52,8 @@ def test_m54_the_first_keeps_the_name_while_it_is_away(rig: Rig) -> None:
     assert (third.types["evt_total"], third.samples["evt_total"]) == ("gauge", 3)
 
 
-def test_m54_hand_made_metrics_win(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """A hand-made metric has the name, whatever its type."""
+def test_m54_native_metrics_win(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A native metric has the name, whatever its type."""
     Counter("evt_total", "By hand.", registry=rig.registry).add(None, 5)
     rig.meter().create_counter("evt").add(1)
     rig.meter().create_counter("other").add(3)
@@ -64,8 +64,8 @@ def test_m54_hand_made_metrics_win(rig: Rig, caplog: pytest.LogCaptureFixture) -
     assert len(warnings_about(caplog, "evt_total")) == 1
 
 
-def test_m54_hand_made_metrics_win_though_they_come_later(rig: Rig) -> None:
-    """A hand-made metric takes the name over from an instrument that already had it."""
+def test_m54_native_metrics_win_though_they_come_later(rig: Rig) -> None:
+    """A native metric takes the name over from an instrument that already had it."""
     rig.meter().create_counter("evt").add(1)
     rig.scrape()
     Counter("evt_total", "By hand.", registry=rig.registry).add(None, 5)
@@ -77,7 +77,7 @@ def test_m54_hand_made_metrics_win_though_they_come_later(rig: Rig) -> None:
 
 
 def test_m55_the_first_description_stays(rigs: Callable[..., Rig]) -> None:
-    """Two descriptions of one name: all points, one text."""
+    """Two descriptions of one name: all points, one HELP."""
     rig = rigs(scope_info_enabled=True)
     rig.meter("ma").create_counter("foo", description="first").add(1)
     rig.meter("mb").create_counter("foo", description="second").add(2)
@@ -100,7 +100,7 @@ def test_m56_two_units_of_one_name_keep_all_points(rigs: Callable[..., Rig]) -> 
     assert rig.samples() == {'x_bytes{otel_scope_name="ma"}': 1, 'x_bytes{otel_scope_name="mb"}': 2}
 
 
-def test_m56_units_tell_names_apart(rigs: Callable[..., Rig]) -> None:
+def test_m56_units_distinguish_names(rigs: Callable[..., Rig]) -> None:
     """With suffixes two units are two names."""
     rig = rigs(scope_info_enabled=True)
     rig.meter("ma").create_counter("foo.bar", "By").add(1)
@@ -204,8 +204,8 @@ def test_m58_views_that_give_one_name(rigs: Callable[..., Rig]) -> None:
     assert rig.samples() == {"z_total": 3}
 
 
-def test_m59_in_text_names_clash_only_as_samples(rig: Rig) -> None:
-    """A counter and a gauge of one OpenTelemetry name are two names in text."""
+def test_m59_in_text_names_collide_only_as_samples(rig: Rig) -> None:
+    """A counter and a gauge of one OpenTelemetry name have two names in the text format."""
     rig.meter("ma").create_counter("foo").add(1)
     rig.meter("mb").create_gauge("foo").set(2)
 

@@ -1,4 +1,4 @@
-"""Corners where rules of the mapping meet: names that meet, attributes that cannot be written, data that contradict themselves."""
+"""Corner cases of the mapping: names that collide, attributes that cannot be converted, inconsistent data."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_m54_labels_do_not_decide_who_has_a_name() -> None:
     assert first == rig.scrape().types == {"a_b": "counter"}
 
 
-def test_m43_two_keys_that_utf8_cannot_tell_apart_are_one_label() -> None:
+def test_m43_keys_equal_in_utf8_are_one_label() -> None:
     """A label twice in a sample costs a whole response."""
     rig = Rig(translation_strategy="NoTranslation")
     rig.meter().create_counter("c").add(
@@ -98,7 +98,7 @@ def test_m43_two_keys_that_utf8_cannot_tell_apart_are_one_label() -> None:
 
 
 def test_m54_a_family_without_series_has_no_name() -> None:
-    """What shows nothing keeps nobody else from showing something."""
+    """A metric without points does not block its name for others."""
     rig = Rig()
     bad = metric("h", export.Histogram([histogram_point(count=9)], CUMULATIVE))
     good = metric("h", export.Gauge([export.NumberDataPoint({}, 1, 2, 3)]))
@@ -145,14 +145,14 @@ def test_m41_an_attribute_that_cannot_be_written_costs_itself(
 
     assert page.samples == {'c_total{good="1"}': 3}
     assert page.dropped["untranslatable"] >= 1
-    assert [record.getMessage().count("left out") for record in caplog.records] == [1]
+    assert [record.getMessage().count("dropped") for record in caplog.records] == [1]
 
 
 # --- exemplars ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["trace.id", "span.id"])
-def test_m62_ids_win_over_attributes_that_escaping_gives_their_names(name: str) -> None:
+def test_m62_ids_win_over_attributes_with_escaped_names(name: str) -> None:
     """The trace is found by its id and by nothing else."""
     views = [View(instrument_name="c", attribute_keys=set())]
     rig = Rig(translation_strategy="NoTranslation", views=views)
@@ -189,7 +189,7 @@ def test_m64_a_flush_before_the_first_scrape_keeps_exemplars(aggregation: Any) -
 
 
 def test_m64_a_flush_with_an_attribute_that_cannot_be_written_is_harmless() -> None:
-    """It neither raises nor takes anything away."""
+    """It neither raises nor removes anything."""
     views = [View(instrument_name="c", attribute_keys=set())]
     rig = Rig(views=views)
     rig.meter().create_counter("c").add(1, {"a": HUGE}, context=sampled())
@@ -230,7 +230,7 @@ def test_m31_the_count_of_a_point_is_what_is_exposed() -> None:
     }
 
 
-def test_m31_a_histogram_whose_buckets_hold_another_number_is_left_out() -> None:
+def test_m31_a_histogram_with_inconsistent_buckets_is_dropped() -> None:
     """Which of both numbers is right, nobody knows; counted and logged."""
     rig = Rig()
     hand_over(rig.reader, metric("h", export.Histogram([histogram_point(count=9)], CUMULATIVE)))
@@ -266,7 +266,7 @@ def test_m58_what_cannot_be_added_up_is_lost_and_that_is_said() -> None:
     assert "the first is exposed" in fault.message
 
 
-def test_m66_a_reset_that_has_overtaken_the_old_value_shows_its_start() -> None:
+def test_m66_a_reset_above_the_old_value_exposes_its_start() -> None:
     """The value says nothing of it, the start time does."""
     rig = Rig()
     attributes: dict[str, Any] = {}

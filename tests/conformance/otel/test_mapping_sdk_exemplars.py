@@ -102,7 +102,7 @@ def test_m61_exemplars_of_a_real_measurement(rig: Rig) -> None:
 
 
 def test_m61_exponential_histograms_have_them_in_a_list(rigs: Callable[..., Rig]) -> None:
-    """And, where they are shown as classic ones, in their bucket."""
+    """And, exposed as classic ones, in their bucket."""
     view = View(instrument_name="h", aggregation=ExponentialBucketHistogramAggregation())
     rig = rigs(views=[view])
     histogram = rig.meter().create_histogram("h")
@@ -145,7 +145,7 @@ def test_m62_ids_win_over_attributes_of_their_names() -> None:
         ({"y": "v" * 60, "z": "v" * 10}, False),
     ],
 )
-def test_m63_what_is_too_long_is_left_out(filtered: dict[str, str], kept: bool) -> None:
+def test_m63_too_long_exemplar_labels_are_dropped(filtered: dict[str, str], kept: bool) -> None:
     """All attributes together, never the ids; characters count, not bytes."""
     found = translate(given(filtered_attributes=filtered), label_name, refuse)
 
@@ -193,7 +193,7 @@ def test_m64_of_several_the_latest_counts(rig: Rig) -> None:
     assert lines['h_bucket{le="+Inf"}'].endswith(" 9.0 1700000000.123")
 
 
-def test_m64_a_flush_takes_no_exemplar_away(rigs: Callable[..., Rig]) -> None:
+def test_m64_a_flush_removes_no_exemplar(rigs: Callable[..., Rig]) -> None:
     """What it is given is kept for the next response: on counters, histograms of both kinds."""
     view = View(instrument_name="e", aggregation=ExponentialBucketHistogramAggregation())
     rig = rigs(views=[view])
@@ -270,7 +270,7 @@ def test_m66_start_times_in_protobuf_are_always_there(rig: Rig) -> None:
 
 
 def test_m66_a_start_time_stays_until_a_reset(rig: Rig) -> None:
-    """A smaller value with a later start: both are shown."""
+    """A smaller value with a later start: both are exposed."""
     for value, start in ((10, STARTED), (3, STARTED + 10**10)):
         point = export.NumberDataPoint({}, start, start + 5, value)
         hand_over(rig.reader, metric("foo", export.Sum([point], CUMULATIVE, True)))

@@ -101,7 +101,7 @@ def test_l5_nonsense_from_callbacks_costs_itself(rig: Rig, nonsense: Any, kind: 
 
 @pytest.mark.parametrize("first", ["counter", "up_down_counter", "histogram", "gauge"])
 def test_l5_one_name_of_all_types(rig: Rig, first: str) -> None:
-    """However many types share a name, the first is shown and the response can be read."""
+    """However many types share a name, the first is exposed and the response is valid."""
     meter = rig.meter()
     record: dict[str, Callable[[], None]] = {
         "counter": lambda: meter.create_counter("x_total").add(1),
@@ -255,7 +255,7 @@ def test_l5_odd_values_cost_themselves(rig: Rig, value: Any) -> None:
     ],
 )
 def test_l5_data_of_a_wrong_shape_cost_themselves(rig: Rig, broken_data: Any) -> None:
-    """A metric that nobody can make sense of is left out, before and after the good ones."""
+    """An invalid metric is dropped, before and after valid ones."""
     good = metric("good", export.Gauge([number_point(1)]))
     late = metric("late", export.Gauge([number_point(2)]))
     hand_over(rig.reader, good, metric("bad", broken_data), late)

@@ -28,7 +28,7 @@ def exponential(**aggregation: Any) -> View:
 
 
 def point(**changes: Any) -> Any:
-    """A point of the SDK's, from a real one, changed as asked."""
+    """A real point of the SDK, with changes."""
     rig = Rig(views=[exponential()])
     kept: list[Any] = []
     rig.reader._receive_metrics = lambda data, **_: kept.append(data)  # type: ignore[method-assign,assignment]
@@ -149,7 +149,7 @@ def test_m33_counts_that_do_not_agree_keep_the_count_alone(rig: Rig) -> None:
 
 
 def test_m37_classic_buckets_by_option(rigs: Callable[..., Rig]) -> None:
-    """Each count goes where its upper bound does: none is shown below what it is."""
+    """Each count goes to the bucket of its upper bound, never to a lower one."""
     rig = rigs(views=[exponential(max_size=160, max_scale=2)], classic_buckets=[0, 1, 10, 100])
     histogram = rig.meter().create_histogram("h")
     for value in (0, 0.5, 1, 3, 9.9, 50, 5000):
@@ -185,7 +185,7 @@ def test_m37_bounds_that_make_no_sense_are_refused(bounds: Any) -> None:
 
 
 def test_m32_histograms_can_be_summaries(rigs: Callable[..., Rig]) -> None:
-    """Those whose names match, explicit and exponential, with the quantiles that were asked for."""
+    """Those whose names match, explicit and exponential, with the quantiles of the option."""
     rig = rigs(
         summaries={"rpc.*": (0.9, 0.5), "*": (0.1,)},
         views=[

@@ -68,7 +68,7 @@ def test_m45_scope_attributes_collide_by_original_key(rigs: Callable[..., Rig]) 
 
 @pytest.mark.parametrize("key", ["name", "version", "schema_url", "schema.url"])
 def test_m46_reserved_scope_attributes_are_dropped(rigs: Callable[..., Rig], key: str) -> None:
-    """A scope attribute never takes the place of the scope's own name, version or schema URL."""
+    """A scope attribute never replaces the scope's own name, version or schema URL."""
     rig = rigs(scope_info_enabled=True)
     meter = rig.meter("lib", schema_url="u", attributes={key: "mine", "team": "core"})
     meter.create_counter("c").add(1)
@@ -96,7 +96,7 @@ def test_m48_scope_labels_can_be_switched_off(rigs: Callable[..., Rig]) -> None:
 
 
 def test_m49_target_info(rigs: Callable[..., Rig]) -> None:
-    """The resource is a gauge of value 1 in text."""
+    """The resource is a gauge of value 1 in the text format."""
     rig = rigs(
         target_info_enabled=True, resource={"service.name": "shop", "host.id": 7, "tags": ["x"]}
     )
@@ -111,7 +111,7 @@ def test_m49_target_info(rigs: Callable[..., Rig]) -> None:
 
 
 def test_m49_empty_resource(rigs: Callable[..., Rig]) -> None:
-    """A resource without attributes is shown without labels."""
+    """A resource without attributes is exposed without labels."""
     rig = rigs(target_info_enabled=True, resource={})
     rig.meter().create_counter("c").add(1)
 
@@ -129,7 +129,7 @@ def test_m49_not_before_the_first_delivery_and_always_after(rigs: Callable[..., 
 
 
 def test_m49_off_switch(rigs: Callable[..., Rig]) -> None:
-    """The resource can be left out."""
+    """The resource can be disabled."""
     rig = rigs(target_info_enabled=False, resource=SHOP)
     rig.meter().create_counter("c").add(1)
 
@@ -150,7 +150,7 @@ def test_m50_target_info_has_the_resource_and_nothing_else(rigs: Callable[..., R
 
 
 def test_m51_target_info_follows_the_resource(rigs: Callable[..., Rig]) -> None:
-    """After a fork the SDK has another resource; each response shows the one of its data."""
+    """After a fork the SDK has another resource; each response exposes the one of its data."""
     rig = rigs(target_info_enabled=True)
     gauge = metric("g", export.Gauge([number_point(1)]))
     hand_over(rig.reader, gauge, resource={"service.instance.id": "a"})
@@ -228,7 +228,7 @@ def test_m52_the_value_of_the_point_wins(rigs: Callable[..., Rig]) -> None:
 
 @pytest.mark.parametrize("option", [{"include": ["x"]}, {"included": []}, {"included": "x"}, ["x"]])
 def test_m52_wrong_options_are_refused_at_once(option: Any) -> None:
-    """A mistake in the option shows when the reader is made, and leaves nothing in the registry."""
+    """An invalid option raises in the constructor, and leaves nothing in the registry."""
     registry = CollectorRegistry()
     with pytest.raises((TypeError, ValueError)):
         PrometheusMetricReader(registry=registry, resource_constant_labels=option)

@@ -119,7 +119,7 @@ def test_m22_names_that_meet_become_one_family(rigs: Callable[..., Rig]) -> None
 
 
 def test_m22_types_that_meet_cost_the_later_one(rigs: Callable[..., Rig]) -> None:
-    """Where the names are told apart, both are served."""
+    """If the names differ, both are served."""
     rig = rigs(translation_strategy="NoTranslation")
     rig.meter().create_counter("a_b").add(1)
     rig.meter().create_gauge("a.b").set(2)
@@ -185,7 +185,7 @@ def test_m20_impossible_names_cost_themselves_in_every_strategy(rigs: Callable[.
 def test_m46_reserved_scope_attributes_are_dropped_though_names_are_kept(
     rigs: Callable[..., Rig],
 ) -> None:
-    """They would meet the scope's own labels as soon as names are escaped."""
+    """They would collide with the scope's own labels as soon as names are escaped."""
     rig = rigs(translation_strategy="NoTranslation", scope_info_enabled=True)
     meter = rig.meter(attributes={"schema.url": "mine", "my.team": "core"})
     meter.create_counter("c").add(1)
@@ -215,7 +215,7 @@ def test_official_words_of_the_options(rigs: Callable[..., Rig]) -> None:
     rig = rigs(**options, disable_target_info=True, resource_attribute_filter=attribute_filter)
     rig.meter().create_counter("c").add(1)
     assert lines(rig) == ["# TYPE c_total counter", 'c_total{service_name="shop"} 1']
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="and not both"):
         Rig(
             resource_constant_labels={"included": ["a"]}, resource_attribute_filter=attribute_filter
         )

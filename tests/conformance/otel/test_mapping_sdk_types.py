@@ -75,8 +75,8 @@ def test_m25_unspecified_temporality_is_dropped(rig: Rig) -> None:
     assert page.named("bad_total") == page.named("bad") == {}
 
 
-def test_m26_counters_show_the_value_as_given(rig: Rig) -> None:
-    """A counter that was reset is shown with its smaller value."""
+def test_m26_counters_expose_the_value_unchanged(rig: Rig) -> None:
+    """A counter that was reset is exposed with its smaller value."""
     rig.meter().create_observable_counter("t", [observing([(10, {})], [(3, {})])])
 
     assert rig.samples() == {"t_total": 10}
@@ -106,7 +106,7 @@ def test_m28_gauges_are_gauges(rig: Rig) -> None:
 
 
 def test_m29_delta_data_are_dropped(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """Delta data come from no instrument; handed in, they are left out with one warning each."""
+    """Delta data come from no instrument; if they are delivered, they are dropped with one warning each."""
     hand_over(
         rig.reader,
         metric("up", export.Sum([number_point(1)], DELTA, is_monotonic=True)),
@@ -145,7 +145,7 @@ def test_m30_histograms_are_cumulative(rig: Rig, bounds: list[float]) -> None:
 
 
 def test_m30_negative_observations(rigs: Callable[..., Rig]) -> None:
-    """A negative sum is shown as it is."""
+    """A negative sum is exposed unchanged."""
     rig = rigs(
         views=[View(instrument_name="n", aggregation=ExplicitBucketHistogramAggregation([0]))]
     )
@@ -184,7 +184,7 @@ def test_m31_no_buckets(rig: Rig) -> None:
 
 
 def test_m31_record_min_max_off(rigs: Callable[..., Rig]) -> None:
-    """Infinite least and greatest values, as the SDK gives when told not to record them, do not matter."""
+    """Infinite min and max, as from an SDK that does not record them, do not matter."""
     aggregation = ExplicitBucketHistogramAggregation([1], record_min_max=False)
     rig = rigs(views=[View(instrument_name="h", aggregation=aggregation)])
     rig.meter().create_histogram("h").record(3)
@@ -210,7 +210,7 @@ def test_m32_summaries(rig: Rig) -> None:
 
 
 def test_m32_unknown_data_cost_themselves(rig: Rig) -> None:
-    """Data of a class that nobody knows yet are left out alone."""
+    """Only data of an unknown class are dropped."""
     unknown = SimpleNamespace(data_points=[number_point(1)])
     hand_over(rig.reader, metric("new", unknown), metric("good", export.Gauge([number_point(1)])))
 
@@ -220,7 +220,7 @@ def test_m32_unknown_data_cost_themselves(rig: Rig) -> None:
 
 
 def test_m37_exponential_histograms_keep_their_count_and_sum(rigs: Callable[..., Rig]) -> None:
-    """In text, an exponential histogram has the last bucket only, and breaks nothing."""
+    """In the text format, an exponential histogram has only the last bucket."""
     aggregation = ExponentialBucketHistogramAggregation(max_size=10)
     rig = rigs(views=[View(instrument_name="x", aggregation=aggregation)])
     histogram = rig.meter().create_histogram("x", "By")

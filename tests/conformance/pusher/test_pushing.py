@@ -80,7 +80,7 @@ def test_e82_a_job_has_a_name() -> None:
         Pusher("", "http://h")
 
 
-def test_e82_what_utf8_cannot_carry_is_not_sent() -> None:
+def test_e82_lone_surrogates_are_not_sent() -> None:
     """A gateway that gets it answers nobody any more."""
     with pytest.raises(ValueError, match=r"surrogate|UTF-8"):
         Pusher("j", "http://h", grouping_key={"n": "a\ud800"})
@@ -198,7 +198,7 @@ async def test_e90_redirects_are_not_followed(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "tries"), [(429, 4), (500, 4), (503, 4), (400, 1), (401, 1), (404, 1), (413, 1)]
 )
-async def test_e90_what_may_be_another_time_is_tried_again(status: int, tries: int) -> None:
+async def test_e90_transient_failures_are_retried(status: int, tries: int) -> None:
     """And what is final is not."""
     with Gateway(default=Answer(status)) as gateway:
         response = await Pusher("j", gateway.url, retry=QUICK).add(levels(1))
@@ -206,7 +206,7 @@ async def test_e90_what_may_be_another_time_is_tried_again(status: int, tries: i
     assert (response.status, len(gateway.requests)) == (status, tries)
 
 
-async def test_e90_a_broken_connection_is_tried_again() -> None:
+async def test_e90_a_broken_connection_is_retried() -> None:
     """As is one that was never made."""
     with Gateway(Answer(cut="request"), Answer(cut="answer")) as gateway:
         response = await Pusher("j", gateway.url, retry=QUICK).add(levels(1))

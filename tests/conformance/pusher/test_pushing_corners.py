@@ -45,7 +45,7 @@ def test_e82_what_a_gateway_refuses(path: str, error: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["le", "quantile", "instance", "_x", "U__a_2e_b"])
-def test_e82_other_label_names_are_taken(name: str) -> None:
+def test_e82_other_label_names_are_accepted(name: str) -> None:
     """As a gateway takes them."""
     path = Pusher("j", "http://h", grouping_key={name: "1"}).url.removeprefix("http://h")
 
@@ -60,7 +60,7 @@ def test_e82_no_label_name_becomes_another_part_of_the_path(name: str) -> None:
 
 
 def every_kind() -> CollectorRegistry:
-    """A registry with each kind of collector, and types of others that the text format has no word for."""
+    """A registry with each kind of collector, and types that the text format does not have."""
     registry = CollectorRegistry()
     Counter("c_total", "C.", registry=registry).inc({"x": "1"}, exemplar={"trace_id": "x"})
     Gauge("g", "G.", registry=registry).set({}, -math.inf)
@@ -74,8 +74,8 @@ def every_kind() -> CollectorRegistry:
     return registry
 
 
-async def test_e84_text_is_what_a_strict_parser_takes() -> None:
-    """Types of the text format alone, each before its samples, which stand together; and no end mark."""
+async def test_e84_text_is_valid_for_a_strict_parser() -> None:
+    """Only types of the text format, each before its samples, which are contiguous; and no EOF marker."""
     with Gateway() as gateway:
         await Pusher("j", gateway.url).add(every_kind())
     assert gateway.last.body.endswith(b"\n")
@@ -152,7 +152,7 @@ async def test_e86_the_bytes_are_gzip() -> None:
 
 @pytest.mark.parametrize("compression", ["GZIP", "snappy", "zstd", "br", "deflate", ""])
 def test_e86_other_codings_are_refused(compression: Any) -> None:
-    """One gateway or the other would read them as text."""
+    """One gateway or the other would parse them as text."""
     with pytest.raises(ValueError, match="compression must be"):
         Pusher("j", "http://h", compression=compression)
 
@@ -172,7 +172,7 @@ async def test_e87_the_gateway_s_own_names_are_left_to_it() -> None:
 
 @pytest.mark.parametrize("cut", ["request", "answer", "response"])
 @pytest.mark.parametrize("call", ["add", "replace", "delete"])
-async def test_e90_each_try_says_the_same(call: str, cut: Any) -> None:
+async def test_e90_each_attempt_sends_the_same(call: str, cut: Any) -> None:
     """Whatever has become of the one before, and at once: a body that was begun is not sent to its end as nothing."""
     with Gateway(Answer(), Answer(cut=cut)) as gateway:
         async with Pusher("j", gateway.url, retry=QUICK) as pusher:

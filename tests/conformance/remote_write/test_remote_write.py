@@ -62,7 +62,7 @@ def test_e94_users_cannot_replace_these_headers(name: str) -> None:
         RemoteWriter("http://h/", headers={name: "x"})
 
 
-async def test_e94_tries_are_numbered() -> None:
+async def test_e94_attempts_are_numbered() -> None:
     """From the second one on."""
     with Gateway(Answer(500), Answer(503), default=TAKEN_1) as gateway:
         await written(gateway, levels(1))
@@ -72,7 +72,7 @@ async def test_e94_tries_are_numbered() -> None:
 
 @pytest.mark.parametrize("plain", [b"", b"a 1\n", b"x" * 61, bytes(range(256)) * 1000])
 def test_e95_messages_are_snappy_blocks(plain: bytes) -> None:
-    """The length goes first, then what a foreign library reads."""
+    """The length comes first, and a third-party library can decompress it."""
     packed = compress(plain)
     length, shift, place = 0, 0, 0
     while True:
@@ -146,7 +146,7 @@ async def test_e101_of_version_1_all_is_lost_or_nothing() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413])
-async def test_e102_what_is_final_is_not_tried_again(
+async def test_e102_final_statuses_are_not_retried(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The body is logged; the next message is sent."""
@@ -158,7 +158,7 @@ async def test_e102_what_is_final_is_not_tried_again(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_e102_what_may_pass_is_tried_again(status: int) -> None:
+async def test_e102_transient_failures_are_retried(status: int) -> None:
     """The same message, until it has arrived."""
     with Gateway(Answer(status), Answer(status), default=TAKEN_1) as gateway:
         await written(gateway, levels(1))
@@ -167,7 +167,7 @@ async def test_e102_what_may_pass_is_tried_again(status: int) -> None:
     assert [first] * 2 == others
 
 
-async def test_e102_it_is_waited_as_long_as_a_server_asks() -> None:
+async def test_e102_retry_after_in_seconds() -> None:
     """In seconds."""
     with Gateway(Answer(429, headers={"Retry-After": "1"}), default=TAKEN_1) as gateway:
         began = time.monotonic()
@@ -177,7 +177,7 @@ async def test_e102_it_is_waited_as_long_as_a_server_asks() -> None:
     assert len(gateway.requests) == 2
 
 
-async def test_e102_it_is_waited_until_the_date_that_a_server_tells() -> None:
+async def test_e102_retry_after_as_a_date() -> None:
     """As HTTP writes it, to the second."""
     with Gateway(default=TAKEN_1) as gateway:
         moment = math.ceil(time.time()) + 1
@@ -189,7 +189,7 @@ async def test_e102_it_is_waited_until_the_date_that_a_server_tells() -> None:
     assert len(gateway.requests) == 2
 
 
-async def test_e102_a_message_that_gets_a_server_into_trouble_is_given_up() -> None:
+async def test_e102_a_message_that_causes_server_errors_is_dropped() -> None:
     """After so many tries: it may be what is wrong. The next one is sent."""
     registry = levels(1)
     answers = [Answer(500), Answer(cut="answer"), Answer(500)]
@@ -201,7 +201,7 @@ async def test_e102_a_message_that_gets_a_server_into_trouble_is_given_up() -> N
 
 
 @pytest.mark.parametrize("status", [415, 400])
-async def test_e102_version_1_for_who_does_not_take_version_2(status: int) -> None:
+async def test_e102_version_1_for_servers_without_version_2(status: int) -> None:
     """And it stays so."""
     with Gateway(Answer(status), default=TAKEN_1) as gateway:
         await written(gateway, levels(1), levels(2), version="2.0")
@@ -211,7 +211,7 @@ async def test_e102_version_1_for_who_does_not_take_version_2(status: int) -> No
 
 
 async def test_e103_a_refusal_that_has_stored_nothing_twice() -> None:
-    """Which version a server knows is asked without samples, so a 415 that stores them finds none."""
+    """The version is negotiated without samples, so that a server that stores them despite a 415 finds none."""
     with Gateway(Answer(415), default=TAKEN_1) as gateway:
         await written(gateway, levels(1), version="2.0")
     question, *others = gateway.requests
@@ -221,7 +221,7 @@ async def test_e103_a_refusal_that_has_stored_nothing_twice() -> None:
 
 
 @pytest.mark.parametrize(("version", "taken"), [("1.0", TAKEN_1), ("2.0", TAKEN_2)])
-async def test_e105_a_run_ends_all_series_when_it_ends(version: str, taken: Answer) -> None:
+async def test_e105_run_ends_all_series_on_exit(version: str, taken: Answer) -> None:
     """By the NaN of its own, behind the last values, with a later time."""
     registry = levels(1, math.nan)
     options: dict[str, Any] = {"version": version}
@@ -246,7 +246,7 @@ async def test_e107_success_without_numbers_is_no_success() -> None:
     assert values(gateway, "a") == [1, 2]
 
 
-async def test_e107_a_connection_that_is_closed_is_not_tried_for_ever() -> None:
+async def test_e107_a_closed_connection_is_not_retried_forever() -> None:
     """It may be this message that makes the server panic."""
     with Gateway(*[Answer(cut="answer")] * 2, default=TAKEN_1) as gateway:
         await written(gateway, levels(1), levels(2), attempts=2)

@@ -12,7 +12,7 @@ from format_families import counter, histogram, summary
 from oracles import family, number
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
-from otel_aioprom.remote_write.encoder import SeriesTable
+from otel_aioprom.remote_write.encoder import WriteEncoder
 from otel_aioprom.remote_write.fields import STALE
 from otel_aioprom.remote_write.message import Message
 from write_model import Point, Receiver, Request, WriteRequest, native_buckets, read_points
@@ -22,7 +22,7 @@ VERSIONS = ("1.0", "2.0")
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
 
-def whole(table: SeriesTable, *families: MetricFamily, at: int = T) -> Message:
+def whole(table: WriteEncoder, *families: MetricFamily, at: int = T) -> Message:
     """The one message of a collection."""
     (message,) = [each for each in table.messages(families, at) if each]
     return message
@@ -30,7 +30,7 @@ def whole(table: SeriesTable, *families: MetricFamily, at: int = T) -> Message:
 
 def sent(version: Any, *families: MetricFamily, **options: Any) -> list[Point]:
     """What a server reads of a first collection."""
-    return read_points(version, whole(SeriesTable(version, **options), *families).body)
+    return read_points(version, whole(WriteEncoder(version, **options), *families).body)
 
 
 def lines(points: list[Point]) -> list[tuple[dict[str, str], float | None]]:
@@ -45,7 +45,7 @@ def name_of(point: Point) -> str:
 
 def test_e96_the_worked_bytes() -> None:
     """Of the series; metadata go before it."""
-    body = whole(SeriesTable("1.0"), family("m", number(1, {"a": "b"}), kind="untyped")).body
+    body = whole(WriteEncoder("1.0"), family("m", number(1, {"a": "b"}), kind="untyped")).body
 
     assert body.hex(" ") == (
         "1a 03 12 01 6d "
@@ -58,7 +58,7 @@ def test_e97_the_worked_bytes() -> None:
     """Symbols, labels, sample, metadata."""
     made = family("m_total", counter(1, {"a": "b"}), kind="counter", doc="help", unit="bytes")
 
-    assert whole(SeriesTable("2.0"), made).body.hex(" ") == (
+    assert whole(WriteEncoder("2.0"), made).body.hex(" ") == (
         "22 00 22 08 5f 5f 6e 61 6d 65 5f 5f 22 07 6d 5f 74 6f 74 61 6c 22 01 61 22 01 62 "
         "22 04 68 65 6c 70 22 05 62 79 74 65 73 "
         "2a 20 0a 04 01 02 03 04 12 10 09 00 00 00 00 00 00 f0 3f 10 80 d0 95 ff bc 31 "
@@ -68,7 +68,7 @@ def test_e97_the_worked_bytes() -> None:
 
 def test_e105_the_worked_bytes() -> None:
     """A sample of a NaN with bits of its own."""
-    table = SeriesTable("1.0")
+    table = WriteEncoder("1.0")
     whole(table, family("m"), at=T - 1)
     (message,) = [each for each in table.end(T) if each]
 
@@ -80,7 +80,7 @@ def test_e105_the_worked_bytes() -> None:
 
 def test_e96_metadata_stand_once_in_a_collection() -> None:
     """Of each family, in the message that has the first of its series."""
-    table = SeriesTable("1.0", max_samples=2)
+    table = WriteEncoder("1.0", max_samples=2)
     made = [
         family("a", *[number(place, {"x": str(place)}) for place in range(3)], doc="A.", unit="s"),
         family("b_total", counter(1), kind="counter"),
@@ -109,7 +109,7 @@ KINDS = [
 def test_e96_e99_types_in_metadata(kind: str, told: str, series: Series) -> None:
     """Info and stateset are gauges."""
     receiver = Receiver("1.0")
-    receiver.take([whole(SeriesTable("1.0"), family("m", series, kind=kind, doc="D."))])
+    receiver.take([whole(WriteEncoder("1.0"), family("m", series, kind=kind, doc="D."))])
 
     assert receiver.metadata == {"m": (told, "D.", "")}
 
@@ -123,11 +123,11 @@ def test_e97_metadata_stand_in_every_series(kind: str, told: str, series: Series
     assert {point.metadata for point in found} == {(told, "D.", unit)}
 
 
-def test_e97_texts_stand_once_in_each_message() -> None:
+def test_e97_symbols_are_unique_in_each_message() -> None:
     """The empty one first; each message has its own, and no other."""
     series = [number(place, {"x": f"v{place}"}) for place in range(3)]
     made = [family("a", *series, doc="A."), family("b", number(1, {"v2": "a"}))]
-    bodies = [each.body for each in SeriesTable("2.0", max_samples=2).messages(made, T) if each]
+    bodies = [each.body for each in WriteEncoder("2.0", max_samples=2).messages(made, T) if each]
 
     assert [list(Request.FromString(body).symbols) for body in bodies] == [
         ["", "__name__", "a", "x", "v0", "v1", "A."],
@@ -136,7 +136,7 @@ def test_e97_texts_stand_once_in_each_message() -> None:
 
 
 def test_e97_when_counting_began() -> None:
-    """In milliseconds, on each sample of what counts; left out if it is unknown or no time."""
+    """In milliseconds, on each sample of cumulative types; omitted if it is unknown or invalid."""
     made = [
         family("c_total", counter(1, created=1600000000.25), counter(1, {"x": "1"}), kind="counter"),
         family("g"),
@@ -162,7 +162,7 @@ def test_e97_no_start_that_makes_no_sense(created: float) -> None:
 
 def test_e97_a_reset_has_a_new_start() -> None:
     """In the collection that first sees it."""
-    table = SeriesTable("2.0")
+    table = WriteEncoder("2.0")
     series = counter(5, created=1600000000.0)
     made = family("c_total", series, kind="counter")
     starts = []
@@ -184,9 +184,9 @@ def test_e98_labels_are_sorted_as_bytes(version: str) -> None:
 
 
 @every_version
-def test_e98_empty_values_are_left_out(version: str) -> None:
+def test_e98_empty_labels_are_dropped(version: str) -> None:
     """The label is absent, and two series that differ in nothing else are one."""
-    table = SeriesTable(version)  # type: ignore[arg-type]
+    table = WriteEncoder(version)  # type: ignore[arg-type]
     message = whole(table, family("m", number(1, {"a": "", "b": "x"}), number(2, {"b": "x"})))
 
     assert lines(read_points(version, message.body)) == [({"__name__": "m", "b": "x"}, 1)]
@@ -219,7 +219,7 @@ def test_e98_names_that_are_not_classic() -> None:
 
 
 def test_e98_labels_that_meet_after_escaping() -> None:
-    """Are one label in 1.0, two in 2.0; series that meet are one series."""
+    """Are one label in 1.0, two in 2.0; of series that collide, one is sent."""
     made = MetricFamily("m", "gauge", "", "", [number(1, {"a.b": "1", "a_b": "2"})], utf8=True)
     both = MetricFamily("m", "gauge", "", "", [number(1, {"a.b": "1"}), number(2, {"a:b": "1"})], utf8=True)  # fmt: skip
 
@@ -231,7 +231,7 @@ def test_e98_labels_that_meet_after_escaping() -> None:
 
 @every_version
 def test_e99_what_each_family_becomes(version: str) -> None:
-    """A series for each line of text, bounds and quantiles in the one form that they have everywhere."""
+    """A time series for each sample line of the text format, bounds and quantiles in canonical form."""
     found = sent(
         version,
         family("c_total", counter(5), kind="counter"),
@@ -259,10 +259,10 @@ def test_e99_what_each_family_becomes(version: str) -> None:
 
 
 @every_version
-def test_e99_a_sum_that_is_unknown_is_left_out(version: str) -> None:
+def test_e99_an_unknown_sum_is_omitted(version: str) -> None:
     """The count stays; a sum that becomes unknown ends."""
     series = histogram([1, 2], 3.0, (1.0,))
-    made, table, receiver = family("h", series, kind="histogram"), SeriesTable(version), Receiver(version)  # type: ignore[arg-type]  # fmt: skip
+    made, table, receiver = family("h", series, kind="histogram"), WriteEncoder(version), Receiver(version)  # type: ignore[arg-type]  # fmt: skip
     receiver.take(table.messages([made], T))
     series.load([1, 2], None)
     receiver.take(table.messages([made], T + 1))
@@ -274,7 +274,7 @@ def test_e99_a_sum_that_is_unknown_is_left_out(version: str) -> None:
 
 @every_version
 def test_e99_exemplars_stand_on_buckets_and_totals(version: str) -> None:
-    """With the time of the collection if they have none; labels without a value are left out."""
+    """With the timestamp of the collection if they have none; empty labels are dropped."""
     one = Exemplar((("trace_id", "ab"), ("a", "é"), ("none", "")), 5.0, 1700000000.5)
     two = Exemplar((), 0.5)
     found = sent(
@@ -349,7 +349,7 @@ def test_e104_odd_native_histograms(
 @every_version
 def test_e105_series_that_end_get_a_stale_marker(version: str) -> None:
     """Once; and a series that comes back is as any other."""
-    table, receiver = SeriesTable(version), Receiver(version)  # type: ignore[arg-type]
+    table, receiver = WriteEncoder(version), Receiver(version)  # type: ignore[arg-type]
     one, two = number(1, {"x": "1"}), number(2, {"x": "2"})
     shown = []
     for at, series in enumerate([[one, two], [two], [two], [one, two], []]):
@@ -369,7 +369,7 @@ def test_e105_series_that_end_get_a_stale_marker(version: str) -> None:
 @every_version
 def test_e105_all_of_a_histogram_ends(version: str) -> None:
     """Each bucket, sum, count, and the native histogram."""
-    table, receiver = SeriesTable(version, max_samples=2), Receiver(version, 2)  # type: ignore[arg-type]
+    table, receiver = WriteEncoder(version, max_samples=2), Receiver(version, 2)  # type: ignore[arg-type]
     made = [
         family("h", histogram([1, 5], 18.4, (1.0,), NATIVE), kind="histogram"),
         family("s", summary(3, 6.5, [(0.5, 2.0)]), kind="summary"),
@@ -402,7 +402,7 @@ def test_e105_a_real_nan_is_no_stale_marker(version: str) -> None:
 def test_e106_an_exemplar_is_sent_once(version: str) -> None:
     """The same one, and one that is not newer, are not sent again; a series that comes back starts over."""
     series = counter(1)
-    made, table, receiver = family("c_total", series, kind="counter"), SeriesTable(version), Receiver(version)  # type: ignore[arg-type]  # fmt: skip
+    made, table, receiver = family("c_total", series, kind="counter"), WriteEncoder(version), Receiver(version)  # type: ignore[arg-type]  # fmt: skip
     steps = [(1.0, 100.0), (1.0, 100.0), (2.0, 99.0), (2.0, 100.0), (1.0, 101.0), None, (5.0, None), (5.0, None)]  # fmt: skip
     got = []
     for at, step in enumerate(steps):
@@ -415,8 +415,8 @@ def test_e106_an_exemplar_is_sent_once(version: str) -> None:
 
 @every_version
 def test_e106_exemplars_of_native_histograms(version: str) -> None:
-    """In the order of time, each once; those without a timestamp are left out."""
-    table, series = SeriesTable(version), histogram([1], 1.0)  # type: ignore[arg-type]
+    """In the order of timestamps, each once; those without a timestamp are dropped."""
+    table, series = WriteEncoder(version), histogram([1], 1.0)  # type: ignore[arg-type]
     made = family("h", series, kind="histogram")
     got = []
     marks = [[(3.0, 7.0), (2.0, 5.0), (9.0, None)]] * 2 + [[(3.0, 7.0), (1.0, 8.0)]]

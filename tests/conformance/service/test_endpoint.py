@@ -1,4 +1,4 @@
-"""What an endpoint does with a request beside its headers of content (E58 to E62)."""
+"""Requests to an endpoint: timeouts, names, methods, errors, concurrency (E58 to E62)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oracles import FakeSource, HeldSource, answer_to, counter_family, dropped, 
 from otel_aioprom.collectors import Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.service.messages import ScrapeRequest
-from otel_aioprom.service.scrape import Scraper, patience
+from otel_aioprom.service.scrape import Scraper, source_timeout
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -20,19 +20,19 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
     ("header", "seconds"),
     [("10", 9.5), ("1.5", 1.0), ("1", 0.5), ("0.5", 0.25), ("0.002", 0.001)],
 )
-def test_e58_the_client_waits_only_so_long(header: str, seconds: float) -> None:
-    """Half a second is left for the way back, at most half of the time."""
-    assert patience(header) == pytest.approx(seconds)
+def test_e58_the_timeout_of_the_client_limits_sources(header: str, seconds: float) -> None:
+    """Less half a second for the response, at most half of the timeout."""
+    assert source_timeout(header) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("header", [None, "", "soon", "0", "-1", "nan", "-inf", "1,5", "10s"])
-def test_e58_what_cannot_be_read_does_not_count(header: str | None) -> None:
-    """Then the endpoint's own limit holds."""
-    assert patience(header) == float("inf")
+def test_e58_a_malformed_timeout_is_ignored(header: str | None) -> None:
+    """Then the endpoint's own timeout applies."""
+    assert source_timeout(header) == float("inf")
 
 
-async def test_e58_what_is_late_is_left_out_and_counted() -> None:
-    """The others are served before the client gives up."""
+async def test_e58_late_sources_are_dropped_and_counted() -> None:
+    """The others are served before the client times out."""
     registry = CollectorRegistry()
     held = HeldSource(family("slow"))
     registry.add_source(held)
@@ -51,7 +51,7 @@ async def test_e58_what_is_late_is_left_out_and_counted() -> None:
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """Families of several kinds, one with a name that is not classic."""
+    """Families of several types, one with a UTF-8 name."""
     registry = CollectorRegistry()
     registry.add_source(
         FakeSource(counter_family("a_total"), family("b"), replace(family("my.c"), utf8=True))
@@ -62,7 +62,7 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
+    ("names", "exposed"),
     [
         (["a_total", "h_bucket"], ["a_total", "h"]),
         (["a"], ["a_total"]),
@@ -78,34 +78,34 @@ def registry() -> CollectorRegistry:
     ],
 )
 async def test_e59_names_select_whole_families(
-    registry: CollectorRegistry, names: list[str], shown: list[str]
+    registry: CollectorRegistry, names: list[str], exposed: list[str]
 ) -> None:
-    """By the family's name or by one of its samples', as written or escaped."""
+    """By the name of the family or of a sample, original or escaped."""
     answer = await answer_to(registry, ScrapeRequest(names=names))
     types = [line.split()[2] for line in answer.body.decode().splitlines() if "# TYPE" in line]
 
     assert answer.status == 200
-    assert types == shown
-    if "h" in shown and len(names) == 1:
+    assert types == exposed
+    if "h" in exposed and len(names) == 1:
         assert answer.body.count(b"\nh_") == 4
 
 
 async def test_e59_unknown_names_are_an_empty_response(registry: CollectorRegistry) -> None:
-    """Which in OpenMetrics has its end."""
+    """In OpenMetrics, with its ``# EOF``."""
     request = ScrapeRequest(names=["nothing"], accept=[OPENMETRICS])
 
     assert (await answer_to(registry, request)).body == b"# EOF\n"
 
 
-async def test_e62_several_scrapers_at_once(registry: CollectorRegistry) -> None:
-    """Each gets a whole response."""
+async def test_e62_concurrent_scrapes(registry: CollectorRegistry) -> None:
+    """Each gets a complete response."""
     answers = await asyncio.gather(*[answer_to(registry) for _ in range(20)])
 
     assert len({answer.body for answer in answers}) == 1
 
 
-async def test_e61_e62_too_many_at_once_are_sent_away(registry: CollectorRegistry) -> None:
-    """With 503, and when to come again."""
+async def test_e61_e62_scrapes_above_the_limit_are_503(registry: CollectorRegistry) -> None:
+    """With ``Retry-After``."""
     held = HeldSource(family("slow"))
     registry.add_source(held)
     scraper = Scraper(registry, max_concurrent=1)

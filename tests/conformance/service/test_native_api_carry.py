@@ -1,4 +1,4 @@
-"""The promises to code written for the predecessor: registry and exposition (N13 to N16)."""
+"""Compatibility with the predecessor: registry and exposition (N13 to N16)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def own(kind: MetricsTypes, answer: Callable[[], Any]) -> CollectorRegistry:
-    """A registry with a collector of a user's own class called ``own``, and a counter beside it."""
+    """A registry with a custom collector called ``own``, and a counter."""
     own_class = type("Own", (Collector,), {"kind": kind, "get_all": lambda self: answer()})
     registry = CollectorRegistry()
     registry.register(own_class("own", "What.", {"app": "shop"}))
@@ -35,8 +35,8 @@ def lines(registry: CollectorRegistry) -> list[str]:
     return [line for line in body.decode().splitlines() if not line.startswith("# HELP")]
 
 
-def test_n13_collectors_are_registered_found_and_taken_out() -> None:
-    """The registry's four methods; ``Registry`` is the same class, and ``REGISTRY`` one of it."""
+def test_n13_collectors_are_registered_found_and_deregistered() -> None:
+    """The registry's four methods; ``Registry`` is the same class, and ``REGISTRY`` an instance."""
     registry = CollectorRegistry()
     first, second = Counter("x", "What."), Gauge("y", "What.")
     registry.register(first)
@@ -53,14 +53,14 @@ def test_n13_collectors_are_registered_found_and_taken_out() -> None:
 
 
 @pytest.mark.parametrize("thing", [None, "x", object(), Counter, 5])
-def test_n13_what_is_no_collector_raises_type_error(thing: Any) -> None:
-    """Only instances of collectors are registered."""
+def test_n13_other_objects_raise_type_error(thing: Any) -> None:
+    """Only instances of collectors can be registered."""
     with pytest.raises(TypeError, match="collector"):
         CollectorRegistry().register(thing)
 
 
 def test_n13_a_taken_name_raises_value_error() -> None:
-    """The name of a registered collector is taken for all kinds, and for the same one again."""
+    """For collectors of all types, and for the same one again."""
     registry = CollectorRegistry()
     first = Counter("x", "What.", registry=registry)
     for collector in (first, Counter("x", "What."), Gauge("x", "Other.")):
@@ -71,7 +71,7 @@ def test_n13_a_taken_name_raises_value_error() -> None:
 
 
 def test_n13_an_unknown_name_raises_key_error() -> None:
-    """Neither ``get`` nor ``deregister`` is silent about a name that is not there."""
+    """In ``get`` and ``deregister``."""
     registry = CollectorRegistry()
     for call in (registry.get, registry.deregister):
         with pytest.raises(KeyError):
@@ -79,8 +79,8 @@ def test_n13_an_unknown_name_raises_key_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [MetricsTypes.counter, MetricsTypes.gauge, MetricsTypes.untyped])
-def test_n13_numbers_of_an_own_class_are_exposed_as_its_kind(kind: MetricsTypes) -> None:
-    """What ``get_all`` returns is asked at each response, with constant labels added."""
+def test_n13_numbers_of_a_custom_collector_have_its_type(kind: MetricsTypes) -> None:
+    """``get_all`` is called for each response; constant labels are added."""
     values = iter([1, 2.5])
     registry = own(kind, lambda: [({"b": 1, "a": "x"}, next(values))])
     first, second = lines(registry), lines(registry)
@@ -90,8 +90,8 @@ def test_n13_numbers_of_an_own_class_are_exposed_as_its_kind(kind: MetricsTypes)
     assert 'own{a="x",app="shop",b="1"} 2.5' in second
 
 
-def test_n13_histograms_of_an_own_class_are_exposed() -> None:
-    """The dict that ``Histogram.get`` gives is what an own class gives too; ``inf`` may be absent."""
+def test_n13_histograms_of_a_custom_collector() -> None:
+    """``get_all`` returns dicts like ``Histogram.get``; ``inf`` may be absent."""
     full = {1.0: 1, INF: 3, "count": 3, "sum": 9.5}
     short = {1: 1, "count": 3, "sum": 9.5}
     for value in (full, short):
@@ -106,8 +106,8 @@ def test_n13_histograms_of_an_own_class_are_exposed() -> None:
         ]
 
 
-def test_n13_summaries_of_an_own_class_are_exposed() -> None:
-    """The dict that ``Summary.get`` gives is what an own class gives too."""
+def test_n13_summaries_of_a_custom_collector() -> None:
+    """``get_all`` returns dicts like ``Summary.get``."""
     value = {0.9: 2, 0.5: 1, "count": 3, "sum": 9.5}
 
     assert lines(own(MetricsTypes.summary, lambda: [({}, value)]))[2:] == [
@@ -120,12 +120,12 @@ def test_n13_summaries_of_an_own_class_are_exposed() -> None:
 
 
 def fail() -> Any:
-    """Raise as a user's code may."""
+    """Raise like third-party code."""
     raise RuntimeError("no")
 
 
-def test_n13_an_own_class_that_raises_costs_itself() -> None:
-    """Everything else is shown, and the loss is counted by its cause."""
+def test_n13_a_custom_collector_that_raises_is_dropped() -> None:
+    """Everything else is exposed, and the loss is counted by its cause."""
     found = lines(own(MetricsTypes.gauge, fail))
 
     assert "other 1" in found
@@ -134,7 +134,7 @@ def test_n13_an_own_class_that_raises_costs_itself() -> None:
 
 
 class Unspeakable:
-    """Has no text."""
+    """Its ``str`` raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -163,8 +163,8 @@ class Unspeakable:
         ("summary", ({}, {0.5: 1, "count": INF, "sum": 1})),
     ],
 )
-def test_n13_a_bad_item_of_an_own_class_costs_itself(kind: str, item: Any) -> None:
-    """The items beside a bad one are shown, and the loss is counted."""
+def test_n13_an_invalid_item_of_a_custom_collector_is_dropped(kind: str, item: Any) -> None:
+    """Other items are exposed, and the loss is counted."""
     good = {
         "gauge": 7,
         "histogram": {1: 1, "count": 7, "sum": 1},
@@ -178,7 +178,7 @@ def test_n13_a_bad_item_of_an_own_class_costs_itself(kind: str, item: Any) -> No
 
 
 def test_n13_a_bare_collector_is_exposed_as_untyped() -> None:
-    """The base class is a metric too."""
+    """The base class can be used as a metric."""
     registry = CollectorRegistry()
     Collector("x", "What.", registry=registry).set_value({"a": "1"}, 5)
 
@@ -187,7 +187,7 @@ def test_n13_a_bare_collector_is_exposed_as_untyped() -> None:
 
 @pytest.fixture
 def shop() -> Any:
-    """A registry that an OpenTelemetry counter called ``x`` feeds with 2."""
+    """A registry with an OpenTelemetry counter ``x`` of the value 2."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry)
     provider = MeterProvider(metric_readers=[reader])
@@ -197,8 +197,8 @@ def shop() -> Any:
 
 
 def test_n13_metrics_of_opentelemetry_are_collectors(shop: CollectorRegistry) -> None:
-    """After a collection they are found and listed like hand-made ones, labels as exposed."""
-    hand_made = Gauge("y", "What.", registry=shop)
+    """After a collection they are found and listed like native ones, with the exposed labels."""
+    native = Gauge("y", "What.", registry=shop)
     with pytest.raises(KeyError):
         shop.get("x_total")
     renderer.render(shop, [])
@@ -207,24 +207,24 @@ def test_n13_metrics_of_opentelemetry_are_collectors(shop: CollectorRegistry) ->
     assert isinstance(found, Counter)
     assert found.get({"otel_scope_name": "shop", "a": "b"}) == 2
     assert [each.name for each in shop.get_all() if each.name != "target_info"] == ["y", "x_total"]
-    assert shop.get("y") is hand_made
+    assert shop.get("y") is native
     with pytest.raises(KeyError):
         found.get({"a": "b"})
 
 
-def test_n13_a_name_that_only_opentelemetry_holds_gives_way(shop: CollectorRegistry) -> None:
-    """A hand-made collector may take it, and is what the name stands for from then on."""
+def test_n13_a_native_collector_replaces_one_of_opentelemetry(shop: CollectorRegistry) -> None:
+    """It may take the name, and is found by it from then on."""
     renderer.render(shop, [])
-    hand_made = Counter("x_total", "What.", registry=shop)
-    hand_made.inc()
+    native = Counter("x_total", "What.", registry=shop)
+    native.inc()
 
-    assert shop.get("x_total") is hand_made
+    assert shop.get("x_total") is native
     assert "x_total 1" in lines(shop)
     assert not [line for line in lines(shop) if line.startswith("x_total{")]
 
 
-def test_n14_a_formatter_is_made_with_one_bool() -> None:
-    """It has headers and ``marshall``, and writes timestamps only when asked."""
+def test_n14_a_formatter_has_one_bool_argument() -> None:
+    """It has headers and ``marshall``, and writes no timestamps by default."""
     registry = CollectorRegistry()
     Counter("x_total", "What.", registry=registry).inc()
     plain, stamped = TextFormatter(False), TextFormatter(True)
@@ -237,16 +237,16 @@ def test_n14_a_formatter_is_made_with_one_bool() -> None:
     assert stamped.marshall(registry).startswith(body + b" 1")
 
 
-def test_n15_negotiate_gives_a_formatter_class() -> None:
-    """Any headers get an answer; none, and what every server reads, get text 0.0.4."""
+def test_n15_negotiate_returns_a_formatter_class() -> None:
+    """For any headers; without headers, text 0.0.4."""
     for headers in ([], ["text/plain; version=0.0.4"], ["*/*"], ["nonsense;;,=", ""]):
         assert issubclass(negotiator.negotiate(headers), IFormatter)
     assert negotiator.negotiate([]) is TextFormatter
     assert negotiator.negotiate(["text/plain;version=0.0.4"]) is TextFormatter
 
 
-def test_n15_parse_accepts_gives_media_types_and_parameters_alike() -> None:
-    """All items of all headers are in one set, without blanks."""
+def test_n15_parse_accepts_returns_media_types_and_parameters() -> None:
+    """All items of all headers in one set, without blanks."""
     parse = negotiator.parse_accepts
 
     assert parse(["text/plain; version=0.0.4"]) == {"text/plain", "version=0.0.4"}
@@ -254,8 +254,8 @@ def test_n15_parse_accepts_gives_media_types_and_parameters_alike() -> None:
     assert parse([]) == parse([""]) == set()
 
 
-def test_n16_render_gives_bytes_and_headers(shop: CollectorRegistry) -> None:
-    """No header means text 0.0.4, and OpenTelemetry is collected for this response."""
+def test_n16_render_returns_bytes_and_headers(shop: CollectorRegistry) -> None:
+    """Without headers, text 0.0.4; OpenTelemetry is collected for the response."""
     body, headers = renderer.render(shop, [])
 
     assert type(body) is bytes

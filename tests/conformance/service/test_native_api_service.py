@@ -1,4 +1,4 @@
-"""The promises to code written for the predecessor: the service (N17)."""
+"""Compatibility with the predecessor: the service (N17)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def fetch(url: str) -> tuple[int, str, str]:
         return response.status, response.headers["Content-Type"], await response.text()
 
 
-def test_n17_a_service_has_the_known_arguments() -> None:
-    """Constructor, start and stop keep order and defaults of their arguments."""
+def test_n17_the_arguments_of_a_service() -> None:
+    """Constructor, start and stop keep the order and defaults of their arguments."""
 
     def defaults(call: Any) -> list[tuple[str, Any]]:
         every = inspect.signature(call).parameters.values()
@@ -44,8 +44,8 @@ def test_n17_a_service_has_the_known_arguments() -> None:
     assert defaults(Service().stop) == [("wait_duration", 1.0)]
 
 
-def test_n17_a_service_has_a_registry_of_its_own_if_none_is_given() -> None:
-    """``register`` and ``deregister`` pass to the registry, whoever made it."""
+def test_n17_a_service_creates_a_registry_by_default() -> None:
+    """``register`` and ``deregister`` delegate to the registry."""
     registry = CollectorRegistry()
     counter = Counter("x", "What.")
     service = Service(registry)
@@ -59,15 +59,15 @@ def test_n17_a_service_has_a_registry_of_its_own_if_none_is_given() -> None:
 
 
 async def test_n17_a_loop_is_accepted_and_warned_about() -> None:
-    """The argument has no use any more."""
+    """The argument is ignored."""
     with pytest.warns(DeprecationWarning, match="loop"):
         service = Service(None, asyncio.get_running_loop())
     async with service.running(addr="127.0.0.1"):
         assert service.metrics_url
 
 
-async def test_n17_addresses_exist_between_start_and_stop() -> None:
-    """They raise before and after, are strings in between, and name the real port."""
+async def test_n17_urls_exist_between_start_and_stop() -> None:
+    """They raise before and after, and have the real port in between."""
     service = Service()
 
     async def check_absent() -> None:
@@ -88,7 +88,7 @@ async def test_n17_addresses_exist_between_start_and_stop() -> None:
 
 
 async def test_n17_the_pages_of_a_service() -> None:
-    """Metrics, a page that links to them, and one that turns robots away."""
+    """Metrics, a page that links to them, and ``robots.txt``."""
     async with Service().running(addr="localhost") as service:
         service.register(Summary("x", "What."))
         metrics = await fetch(service.metrics_url)
@@ -102,7 +102,7 @@ async def test_n17_the_pages_of_a_service() -> None:
 
 
 async def test_n17_starting_twice_warns() -> None:
-    """The first start stays."""
+    """The server keeps running."""
     service = Service()
     await service.start("127.0.0.1")
     before = service.base_url
@@ -114,8 +114,8 @@ async def test_n17_starting_twice_warns() -> None:
     assert before == after
 
 
-async def test_n17_a_start_that_fails_raises_and_leaves_nothing_open() -> None:
-    """The port that was taken is all that is bound, and the service can be started afterwards."""
+async def test_n17_a_failed_start_leaves_no_socket_open() -> None:
+    """It raises, and the service can be started afterwards."""
     service = Service()
     with socket.socket() as holder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
@@ -131,8 +131,8 @@ async def test_n17_a_start_that_fails_raises_and_leaves_nothing_open() -> None:
     assert not caught
 
 
-async def test_n17_the_handlers_work_in_any_application() -> None:
-    """None of the three needs a started service; ``accepts`` reads a request's headers."""
+async def test_n17_the_handlers_work_in_any_aiohttp_application() -> None:
+    """Without a started service; ``accepts`` parses a request's headers."""
     registry = CollectorRegistry()
     Histogram("x", "What.", registry=registry).observe({}, 1)
     service = Service(registry)

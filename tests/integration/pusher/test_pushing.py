@@ -88,7 +88,7 @@ TYPES = {"orders_total": 0, "level": 1, "seconds": 4, "sizes": 2, "hits_total": 
 
 
 def some(found: dict[str, Any]) -> dict[str, Any]:
-    """Of what a gateway shows, that which is expected."""
+    """The expected ones of the gateway's metrics."""
     return {name: found.get(name) for name in EXPECTED}
 
 
@@ -126,7 +126,7 @@ async def test_whatever_a_group_is_called_it_arrives_as_it_is(
     assert response.status == 200
     assert {"job": value, "dir": value, "none": ""} in groups
     assert found["odd"] == {(): 1}
-    # A gateway says that it will, and does so a moment later.
+    # A gateway responds before it deletes.
     wait_until(lambda: {"job": value, "dir": value, "none": ""} not in gateway.groups())
 
 
@@ -157,7 +157,7 @@ async def test_replace_add_and_delete_do_what_they_say(gateway: Pushgateway, job
 
 @pytest.mark.parametrize("form", ["text", "protobuf"])
 async def test_batches_equal_one_push(gateway: Pushgateway, job: str, form: Any) -> None:
-    """Added and replaced; a replace takes away what was there before."""
+    """Added and replaced; a replace removes what was there before."""
     registry = every_kind()
     pusher = Pusher(job, gateway.url, max_batch_bytes=200, format=form)
     await pusher.add(gauge_of("before", 1))
@@ -225,7 +225,7 @@ async def test_a_job_is_measured(gateway: Pushgateway, job: str) -> None:
 
 
 async def test_a_service_pushes_again_and_again(gateway: Pushgateway, job: str) -> None:
-    """The last values arrive on the way out, or the group goes."""
+    """The last values arrive on exit, or the group is deleted."""
     registry = CollectorRegistry()
     turns = Gauge("turns", "Turns.", registry=registry)
     async with Pusher(job, gateway.url).running(registry, interval=0.05):

@@ -166,7 +166,7 @@ async def test_names_of_opentelemetry_arrive(prometheus: PrometheusServer) -> No
 async def test_victoria_metrics_takes_version_1(
     victoria: VictoriaMetricsServer, version: str
 ) -> None:
-    """And gets it, where 2.0 was asked for."""
+    """And gets it, although 2.0 was preferred."""
     job = f"vm-{version}"
     async with RemoteWriter(
         f"{victoria.url}/api/v1/write",

@@ -65,7 +65,7 @@ async def test_down_at_the_start_and_restarted_in_the_middle(
     assert levels == ["WARNING", "INFO"] * 2
 
 
-async def test_what_the_server_refuses_is_told_and_the_rest_goes_on(
+async def test_rejected_samples_are_logged_and_the_rest_is_sent(
     server: PrometheusServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Samples of two hours ago are out of its bounds; those of now arrive."""
@@ -75,12 +75,12 @@ async def test_what_the_server_refuses_is_told_and_the_rest_goes_on(
         value.set({}, 1)
         await writer.write(registry)
         assert await writer.flush(WAIT)
-        moment = writer._moment
-        writer._moment = lambda: moment() - 2 * 3_600_000  # type: ignore[method-assign]
+        moment = writer._next_timestamp
+        writer._next_timestamp = lambda: moment() - 2 * 3_600_000  # type: ignore[method-assign]
         value.set({}, 2)
         await writer.write(registry)
         assert await writer.flush(WAIT)
-        writer._moment = moment  # type: ignore[method-assign]
+        writer._next_timestamp = moment  # type: ignore[method-assign]
         value.set({}, 3)
         await writer.write(registry)
         assert await writer.flush(WAIT)
@@ -95,7 +95,7 @@ async def test_what_the_server_refuses_is_told_and_the_rest_goes_on(
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[PrometheusServer, ssl.SSLContext]]:
-    """One that speaks TLS and asks who writes."""
+    """One with TLS and authentication."""
     pair = make_pair(tmp_path, "prometheus")
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     (tmp_path / "web.yml").write_text(

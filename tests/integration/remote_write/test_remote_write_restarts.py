@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from remote_write_servers import (
     kill_after,
     numbers,
     outcomes,
-    receiving,
     run_program,
     until,
     writer_to,
@@ -34,16 +33,8 @@ pytestmark = pytest.mark.integration
 VERSIONS = ("1.0", "2.0")
 
 
-@pytest.fixture
-def server() -> Iterator[PrometheusServer]:
-    """A Prometheus that is not running yet."""
-    made = receiving()
-    yield made
-    made.stop()
-
-
 class Stream:
-    """Writes 200 series in four messages, each time with the next number, until it is told to end."""
+    """Writes 200 series in four messages, each time with the next number, until it is terminated."""
 
     def __init__(self, writer: RemoteWriter) -> None:
         self.last = 0
@@ -122,7 +113,7 @@ async def test_a_program_that_is_killed_leaves_what_it_has_written(
         assert values == sorted(values)
         assert len(set(values)) == len(values)
         assert set(values) >= {*told, 3000, 3001, 3002}
-        # All that nobody was told of is what was being written at each kill.
+        # Only the write in progress at each kill is unaccounted for.
         assert len(values) <= len(told) + 3 + 3
     assert [path.name for path in spool.iterdir()] == ["lock"]
     assert complained + complaints(server) == []
@@ -148,7 +139,7 @@ asyncio.run(main())
 """
 
 
-def test_a_program_that_is_told_to_end_writes_its_last_values(server: PrometheusServer) -> None:
+def test_a_terminated_program_writes_its_last_values(server: PrometheusServer) -> None:
     """Then its series end."""
     server.start()
     words = [sys.executable, "-W", "error", "-c", LEAVING, writes(server)]

@@ -94,7 +94,7 @@ async def test_what_is_written_equals_what_is_scraped(stage: Stage) -> None:
 async def test_a_native_histogram_keeps_its_form(
     prometheus: PrometheusServer, version: str
 ) -> None:
-    """Buckets of both signs and of zero, as functions and as the interface show them; it grows, and starts anew."""
+    """Buckets of both signs and of zero, from functions and the API; it grows, and is reset."""
     job = f"native-{version}"
     registry = CollectorRegistry()
     sizes = natives(registry)
@@ -157,7 +157,7 @@ async def test_only_what_has_ended_ends(prometheus: PrometheusServer, version: s
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_generation_before_gets_version_1(old: PrometheusServer, version: str) -> None:
-    """Also where 2.0 was asked for, which it answers with success and does not store."""
+    """Also if 2.0 was preferred, to which it responds with success without storing anything."""
     job = f"old-{version}"
     since = len(old.log())
     async with writer_to(old, version, job) as writer:
@@ -195,7 +195,7 @@ async def test_start_times_do_no_harm_where_they_are_stored() -> None:
     assert complained == []
 
 
-async def test_types_and_help_are_kept_by_who_keeps_them() -> None:
+async def test_types_and_help_are_stored_where_supported() -> None:
     """VictoriaMetrics does, of version 1.0; also of 2.0, which it does not know."""
     with VictoriaMetricsServer([]) as victoria:
         for version in VERSIONS:

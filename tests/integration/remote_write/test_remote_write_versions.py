@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +29,6 @@ from victoria import VictoriaMetricsServer
 
 pytestmark = pytest.mark.integration
 VERSIONS = ("1.0", "2.0")
-
-
-@pytest.fixture
-def server() -> Iterator[PrometheusServer]:
-    """A Prometheus that is not running yet."""
-    made = receiving()
-    yield made
-    made.stop()
 
 
 async def test_a_server_that_comes_late_gets_version_2(server: PrometheusServer) -> None:

@@ -1,4 +1,4 @@
-"""Bad input and bad moments, over real HTTP: each costs itself and nothing else."""
+"""Bad input, failing sources and load, over real HTTP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ACCEPTS = [
 
 @pytest.mark.parametrize("accept", ACCEPTS)
 async def test_e52_no_accept_header_breaks_a_scrape(accept: str) -> None:
-    """The answer is text 0.0.4, whatever was asked for."""
+    """The response is text 0.0.4 for every header."""
     registry = CollectorRegistry()
     Counter("x_total", "What.", registry=registry).inc()
     async with Service(registry).running(addr="127.0.0.1") as service:
@@ -53,7 +53,7 @@ async def test_e52_no_accept_header_breaks_a_scrape(accept: str) -> None:
     assert "x_total 1" in body
 
 
-async def test_odd_label_values_arrive() -> None:
+async def test_unusual_label_values_are_exposed() -> None:
     """Quotes, backslashes, line breaks, lone surrogates and a megabyte of text."""
     registry = CollectorRegistry()
     counter = Counter("x_total", "What.", registry=registry)
@@ -76,8 +76,8 @@ async def test_an_empty_registry_is_served() -> None:
     assert (status, body) == (200, "")
 
 
-async def test_l5_a_callback_that_raises_costs_itself() -> None:
-    """Other instruments and native metrics are served; on request it is said with a 500."""
+async def test_l5_a_callback_that_raises_is_dropped() -> None:
+    """Other instruments and native metrics are served; with ``on_error="fail"``, it is a 500."""
     registry = CollectorRegistry()
     Counter("native_total", "What.", registry=registry).inc()
     provider = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)])
@@ -100,8 +100,8 @@ async def test_l5_a_callback_that_raises_costs_itself() -> None:
     assert "good_total" in body
 
 
-async def test_l5_a_source_that_raises_is_a_500_on_request() -> None:
-    """With a sentence that names it."""
+async def test_l5_a_source_that_raises_is_a_500_with_on_error_fail() -> None:
+    """The body names it."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(ValueError("broken"), name="bad"))
     async with Service(registry, on_error="fail").running(addr="127.0.0.1") as service:
@@ -112,7 +112,7 @@ async def test_l5_a_source_that_raises_is_a_500_on_request() -> None:
 
 
 async def test_l5_a_callback_that_hangs_is_late() -> None:
-    """Native metrics are served in time, the source is counted, and comes back when it can."""
+    """Native metrics are served in time, the failure is counted, and later responses have the source again."""
     registry = CollectorRegistry()
     Counter("native_total", "What.", registry=registry).inc()
     provider = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)])
@@ -132,7 +132,7 @@ async def test_l5_a_callback_that_hangs_is_late() -> None:
         same = threading.active_count()
         let_go.set()
         back = ""
-        while "slow" not in back:  # the next collection that is in time
+        while "slow" not in back:  # until the next collection in time
             back = (await fetch(service.metrics_url))[2]
 
     assert "native_total 1" in late
@@ -143,8 +143,8 @@ async def test_l5_a_callback_that_hangs_is_late() -> None:
     assert "good_total" in back
 
 
-async def test_m2_scrapes_at_once_share_collections() -> None:
-    """Fifty requests cost two collections, and each answer is whole."""
+async def test_m2_concurrent_scrapes_share_collections() -> None:
+    """Fifty requests take two collections, and each response is complete."""
     registry = CollectorRegistry()
     source = HeldSource(family("x"))
     registry.add_source(source)
@@ -160,8 +160,8 @@ async def test_m2_scrapes_at_once_share_collections() -> None:
     assert source.runs == 2
 
 
-async def test_m2_a_scrape_shows_what_was_recorded_before_it() -> None:
-    """Even while a collection is under way that has passed it by."""
+async def test_m2_a_scrape_has_what_was_recorded_before_it() -> None:
+    """Even while an earlier collection is in flight."""
     registry = CollectorRegistry()
     provider = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)])
     meter = provider.get_meter("m")
@@ -194,13 +194,13 @@ sys.stdout.write(str(len(urllib.request.urlopen(sys.argv[1]).read())))
 """
 
 
-async def test_l4_the_loop_is_not_held() -> None:
-    """While 100,000 series leave, another task of the loop has its turns all the time."""
+async def test_l4_the_event_loop_is_not_blocked() -> None:
+    """While 100,000 series are sent, another task keeps running."""
     registry = CollectorRegistry()
     counter = Counter("x_total", "What.", registry=registry)
     for number in range(100_000):
         counter.inc({"path": f"/items/{number}", "method": "GET"})
-    # The thread's own time: how long others had the machine is not the loop's doing.
+    # The CPU time of the thread: other processes do not count.
     began = time.thread_time()
     size = len(render(registry)[0])
     in_one_go = time.thread_time() - began

@@ -1,4 +1,4 @@
-"""Real Prometheus servers, in every protocol that they can be told to use, find all that it carries."""
+"""Real Prometheus servers store everything that each of their scrape protocols supports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROTOCOLS = (
     "PrometheusText0.0.4",
 )
 UTF8 = ("OpenMetricsText1.0.0", "PrometheusText1.0.0")
-"""Protocols whose requests name an escaping scheme."""
+"""Protocols whose requests have an escaping scheme."""
 EXEMPLARS = PROTOCOLS[:3]
 BUCKETS = [
     (1, "-1", "-0.9170040432046711", "1"),
@@ -62,7 +62,7 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def exposed() -> list[MetricFamily]:
-    """Families of every type, with all that any protocol carries."""
+    """Families of every type, with all features of all protocols."""
     requests = number(5, {"path": 'a\\b"c\nd'}, CounterSeries)
     requests.created, requests.exemplar = CREATED, Exemplar((("trace_id", "ab"),), 1, NOW)  # type: ignore[attr-defined]
     latency = HistogramSeries(("m",), ("GET",), '{m="GET"} ', (0.5, 1.0, POS_INF), CREATED)
@@ -89,7 +89,7 @@ def exposed() -> list[MetricFamily]:
 
 
 def expected(protocol: str, escaping: Escaping, *, natively: bool) -> dict[Key, str]:
-    """What a server has to find, by name and labels."""
+    """The series that a server must store, by name and labels."""
     scheme: Escaping = escaping if protocol in UTF8 else "underscores"
 
     def key(name: str, **labels: str) -> Key:
@@ -122,7 +122,7 @@ def expected(protocol: str, escaping: Escaping, *, natively: bool) -> dict[Key, 
 
 
 class Job(NamedTuple):
-    """A job with what it is told."""
+    """A scrape job and its settings."""
 
     protocol: str
     escaping: Escaping
@@ -152,7 +152,7 @@ JOBS = [
 
 @dataclass(frozen=True)
 class Findings:
-    """What a server has found, by job.
+    """What a server has stored, by job.
 
     Attributes:
         samples: Every series but those of the server and of the library.
@@ -172,7 +172,7 @@ class Findings:
 
 
 def find_all(server: PrometheusServer, jobs: Sequence[str]) -> Findings:
-    """Let a server scrape all of its jobs, and ask it for everything."""
+    """Let a server scrape all of its jobs, then query everything."""
     for job in jobs:
         server.wait_for_scrape(job)
     return Findings(
@@ -186,7 +186,7 @@ def find_all(server: PrometheusServer, jobs: Sequence[str]) -> Findings:
 
 
 def settled(server: PrometheusServer) -> list[dict[str, Any]]:
-    """Its targets: a response that it cannot read is an error each time, one that comes late on a busy machine is not."""
+    """Its targets: an invalid response is an error each time, a late one on a busy machine is not."""
     targets: list[dict[str, Any]] = []
 
     def are_fine() -> bool:
@@ -209,7 +209,7 @@ def samples(server: PrometheusServer, job: str) -> dict[Key, str]:
 
 
 def shown(item: Mapping[str, Any]) -> str:
-    """A value as a text; of a native histogram the buckets are compared here."""
+    """A value as a string; the buckets of a native histogram are compared here."""
     if "value" in item:
         return str(item["value"][1])
     histogram = item["histogram"][1]
@@ -234,7 +234,7 @@ def metadata(server: PrometheusServer, job: str) -> dict[str, dict[str, str]]:
 
 
 def first_points(server: PrometheusServer, job: str) -> dict[str, tuple[float, str]]:
-    """The oldest point of series that count."""
+    """The oldest point of series with start times."""
     found = {}
     for name in ("requests_total", "latency_seconds_count", "waited_count"):
         series = server._api("query", query=f'{name}{{job="{job}"}}[10m]')["result"]
@@ -243,7 +243,7 @@ def first_points(server: PrometheusServer, job: str) -> dict[str, tuple[float, s
 
 
 def all_families() -> CollectorRegistry:
-    """Return a registry that shows them all."""
+    """Return a registry that exposes them all."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(*exposed()))
     return registry
@@ -254,7 +254,7 @@ def all_families() -> CollectorRegistry:
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """By Prometheus 3, with everything switched on that a protocol can carry."""
+    """By Prometheus 3, with all features of the protocols enabled."""
     port = free_port()
     features = ["native-histograms", "exemplar-storage", "created-timestamp-zero-ingestion"]
     jobs = [job.on(port) for job in JOBS]
@@ -266,16 +266,16 @@ def found() -> Findings:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_each_protocol_and_naming_carries_every_sample(found: Findings, job: Job) -> None:
-    """Each series with its value, native histograms whole, and nothing else."""
+def test_each_protocol_and_naming_has_every_sample(found: Findings, job: Job) -> None:
+    """Each series with its value, native histograms completely, and nothing else."""
     natively = job.protocol == "PrometheusProto"
 
     assert found.samples[job.name] == expected(*job, natively=natively)
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_exemplars_are_found_again(found: Findings, job: Job) -> None:
-    """In the protocols that carry them: of a counter, of buckets, of a native histogram."""
+def test_exemplars_are_stored(found: Findings, job: Job) -> None:
+    """In the protocols that have them: of a counter, of buckets, of a native histogram."""
     carried = found.exemplars[job.name]
     wanted: dict[str, dict[str, str]] = {}
     if job.protocol in EXEMPLARS:
@@ -291,8 +291,8 @@ def test_exemplars_are_found_again(found: Findings, job: Job) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_start_times_are_found_again(found: Findings, job: Job) -> None:
-    """Protobuf carries them: the server writes a zero at that time."""
+def test_start_times_are_stored(found: Findings, job: Job) -> None:
+    """From protobuf: the server stores a zero at that time."""
     first = set(found.first_points[job.name].values())
     if job.protocol == "PrometheusProto":
         assert {(round(stamp, 1), value) for stamp, value in first} == {(round(CREATED, 1), "0")}
@@ -301,8 +301,8 @@ def test_start_times_are_found_again(found: Findings, job: Job) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_types_helps_and_units_are_found_again(found: Findings, job: Job) -> None:
-    """As each protocol spells them: OpenMetrics takes the suffix off a counter's name."""
+def test_metadata_is_stored(found: Findings, job: Job) -> None:
+    """As in each protocol: OpenMetrics strips the suffix of a counter's name."""
     entries = found.metadata[job.name]
     openmetrics = job.protocol.startswith("OpenMetrics")
     requests = "requests" if openmetrics else "requests_total"
@@ -315,8 +315,8 @@ def test_types_helps_and_units_are_found_again(found: Findings, job: Job) -> Non
     assert entries[requests]["help"] == 'Requests, "q" \\ and\nlines.'
 
 
-def test_nothing_is_complained_of(found: Findings) -> None:
-    """No target has an error, and no line of the log is a warning."""
+def test_there_are_no_errors_and_warnings(found: Findings) -> None:
+    """Of targets and in the log."""
     assert {target["lastError"] for target in found.targets} == {""}
     assert {target["health"] for target in found.targets} == {"up"}
     assert found.complaints == []
@@ -326,8 +326,8 @@ def test_nothing_is_complained_of(found: Findings) -> None:
 
 
 @pytest.mark.parametrize("features", [(), ("native-histograms",)])
-def test_the_older_generation_finds_everything_too(features: tuple[str, ...]) -> None:
-    """In OpenMetrics, and in protobuf with native histograms; names escaped, for it asks for no scheme."""
+def test_prometheus_2_stores_everything(features: tuple[str, ...]) -> None:
+    """From OpenMetrics, and from protobuf with native histograms; with escaped names, as it requests no scheme."""
     port = free_port()
     job = ScrapeJob("two", f"127.0.0.1:{port}")
     switched_on = [*features, "exemplar-storage"]
@@ -346,8 +346,8 @@ def test_the_older_generation_finds_everything_too(features: tuple[str, ...]) ->
 # --- VictoriaMetrics -------------------------------------------------------------------
 
 
-def test_victoriametrics_finds_everything_that_text_carries() -> None:
-    """It asks for text 0.0.4; no scrape fails and nothing is warned of."""
+def test_victoriametrics_stores_everything_in_the_text_format() -> None:
+    """It requests text 0.0.4; no scrape fails, and there are no warnings."""
     port = free_port()
     job = ScrapeJob("vm", f"127.0.0.1:{port}")
     with served(all_families(), port), VictoriaMetricsServer([job]) as server:
@@ -360,12 +360,12 @@ def test_victoriametrics_finds_everything_that_text_carries() -> None:
         complaints = server.warnings()
 
     wanted = expected("PrometheusText0.0.4", "underscores", natively=False)
-    unknown = {key for key, value in wanted.items() if value == "NaN"}  # no value to it
+    unknown = {key for key, value in wanted.items() if value == "NaN"}  # it does not store NaN
     assert found == {key: float(wanted[key]) for key in wanted.keys() - unknown}
     assert complaints == []
 
 
 def as_key(labels: Mapping[str, str]) -> Key:
-    """Name and labels, without those that a server adds."""
+    """Name and labels, without those that servers add."""
     kept = {k: v for k, v in labels.items() if k not in {"__name__", "job", "instance"}}
     return labels["__name__"], tuple(sorted(kept.items()))

@@ -1,4 +1,4 @@
-"""Native collectors of every kind, read back through real servers of both generations in every protocol."""
+"""Native collectors of every type, stored by Prometheus 2 and 3 in every protocol."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BEGAN = time.time()
 
 
 def shop() -> CollectorRegistry:
-    """A registry with every kind, and everything that they can do."""
+    """A registry with collectors of every type, using all of their features."""
     registry = CollectorRegistry()
     orders = Counter("orders_total", "Orders.", registry=registry, max_series=1)
     orders.inc({"kind": "a"}, exemplar={"trace_id": "t1"})
@@ -82,18 +82,18 @@ class Readings(NamedTuple):
     job: str
 
     def value(self, name: str, labels: str = "") -> float:
-        """The value of the one series of a name, and of labels that begin with a comma."""
+        """The value of the only series of a name; labels begin with a comma."""
         found = self.server.value(f'{name}{{job="{self.job}"{labels}}}')
         assert found is not None, f"there is no {name}"
         return found
 
     def count(self, name: str) -> int:
-        """How many series a name has."""
+        """The number of series of a name."""
         return len(self.server.query(f'{name}{{job="{self.job}"}}'))
 
 
 def check_values(found: Readings, *, classic: bool = True) -> None:
-    """Each series has its value; without ``classic``, no classic buckets stand beside native ones."""
+    """Each series has its value; without ``classic``, there are no classic buckets beside native ones."""
     value, count = found.value, found.count
 
     assert value("orders_total", ',kind="a"') == 1
@@ -117,7 +117,7 @@ def check_values(found: Readings, *, classic: bool = True) -> None:
 
 
 def check_empty_summary(found: Readings) -> None:
-    """It is there from the beginning: count and sum are 0, and nobody knows the quantiles."""
+    """It is exposed from the start: count and sum are 0, quantiles are NaN."""
     assert (found.value("idle_count"), found.value("idle_sum")) == (0, 0)
     assert [
         math.isnan(found.value("idle", f',a="b",quantile="{q}"')) for q in ("0.5", "0.9", "0.99")
@@ -126,7 +126,7 @@ def check_empty_summary(found: Readings) -> None:
 
 
 def check_native(found: Readings) -> None:
-    """Native histograms are whole, bucket by bucket."""
+    """Native histograms have all buckets."""
     sizes = found.server.histogram(f'sizes{{job="{found.job}"}}')
     assert sizes is not None
     assert (sizes.count, sizes.sum) == (4, pytest.approx(0.9))
@@ -144,7 +144,7 @@ def check_native(found: Readings) -> None:
 
 
 def check_not_native(found: Readings) -> None:
-    """Where they cannot be carried, their count and sum are."""
+    """Protocols without native histograms have their count and sum."""
     assert found.server.histogram(f'sizes{{job="{found.job}"}}') is None
     assert found.server.histogram(f'both{{job="{found.job}"}}') is None
     assert (found.value("sizes_count"), found.value("both_count")) == (4, 3)
@@ -152,7 +152,7 @@ def check_not_native(found: Readings) -> None:
 
 
 def check_types(entries: Mapping[str, MetricMetadata], *, openmetrics: bool) -> None:
-    """As the protocol has them: OpenMetrics alone knows states and facts, and takes suffixes off."""
+    """As in the protocol: only OpenMetrics has the types stateset and info, and strips suffixes."""
     assert entries["orders" if openmetrics else "orders_total"].type == "counter"
     assert entries["lowest"].type == entries["asked"].type == "gauge"
     assert entries["bare"].type == "unknown"
@@ -201,19 +201,19 @@ def prometheus(registry: CollectorRegistry) -> Iterator[PrometheusServer]:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_series_is_found_again(prometheus: PrometheusServer, protocol: str) -> None:
+def test_every_series_is_stored(prometheus: PrometheusServer, protocol: str) -> None:
     """With its value."""
     check_values(Readings(prometheus, protocol))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_empty_summary_is_found_again(prometheus: PrometheusServer, protocol: str) -> None:
+def test_an_empty_summary_is_stored(prometheus: PrometheusServer, protocol: str) -> None:
     """With quantiles that are NaN."""
     check_empty_summary(Readings(prometheus, protocol))
 
 
-def test_native_histograms_are_whole(prometheus: PrometheusServer) -> None:
-    """In the protocol that carries them; in the others their count and sum."""
+def test_native_histograms_are_complete(prometheus: PrometheusServer) -> None:
+    """In protobuf; in the other protocols, their count and sum."""
     check_native(Readings(prometheus, "PrometheusProto"))
     for protocol in PROTOCOLS[1:]:
         check_not_native(Readings(prometheus, protocol))
@@ -236,20 +236,20 @@ COUNTING: list[tuple[str, dict[str, str], str]] = [
 
 
 def start_of(registry: CollectorRegistry, name: str, labels: dict[str, str]) -> float:
-    """When counting began."""
+    """The oldest point of a series."""
     began: float = registry.get(name).labels(labels).created
     return began
 
 
 @pytest.mark.parametrize(("name", "labels", "selector"), COUNTING, ids=str)
-def test_start_times_are_found_again(
+def test_start_times_are_stored(
     prometheus: PrometheusServer,
     registry: CollectorRegistry,
     name: str,
     labels: dict[str, str],
     selector: str,
 ) -> None:
-    """Protobuf carries them, of each kind that counts: the server writes a zero at that time, then what it has scraped."""
+    """From protobuf, of each type that has them: the server stores a zero at that time, then the scraped value."""
     first, second, *_ = prometheus.points(selector % "PrometheusProto")
 
     assert first == (pytest.approx(start_of(registry, name, labels), abs=0.002), 0)
@@ -258,10 +258,10 @@ def test_start_times_are_found_again(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS[1:])
-def test_start_times_do_not_look_like_values(
+def test_other_protocols_have_no_start_times(
     prometheus: PrometheusServer, registry: CollectorRegistry, protocol: str
 ) -> None:
-    """Where they are not carried, series begin with their first scrape, and none stands beside them."""
+    """Series begin with their first scrape, and there are no additional series."""
     first = prometheus.points(f'waiting_count{{job="{protocol}"}}')[0]
 
     assert first.value == 100
@@ -270,8 +270,8 @@ def test_start_times_do_not_look_like_values(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_exemplars_are_found_again(prometheus: PrometheusServer, protocol: str) -> None:
-    """In the protocols that carry them."""
+def test_exemplars_are_stored(prometheus: PrometheusServer, protocol: str) -> None:
+    """In the protocols that have them."""
     found = prometheus.exemplars(f'{{job="{protocol}"}}')
     ids = {each.labels["trace_id"] for each in found}
     wanted = {"t1", "t2"} if protocol in WITH_EXEMPLARS else set()
@@ -283,16 +283,16 @@ def test_exemplars_are_found_again(prometheus: PrometheusServer, protocol: str) 
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_types_are_told(prometheus: PrometheusServer, protocol: str) -> None:
-    """As each protocol has them."""
+def test_types_are_stored(prometheus: PrometheusServer, protocol: str) -> None:
+    """As in each protocol."""
     entries = prometheus.target_metadata(protocol)
     check_types(entries, openmetrics=protocol.startswith("OpenMetrics"))
 
 
-def test_nothing_is_complained_of(prometheus: PrometheusServer) -> None:
-    """No target has an error, and no line of the log is a warning."""
+def test_there_are_no_errors_and_warnings(prometheus: PrometheusServer) -> None:
+    """Of targets and in the log."""
     assert {target["lastError"] for target in prometheus.targets()} == {""}
-    # The endpoint's own series may begin while they are scraped: the server leaves such a start time to the next scrape.
+    # Self-metrics may begin during a scrape: the server defers such a start time to the next scrape.
     assert [line for line in prometheus.warnings() if "CT is newer" not in line] == []
 
 
@@ -300,10 +300,8 @@ def test_nothing_is_complained_of(prometheus: PrometheusServer) -> None:
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["OpenMetrics", "protobuf"])
-def test_the_older_generation_finds_everything_too(
-    registry: CollectorRegistry, native: bool
-) -> None:
-    """It asks for OpenMetrics, and for protobuf where native histograms are switched on, which it takes in place of classic ones."""
+def test_prometheus_2_stores_everything(registry: CollectorRegistry, native: bool) -> None:
+    """It requests OpenMetrics, or protobuf if native histograms are enabled, which replace classic ones."""
     port = free_port()
     features = ["native-histograms"] if native else []
     with (

@@ -1,4 +1,4 @@
-"""The rules and the dashboard that the documents offer: understood, and about metrics that exist."""
+"""The documented alert rules and the dashboard are valid, and query existing metrics."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def used(text: str) -> set[str]:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("tool", ["promtool2", "promtool3"])
-def test_rules_are_understood(tool: str) -> None:
-    """By the tool of either generation."""
+def test_rules_are_valid(tool: str) -> None:
+    """For promtool of Prometheus 2 and 3."""
     words = [require(tool), "check", "rules", str(OPERATIONS / "alerts.yml")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
@@ -40,8 +40,8 @@ def test_rules_are_understood(tool: str) -> None:
     assert "7 rules found" in done.stdout
 
 
-def test_rules_are_about_metrics_that_exist() -> None:
-    """And each is explained."""
+def test_rules_query_existing_metrics() -> None:
+    """And each is documented."""
     rules = yaml.safe_load((OPERATIONS / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
     page = (OPERATIONS / "index.md").read_text("utf-8")
     found = used(" ".join(rule["expr"] for rule in rules))
@@ -52,8 +52,8 @@ def test_rules_are_about_metrics_that_exist() -> None:
 
 
 @pytest.mark.integration
-def test_the_dashboard_shows_metrics_that_exist(tmp_path: Path) -> None:
-    """All of them, in queries that Prometheus understands."""
+def test_the_dashboard_queries_existing_metrics(tmp_path: Path) -> None:
+    """All of them, in valid queries."""
     dashboard = json.loads((OPERATIONS / "dashboard.json").read_text("utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert used(" ".join(queries)) == known()

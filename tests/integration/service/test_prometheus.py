@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the library and finds again what was exposed."""
+"""A real Prometheus scrapes the library and stores what was exposed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.integration
 
 JOB = "application"
 ADDED_LABELS = {"job", "instance"}
-"""Labels that Prometheus puts on what it scrapes."""
+"""Labels that Prometheus adds to scraped series."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A Prometheus and the port that it scrapes: applications come and go there."""
+    """A Prometheus and the port that it scrapes, for one application after the other."""
 
     server: PrometheusServer
     port: int
@@ -47,7 +47,7 @@ class Stage:
 
 @pytest.fixture(scope="module", params=["prometheus2", "prometheus3"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """One Prometheus of each generation for all tests, as its first scrape takes a while."""
+    """One Prometheus of each major version for all tests, as its first scrape takes a while."""
     port = free_port()
     with PrometheusServer(request.param, [ScrapeJob(JOB, f"127.0.0.1:{port}")]) as server:
         yield Stage(server, port)
@@ -61,7 +61,7 @@ def shop() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    sys.modules[spec.name] = module  # dataclasses need it there
     spec.loader.exec_module(module)
     return module
 
@@ -72,7 +72,7 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def series_key(name: str, labels: Mapping[str, str]) -> Key:
-    """Return what tells a series apart; to Prometheus, an empty label is none."""
+    """Return the key of a series; for Prometheus, an empty label is absent."""
     kept = {label: value for label, value in labels.items() if value and label not in ADDED_LABELS}
     return name, tuple(sorted(kept.items()))
 
@@ -83,14 +83,14 @@ def as_text(value: float) -> str:
 
 
 async def exposed_families(service: Service) -> list[Metric]:
-    """Scrape the service ourselves, through the foreign parsers."""
+    """Scrape the service, with third-party parsers."""
     body, _ = await asyncio.to_thread(fetch, service.metrics_url)
     await asyncio.to_thread(check_with_promtool, body)
     return parse_with_prometheus_client(body)
 
 
 def exposed_samples(families: list[Metric]) -> dict[Key, str]:
-    """Return every sample of a response, but for those that change with each scrape."""
+    """Return every sample of a response, without those that change with each scrape."""
     return {
         series_key(sample.name, sample.labels): as_text(sample.value)
         for family in families
@@ -100,7 +100,7 @@ def exposed_samples(families: list[Metric]) -> dict[Key, str]:
 
 
 async def stored_samples(server: PrometheusServer) -> dict[Key, str]:
-    """Return every sample that Prometheus has now, without those it makes itself."""
+    """Return every sample that Prometheus has now, without its own."""
     found = await asyncio.to_thread(server.query, f'{{job="{JOB}"}}')
     own = re.compile(r"up|scrape_\w+|otel_aioprom_\w+")
     return {
@@ -113,22 +113,22 @@ async def stored_samples(server: PrometheusServer) -> dict[Key, str]:
 
 
 async def scraped(stage: Stage) -> None:
-    """Wait for a scrape of what the application has now."""
+    """Wait for a scrape of the application's current state."""
     await asyncio.to_thread(stage.server.wait_for_scrape, JOB)
 
 
 async def value(stage: Stage, expr: str) -> float | None:
-    """Return the one value that a query finds now."""
+    """Return the only value of an instant query."""
     return await asyncio.to_thread(stage.server.value, expr)
 
 
 async def comes_true(predicate: Callable[[], bool], what: str) -> None:
-    """Wait for a predicate that blocks, outside the loop."""
+    """Wait in a thread for a predicate that blocks."""
     await asyncio.to_thread(wait_until, predicate, 30.0, what)
 
 
 def complaints(log: str) -> list[str]:
-    """Return the lines of a log that speak of a scrape that went wrong."""
+    """Return the lines of a log about failed scrapes."""
     return [
         line
         for line in log.splitlines()
@@ -137,7 +137,7 @@ def complaints(log: str) -> list[str]:
 
 
 def target_of(stage: Stage) -> dict[str, Any]:
-    """Return what Prometheus says of the scraped target."""
+    """Return Prometheus' state of the scraped target."""
     target = stage.server.target(JOB)
     assert target is not None
     return target
@@ -146,7 +146,7 @@ def target_of(stage: Stage) -> dict[str, Any]:
 # --- the demo --------------------------------------------------------------------------
 
 
-async def test_every_sample_of_the_demo_is_found_again(stage: Stage, shop: ModuleType) -> None:
+async def test_every_sample_of_the_demo_is_stored(stage: Stage, shop: ModuleType) -> None:
     """Prometheus has each exposed sample with its value, and nothing else."""
     async with shop.running(stage.port, 0) as demo:
         demo.customers.pause = 0.01
@@ -162,8 +162,8 @@ async def test_every_sample_of_the_demo_is_found_again(stage: Stage, shop: Modul
         assert stored == exposed
 
 
-async def test_types_and_helps_of_the_demo_are_found_again(stage: Stage, shop: ModuleType) -> None:
-    """The metadata API gives each family's type and help as they were exposed."""
+async def test_metadata_of_the_demo_is_stored(stage: Stage, shop: ModuleType) -> None:
+    """The metadata API returns each family's type and help as exposed."""
     async with shop.running(stage.port, 0) as demo:
         demo.customers.pause = 0.01
         demo.customers.start(5)
@@ -178,7 +178,7 @@ async def test_types_and_helps_of_the_demo_are_found_again(stage: Stage, shop: M
         for family in families:
             if family.name.startswith("otel_aioprom_"):
                 continue
-            # The client's parser takes `_total` off a counter's name, OpenMetrics too, and `_info` off others.
+            # The client's parser strips `_total` of a counter's name, like OpenMetrics, and `_info` of others.
             names = (family.name, f"{family.name}_total", family.name.removesuffix("_info"))
             entries = [entry for name in names for entry in metadata.get(name, [])]
             kinds = {"info", "gauge"} if family.name.startswith("target") else {family.type}
@@ -188,10 +188,8 @@ async def test_types_and_helps_of_the_demo_are_found_again(stage: Stage, shop: M
             ), (family, entries)
 
 
-async def test_the_target_is_up_and_nothing_is_complained_of(
-    stage: Stage, shop: ModuleType
-) -> None:
-    """``up`` is 1, the target has no last error, the log no word about a bad scrape."""
+async def test_the_target_is_up_without_errors(stage: Stage, shop: ModuleType) -> None:
+    """``up`` is 1, the target has no last error, and no failed scrape is logged."""
     async with shop.running(stage.port, 0) as demo:
         demo.customers.start(3)
         await scraped(stage)
@@ -207,8 +205,8 @@ async def test_the_target_is_up_and_nothing_is_complained_of(
         assert complaints(stage.server.log()[mark:]) == []
 
 
-async def test_scrapes_under_load_are_whole(stage: Stage, shop: ModuleType) -> None:
-    """While many customers shop, no scrape fails, no counter falls, no histogram is torn."""
+async def test_scrapes_under_load_are_consistent(stage: Stage, shop: ModuleType) -> None:
+    """While many customers shop, no scrape fails, no counter decreases, no histogram is inconsistent."""
     async with shop.running(stage.port, 0) as demo:
         demo.customers.pause = 0.02
         demo.customers.start(30)
@@ -233,11 +231,11 @@ async def test_scrapes_under_load_are_whole(stage: Stage, shop: ModuleType) -> N
         assert await stored_samples(stage.server) == exposed
 
 
-# --- values that fall, and series that end ---------------------------------------------
+# --- counter resets, and series that end -----------------------------------------------
 
 
 async def test_a_restart_is_seen_as_a_counter_reset(stage: Stage) -> None:
-    """After the process came back with smaller counters, Prometheus counts one reset."""
+    """If the process restarts with smaller counters, Prometheus counts one reset."""
     for start in (7, 2):
         registry = CollectorRegistry()
         Counter("restarted_total", "Falls at a restart.", registry=registry).add({}, start)
@@ -248,8 +246,8 @@ async def test_a_restart_is_seen_as_a_counter_reset(stage: Stage) -> None:
     assert await value(stage, "resets(restarted_total[5m])") == 1
 
 
-async def test_a_counter_that_is_set_back_is_a_reset(stage: Stage) -> None:
-    """A counter may be set to a smaller value; Prometheus counts a reset."""
+async def test_a_counter_set_to_a_smaller_value_is_a_reset(stage: Stage) -> None:
+    """Prometheus counts one."""
     registry = CollectorRegistry()
     counter = Counter("set_back_total", "Falls by set.", registry=registry)
     async with Service(registry).running(addr="127.0.0.1", port=stage.port):
@@ -262,7 +260,7 @@ async def test_a_counter_that_is_set_back_is_a_reset(stage: Stage) -> None:
 
 
 async def test_a_cleared_counter_starts_again(stage: Stage) -> None:
-    """After ``clear`` the series is gone; what is counted afterwards begins at nought."""
+    """After ``clear`` the series ends; a new one begins at zero."""
     registry = CollectorRegistry()
     counter = Counter("cleared_total", "Falls by clear.", registry=registry)
     async with Service(registry).running(addr="127.0.0.1", port=stage.port):
@@ -279,7 +277,7 @@ async def test_a_cleared_counter_starts_again(stage: Stage) -> None:
 
 
 async def test_a_removed_series_ends_at_once(stage: Stage) -> None:
-    """An instant query finds a removed series no more, and its neighbour still."""
+    """An instant query no longer finds a removed series, but the others."""
     registry = CollectorRegistry()
     gauge = Gauge("rooms", "Ends by remove.", registry=registry)
     async with Service(registry).running(addr="127.0.0.1", port=stage.port):
@@ -294,8 +292,8 @@ async def test_a_removed_series_ends_at_once(stage: Stage) -> None:
         assert await value(stage, 'rooms{room="red"}') == 2
 
 
-async def test_m68_what_is_observed_no_more_ends_at_once(stage: Stage) -> None:
-    """Attributes that a callback observes no more are exposed no more."""
+async def test_m68_a_series_that_is_no_longer_observed_ends_at_once(stage: Stage) -> None:
+    """Attributes that a callback no longer observes are not exposed."""
     registry = CollectorRegistry()
     provider = MeterProvider(
         metric_readers=[PrometheusMetricReader(registry=registry)], shutdown_on_exit=False
@@ -317,8 +315,8 @@ async def test_m68_what_is_observed_no_more_ends_at_once(stage: Stage) -> None:
     provider.shutdown()
 
 
-async def test_a_stopped_service_leaves_nothing_behind(stage: Stage) -> None:
-    """Once the service has stopped, its port is closed and all its series end."""
+async def test_a_stopped_service_closes_its_port(stage: Stage) -> None:
+    """And all its series end."""
     registry = CollectorRegistry()
     Gauge("fleeting", "Ends with the service.", registry=registry).set({}, 1)
     async with Service(registry).running(addr="127.0.0.1", port=stage.port):
@@ -330,4 +328,4 @@ async def test_a_stopped_service_leaves_nothing_behind(stage: Stage) -> None:
     target = await asyncio.to_thread(target_of, stage)
     assert target["health"] == "down"
     assert "refused" in target["lastError"]
-    assert complaints(stage.server.log()[mark:])  # so the silence above means something
+    assert complaints(stage.server.log()[mark:])  # proves that failed scrapes are logged

@@ -1,4 +1,4 @@
-"""What the tests ask real servers with is held against those servers, with canned bodies."""
+"""Tests of the helpers that query real servers, with canned bodies."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ FEATURES = ("native-histograms", "created-timestamp-zero-ingestion")
 
 @dataclass(frozen=True)
 class Stage:
-    """The servers that are on this machine, by name and setting, and what they all scrape."""
+    """The installed servers by name and setting, and the target that they scrape."""
 
     target: CannedTarget
     servers: Mapping[str, Scraper]
 
     def scraper(self, name: str, setting: str = "default") -> Scraper:
-        """Return a server, or end the test that needs it."""
+        """Return a server, or skip the test."""
         require(name)
         return self.servers[f"{name} {setting}"]
 
     def prometheus(self, name: str, setting: str = "default") -> PrometheusServer:
-        """Return a Prometheus, or end the test that needs it."""
+        """Return a Prometheus, or skip the test."""
         server = self.scraper(name, setting)
         assert isinstance(server, PrometheusServer)
         return server
 
 
 def path_of(recorded: Recorded) -> str:
-    """Return the path that tells a scraper in one setting apart."""
+    """Return the path that identifies a scraper in one setting."""
     return f"/{recorded.scraper}/{recorded.setting}"
 
 
 def job_settings(setting: str) -> dict[str, object]:
-    """Return what a setting says in a job; nothing where it concerns the whole server."""
+    """Return a setting of a job; nothing for settings of the whole server."""
     kind, _, value = setting.partition("=")
     if kind == "escaping":
         return {"metric_name_escaping_scheme": value}
@@ -71,7 +71,7 @@ def job_settings(setting: str) -> dict[str, object]:
 
 
 def every_server(target: CannedTarget) -> Iterator[tuple[str, Scraper]]:
-    """Make all servers that are on this machine."""
+    """Start all installed servers."""
     bodies = {
         "openmetrics": OPENMETRICS,
         "protobuf": PROTOBUF,
@@ -128,7 +128,7 @@ def stage() -> Iterator[Stage]:
         yield Stage(target, {name: stack.enter_context(server) for name, server in servers})
 
 
-# --- what they ask for -----------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=path_of)
@@ -141,17 +141,17 @@ def test_e51_accept_headers_are_those_that_were_recorded(stage: Stage, recorded:
     assert request.header("accept") == recorded.accept
 
 
-# --- what they find --------------------------------------------------------------------
+# --- stored data -----------------------------------------------------------------------
 
 
 def await_first_scrape(server: Scraper, job: str) -> None:
-    """Wait until a job was scraped well; that is enough where its body never changes."""
+    """Wait until a job was scraped successfully; its body never changes."""
     up = f'up{{job="{job}"}} == 1'
     wait_until(lambda: server.value(up) is not None, 30.0, f"a first scrape of {job}")
 
 
 def found_samples(server: Scraper, job: str) -> dict[tuple[str, ...], float]:
-    """Return every sample of a job, without those that the server makes itself."""
+    """Return every sample of a job, without the server's own."""
     found = {}
     for sample in server.query(f'{{job="{job}",__name__!~"up|scrape_.*"}}'):
         labels = {k: v for k, v in sample.labels.items() if k not in {"job", "instance"}}
@@ -161,7 +161,7 @@ def found_samples(server: Scraper, job: str) -> dict[tuple[str, ...], float]:
 
 
 def exposed_samples(answer: Answer, *, openmetrics: bool) -> dict[tuple[str, ...], float]:
-    """Return every sample of a canned body; a label without value is none."""
+    """Return every sample of a canned body; an empty label is absent."""
     return {
         (
             sample.name,
@@ -173,7 +173,7 @@ def exposed_samples(answer: Answer, *, openmetrics: bool) -> dict[tuple[str, ...
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e67_e68_protobuf_samples_are_found_again(stage: Stage, name: str) -> None:
+def test_e67_e68_protobuf_samples_are_stored(stage: Stage, name: str) -> None:
     """Gauge, counter, summary and classic histogram have their values."""
     server = stage.prometheus(name, "native-histograms")
     await_first_scrape(server, "protobuf")
@@ -192,7 +192,7 @@ def test_e67_e68_protobuf_samples_are_found_again(stage: Stage, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e71_a_native_histogram_is_found_again(stage: Stage, name: str) -> None:
+def test_e71_a_native_histogram_is_stored(stage: Stage, name: str) -> None:
     """It has its labels, count, sum and buckets; it is no number."""
     server = stage.prometheus(name, "native-histograms")
     await_first_scrape(server, "protobuf")
@@ -213,8 +213,8 @@ def test_e71_a_native_histogram_is_found_again(stage: Stage, name: str) -> None:
     assert server.query("rpc_seconds") == []
 
 
-def test_what_is_no_native_histogram_is_none(stage: Stage) -> None:
-    """A gauge is not found as a histogram, nor is a series that does not exist."""
+def test_other_series_are_no_native_histograms(stage: Stage) -> None:
+    """Neither a gauge nor a missing series."""
     server = stage.prometheus("prometheus3", "native-histograms")
     await_first_scrape(server, "protobuf")
 
@@ -224,7 +224,7 @@ def test_what_is_no_native_histogram_is_none(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e67_a_protobuf_exemplar_is_found_again(stage: Stage, name: str) -> None:
+def test_e67_a_protobuf_exemplar_is_stored(stage: Stage, name: str) -> None:
     """It has the labels of its series and its own, value and time."""
     server = stage.prometheus(name, "native-histograms")
     await_first_scrape(server, "protobuf")
@@ -237,8 +237,8 @@ def test_e67_a_protobuf_exemplar_is_found_again(stage: Stage, name: str) -> None
 
 
 @pytest.mark.parametrize(("name", "unit"), [("prometheus2", ""), ("prometheus3", "seconds")])
-def test_e66_protobuf_metadata_is_found_again(stage: Stage, name: str, unit: str) -> None:
-    """Types and helps; only generation 3 reads the unit."""
+def test_e66_protobuf_metadata_is_stored(stage: Stage, name: str, unit: str) -> None:
+    """Types and helps; only Prometheus 3 reads the unit."""
     server = stage.prometheus(name, "native-histograms")
     await_first_scrape(server, "protobuf")
 
@@ -252,7 +252,7 @@ def test_e66_protobuf_metadata_is_found_again(stage: Stage, name: str, unit: str
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e41_openmetrics_samples_are_found_again(stage: Stage, name: str) -> None:
+def test_e41_openmetrics_samples_are_stored(stage: Stage, name: str) -> None:
     """Every sample has its value; E35: start times are series of their own by default."""
     server = stage.prometheus(name)
     await_first_scrape(server, "openmetrics")
@@ -261,7 +261,7 @@ def test_e41_openmetrics_samples_are_found_again(stage: Stage, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e41_openmetrics_exemplars_are_found_again(stage: Stage, name: str) -> None:
+def test_e41_openmetrics_exemplars_are_stored(stage: Stage, name: str) -> None:
     """Those of a counter and of buckets; E37: without a time of its own, one has the scrape's."""
     server = stage.prometheus(name)
     await_first_scrape(server, "openmetrics")
@@ -283,7 +283,7 @@ def test_e41_openmetrics_exemplars_are_found_again(stage: Stage, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["prometheus2", "prometheus3"])
-def test_e41_openmetrics_metadata_is_found_again(stage: Stage, name: str) -> None:
+def test_e41_openmetrics_metadata_is_stored(stage: Stage, name: str) -> None:
     """Types, helps and units by the family's name."""
     server = stage.prometheus(name)
     await_first_scrape(server, "openmetrics")
@@ -320,8 +320,8 @@ def test_e35_a_start_time_is_the_first_point(
     assert server.query('{__name__=~".*_created"}') == []
 
 
-def test_several_series_are_refused(stage: Stage) -> None:
-    """Where one series is asked for, two are an error."""
+def test_several_series_raise(stage: Stage) -> None:
+    """If a query must have one."""
     server = stage.prometheus("prometheus3")
     await_first_scrape(server, "openmetrics")
 
@@ -330,7 +330,7 @@ def test_several_series_are_refused(stage: Stage) -> None:
             ask('app_requests_total{job="openmetrics"}')
 
 
-def test_e26_victoriametrics_finds_the_text_again(stage: Stage) -> None:
+def test_e26_victoriametrics_stores_the_text_format(stage: Stage) -> None:
     """Every sample has its value, every metric its type and help."""
     server = stage.scraper("victoriametrics")
     await_first_scrape(server, "default")
@@ -343,8 +343,8 @@ def test_e26_victoriametrics_finds_the_text_again(stage: Stage) -> None:
     }
 
 
-def test_a_new_series_is_found_after_the_next_scrape(stage: Stage) -> None:
-    """On VictoriaMetrics too, which by itself shows new series late."""
+def test_a_new_series_is_stored_after_the_next_scrape(stage: Stage) -> None:
+    """On VictoriaMetrics too, which by default returns new series late."""
     server = stage.scraper("victoriametrics")
     path = "/victoriametrics/default"
     server.wait_for_scrape("default")
@@ -357,7 +357,7 @@ def test_a_new_series_is_found_after_the_next_scrape(stage: Stage) -> None:
         stage.target.answers[path] = TEXT
 
 
-# --- what they complain of -------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------
 
 WATCHED = [
     ("prometheus2", "native-histograms"),
@@ -368,7 +368,7 @@ WATCHED = [
 
 @pytest.mark.parametrize(("name", "setting"), WATCHED)
 def test_a_failed_scrape_is_a_warning(stage: Stage, name: str, setting: str) -> None:
-    """The log is clean while scrapes go well, and is not when one fails."""
+    """Successful scrapes are not logged; failed ones are."""
     server = stage.scraper(name, setting)
     path = f"/{name}/{setting}"
     server.wait_for_scrape(setting)
@@ -388,7 +388,7 @@ def test_a_failed_scrape_is_a_warning(stage: Stage, name: str, setting: str) -> 
 
 
 def test_e15_a_dropped_sample_is_a_warning(stage: Stage) -> None:
-    """The scrape is good, but the log of generation 3 speaks of the second sample of a series."""
+    """The scrape succeeds, but Prometheus 3 logs the second sample of a series."""
     server = stage.prometheus("prometheus3", "native-histograms")
     path = "/prometheus3/native-histograms"
     server.wait_for_scrape("native-histograms")
@@ -403,9 +403,9 @@ def test_e15_a_dropped_sample_is_a_warning(stage: Stage) -> None:
         stage.target.answers[path] = TEXT
 
 
-def test_the_servers_have_nothing_to_complain_of(stage: Stage) -> None:
+def test_the_servers_log_no_warnings(stage: Stage) -> None:
     """The canned bodies are scraped without a warning, from the start on."""
-    watched = {" ".join(each) for each in WATCHED}  # these have been given bad answers
+    watched = {" ".join(each) for each in WATCHED}  # these got invalid responses
     quiet = {name: server for name, server in stage.servers.items() if name not in watched}
     for server in quiet.values():
         for target in server.targets():
@@ -417,7 +417,7 @@ def test_the_servers_have_nothing_to_complain_of(stage: Stage) -> None:
 
 
 def test_e35_a_start_time_that_is_not_stored_is_a_warning(stage: Stage) -> None:
-    """Of a counter that began years ago, no zero is written."""
+    """For a counter that began years ago, no zero is stored."""
     server = stage.prometheus("prometheus3", "created-timestamp-zero-ingestion")
     path = "/prometheus3/created-timestamp-zero-ingestion"
     server.wait_for_scrape("created-timestamp-zero-ingestion")
@@ -434,8 +434,8 @@ def test_e35_a_start_time_that_is_not_stored_is_a_warning(stage: Stage) -> None:
 # --- the canned target and the server process ------------------------------------------
 
 
-def test_a_canned_target_answers_what_it_is_told() -> None:
-    """Body, status and headers are as given; unknown paths are not found."""
+def test_a_canned_target_serves_its_bodies() -> None:
+    """With status and headers; unknown paths are 404."""
     told = {"X-One": "1"}
     with CannedTarget({"/a": Answer(b"b", "text/x", told), "/c": Answer(b"", None)}) as target:
         body, headers = fetch(f"http://{target.target}/a")
@@ -448,8 +448,8 @@ def test_a_canned_target_answers_what_it_is_told() -> None:
     assert "Content-Type" not in plain
 
 
-def test_a_canned_target_remembers_requests() -> None:
-    """Path with query and headers; the newest one of a path is given."""
+def test_a_canned_target_records_requests() -> None:
+    """Path with query and headers; the last one of each path is returned."""
     with CannedTarget({"/a?b=c": Answer()}) as target:
         for number in "12":
             fetch(f"http://{target.target}/a?b=c", {"X-Number": number})
@@ -462,8 +462,8 @@ def test_a_canned_target_remembers_requests() -> None:
     assert request.header("unheard-of") is None
 
 
-def test_a_server_that_ends_shows_its_log() -> None:
-    """What it said at its end is in the error, at its start and later."""
+def test_a_server_that_exits_raises_with_its_log() -> None:
+    """During its start and later."""
     bad = ScrapeJob("a", "127.0.0.1:1", {"unheard_of": 1})
     server = PrometheusServer("prometheus3", [bad])
     with pytest.raises(RuntimeError, match=re.escape("unheard_of")), server:

@@ -1,4 +1,4 @@
-"""HTTPS with a context of the caller's, certificates of clients, and those of a web configuration."""
+"""HTTPS with an SSL context, client certificates, and a web configuration."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Pair:
-    """A certificate for localhost that signs itself."""
+    """A self-signed certificate for localhost."""
     return make_pair(tmp_path, "server")
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Pair:
-    """Who signs the certificates of clients."""
+    """The authority that signs client certificates."""
     return make_pair(tmp_path, "authority", sans="DNS:authority")
 
 
@@ -43,8 +43,8 @@ async def scrape(service: Service, context: ssl.SSLContext) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def test_a_service_speaks_https(registry: CollectorRegistry, server: Pair) -> None:
-    """The address says so, and who trusts the certificate reads the metrics."""
+async def test_a_service_serves_https(registry: CollectorRegistry, server: Pair) -> None:
+    """The URL has the scheme, and clients that trust the certificate get the metrics."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(server.certificate, server.key)
     async with Service(registry).running(addr="127.0.0.1", ssl=context) as service:
@@ -58,7 +58,7 @@ async def test_a_service_speaks_https(registry: CollectorRegistry, server: Pair)
 
 
 def expired(folder: Path, authority: Pair) -> Pair:
-    """A certificate whose time is over."""
+    """An expired certificate."""
     pair = make_pair(folder, "expired", issuer=authority)
     signed_by = ["-CA", authority.certificate, "-CAkey", authority.key, "-CAcreateserial"]
     openssl(
@@ -68,27 +68,25 @@ def expired(folder: Path, authority: Pair) -> Pair:
     return pair
 
 
-# On Python 3.10 a client's transport that was refused in the handshake is never closed.
+# On Python 3.10, a client's transport is not closed after a failed handshake.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["none", "a stranger's", "expired"])
-async def test_only_clients_with_a_good_certificate_pass(
+@pytest.mark.parametrize("kind", ["none", "another one", "expired"])
+async def test_only_clients_with_a_valid_certificate_connect(
     registry: CollectorRegistry, server: Pair, authority: Pair, tmp_path: Path, kind: str
 ) -> None:
-    """Others are turned away in the handshake, and nobody else is disturbed."""
+    """The handshake of others fails, without effect on the rest."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.certificate))
     context.load_cert_chain(server.certificate, server.key)
     context.verify_mode = ssl.CERT_REQUIRED
-    # From Python 3.13 on the default asks of certificates what those of the openssl program have not.
+    # From Python 3.13 on, the default requires extensions that the openssl program does not write.
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
     bad = {
         "none": lambda: None,
-        "a stranger's": lambda: make_pair(tmp_path, "stranger"),
+        "another one": lambda: make_pair(tmp_path, "other"),
         "expired": lambda: expired(tmp_path, authority),
     }[kind]()
     good = make_pair(tmp_path, "client", issuer=authority)
-    await asyncio.sleep(
-        1 if kind == "expired" else 0
-    )  # its time ends with the second it was made in
+    await asyncio.sleep(1 if kind == "expired" else 0)  # it expires in the second of its creation
     async with Service(registry).running(addr="127.0.0.1", ssl=context) as service:
         with pytest.raises(aiohttp.ClientError):
             await asyncio.wait_for(scrape(service, client_context(server, bad)), DEADLINE)
@@ -97,13 +95,13 @@ async def test_only_clients_with_a_good_certificate_pass(
     assert status == 200
 
 
-async def test_a_web_configuration_brings_certificates_that_follow_their_files(
+async def test_certificates_of_a_web_configuration_are_reloaded(
     registry: CollectorRegistry,
     server: Pair,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A new certificate is shown to new connections, without a restart."""
+    """New connections get a new certificate, without a restart."""
     monkeypatch.setattr("otel_aioprom.service.service._REFRESH", 0.02)
     config = tmp_path / "web.yml"
     config.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
@@ -124,8 +122,10 @@ async def test_a_web_configuration_brings_certificates_that_follow_their_files(
     assert status == 200
 
 
-async def test_certificates_are_named_in_one_place(server: Pair, tmp_path: Path) -> None:
-    """Not in the configuration and at the start."""
+async def test_a_context_and_certificates_of_a_web_configuration_conflict(
+    server: Pair, tmp_path: Path
+) -> None:
+    """``start`` raises."""
     config = tmp_path / "web.yml"
     config.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""Recording without waiting, on interpreters with and without a global lock."""
+"""Atomic recording, on interpreters with and without a GIL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from otel_aioprom._concurrency import atomic
-from otel_aioprom._concurrency.atomic import has_global_lock, one_step, with_lock
+from otel_aioprom._concurrency.atomic import atomic_methods, has_gil, with_lock
 from otel_aioprom.collectors.series.classic_histogram import Histogram, HistogramSeries
 from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries
 from otel_aioprom.collectors.series.summary import SummarySeries
@@ -22,7 +22,7 @@ ROUNDS = 3000
 
 
 class Tally:
-    """Loses updates without a lock: there is a call between load and store."""
+    """Loses updates without a lock, because of a call between load and store."""
 
     __slots__ = ("value",)
 
@@ -37,7 +37,7 @@ class Tally:
 
 
 def hammer(*acts: Callable[[], object]) -> None:
-    """Call each act many times in several threads, threads changing as often as they can."""
+    """Call each function many times in several threads that switch as often as possible."""
 
     def work(act: Callable[[], object]) -> None:
         for _ in range(ROUNDS):
@@ -56,40 +56,40 @@ def hammer(*acts: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize(("answer", "expected"), [(True, True), (False, False)])
-def test_the_interpreter_is_asked(
+def test_the_interpreter_knows_whether_it_has_a_gil(
     monkeypatch: pytest.MonkeyPatch, answer: bool, expected: bool
 ) -> None:
-    """Newer interpreters tell whether they have a global lock."""
+    """Newer interpreters have a function for it."""
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: answer, raising=False)
 
-    assert has_global_lock() is expected
+    assert has_gil() is expected
 
 
-def test_older_interpreters_have_a_global_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They cannot be asked, for there was no other kind."""
+def test_older_interpreters_have_a_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not have that function."""
     monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
 
-    assert has_global_lock()
+    assert has_gil()
 
 
-def test_with_a_global_lock_a_class_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decorator costs nothing there."""
-    monkeypatch.setattr(atomic, "has_global_lock", lambda: True)
+def test_with_a_gil_a_class_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decorator returns it."""
+    monkeypatch.setattr(atomic, "has_gil", lambda: True)
 
-    assert one_step("add")(Tally) is Tally
-
-
-def test_without_a_global_lock_a_class_gets_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decorator makes the subclass that ``with_lock`` makes."""
-    monkeypatch.setattr(atomic, "has_global_lock", lambda: False)
-    made = one_step("add")(Tally)
-
-    assert made is not Tally
-    assert issubclass(made, Tally)
+    assert atomic_methods("add")(Tally) is Tally
 
 
-def test_the_variant_with_a_lock_is_the_same_from_outside() -> None:
-    """Name, text, arguments, results and the lack of a dict are those of the class."""
+def test_without_a_gil_a_class_gets_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decorator returns the subclass that ``with_lock`` creates."""
+    monkeypatch.setattr(atomic, "has_gil", lambda: False)
+    locked = atomic_methods("add")(Tally)
+
+    assert locked is not Tally
+    assert issubclass(locked, Tally)
+
+
+def test_the_subclass_with_a_lock_looks_like_the_class() -> None:
+    """Name, docstring, arguments, results and the lack of a ``__dict__`` are the same."""
     locked = with_lock(Tally, ("add",))
     one, other = locked(5), locked(value=6)
 
@@ -104,8 +104,8 @@ def test_the_variant_with_a_lock_is_the_same_from_outside() -> None:
     assert one._lock is not other._lock
 
 
-def test_the_lock_is_given_back_after_an_error() -> None:
-    """One refused amount must not stop the next."""
+def test_the_lock_is_released_after_an_error() -> None:
+    """The next call is not blocked."""
     one = with_lock(Tally, ("add",))()
     with pytest.raises(ValueError, match="invalid literal"):
         one.add("x")
@@ -114,12 +114,12 @@ def test_the_lock_is_given_back_after_an_error() -> None:
 
 
 def test_the_whole_method_runs_under_the_lock() -> None:
-    """The lock is taken before the first read and given back after the last store."""
+    """The lock is acquired before the first read and released after the last store."""
     one = with_lock(Tally, ("add",))()
     seen = []
 
     class Turnstile:
-        """A lock that notes the value whenever somebody passes."""
+        """A lock that records the value when it is acquired and released."""
 
         def __enter__(self) -> None:
             seen.append(one.value)
@@ -133,8 +133,8 @@ def test_the_whole_method_runs_under_the_lock() -> None:
     assert seen == [0, 1]
 
 
-def test_a_lock_that_somebody_held_is_free_in_a_child_process() -> None:
-    """Who held it is not there."""
+def test_a_lock_that_was_held_is_free_in_a_child_process() -> None:
+    """The thread that held it does not exist there."""
     one = with_lock(Tally, ("add",))()
     gone = threading.Thread(target=one._lock.lock.acquire)
     gone.start()
@@ -145,7 +145,7 @@ def test_a_lock_that_somebody_held_is_free_in_a_child_process() -> None:
 
 
 def test_no_update_is_lost_with_a_lock() -> None:
-    """Even of a method that is not one step by itself."""
+    """Even of a method that is not atomic by itself."""
     one = with_lock(Tally, ("add",))()
     hammer(lambda: one.add(1))
 
@@ -153,7 +153,7 @@ def test_no_update_is_lost_with_a_lock() -> None:
 
 
 def test_numbers_with_a_lock_lose_nothing() -> None:
-    """As they record on interpreters without a global lock."""
+    """As they are recorded on interpreters without a GIL."""
     counter = with_lock(CounterSeries, ("inc", "add"))(("a",), ("1",), '{a="1"} ', 1)
     gauge = with_lock(GaugeSeries, ("inc", "dec", "add", "sub"))()
     hammer(counter.inc, lambda: counter.add(2), lambda: gauge.add(3), lambda: gauge.sub(1))
@@ -182,7 +182,7 @@ def test_a_histogram_with_a_lock_is_never_torn() -> None:
 
 
 def test_a_summary_with_a_lock_loses_nothing() -> None:
-    """Its own lock and that of the variant do not wait for each other."""
+    """Its own lock and that of the subclass do not deadlock."""
     one = with_lock(SummarySeries, ("observe", "add"))((), (), " ", ((0.5, 0.05),))
     hammer(lambda: one.observe(0.5))
     found = one.get()
@@ -202,8 +202,8 @@ for cls in (CounterSeries, GaugeSeries, NumberSeries):
 """
 
 
-def test_every_way_to_record_a_number_takes_the_lock() -> None:
-    """Setting it, too: beside an addition, one of the two would be lost."""
+def test_every_recording_method_of_a_number_takes_the_lock() -> None:
+    """Also ``set``: otherwise a concurrent addition would be lost."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""What is done in a child process right after a fork, looked at without one."""
+"""What happens in a child process right after a fork, tested without one."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ from otel_aioprom.service.threaded import ThreadedService
 from processes import free_port
 
 
-def test_a_registry_asks_its_sources_anew() -> None:
-    """Whoever was asking, and whatever was held, is gone."""
-    made = CollectorRegistry()
+def test_a_registry_collects_its_sources_anew() -> None:
+    """The threads that collected them, or held locks, are gone."""
+    registry = CollectorRegistry()
     held = HeldSource(family("y"))
-    made.add_source(held)
-    reader = PrometheusMetricReader(registry=made)
+    registry.add_source(held)
+    reader = PrometheusMetricReader(registry=registry)
     MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
-    process_metrics(made)
-    asking = threading.Thread(target=made.gather, args=(0.01,))
-    asking.start()
+    process_metrics(registry)
+    gathering = threading.Thread(target=registry.gather, args=(0.01,))
+    gathering.start()
     assert held.begun.acquire(timeout=5)
-    asking.join()
-    gone = threading.Thread(target=made._lock.lock.acquire)
+    gathering.join()
+    gone = threading.Thread(target=registry._lock.lock.acquire)
     gone.start()
     gone.join()
     fork_safety._after_fork()
     held.go.release()
     held.go.release()
 
-    text = render(made)[0].decode()
+    text = render(registry)[0].decode()
     assert "y 1\n" in text
     assert "c_total" in text
 
 
-def test_a_lock_of_the_thread_that_forks_stays_with_it() -> None:
-    """It goes on in the child, and releases it there."""
+def test_a_lock_of_the_forking_thread_stays_held() -> None:
+    """The thread goes on in the child, and releases it there."""
     lock = fork_safety.ForkSafeLock()
     with lock.lock:
         fork_safety._after_fork()
@@ -64,29 +64,29 @@ def test_a_lock_of_the_thread_that_forks_stays_with_it() -> None:
     assert in_thread(lambda: lock.lock.acquire(timeout=0.01))
 
 
-def test_one_that_cannot_start_over_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
-    """All others do, sources of one registry too."""
+def test_an_object_that_cannot_start_over_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """All others start over, also sources of the same registry."""
     done: list[str] = []
 
     def after_fork(name: str) -> None:
         done.append(name)
         raise ValueError("not today")
 
-    made = CollectorRegistry()
+    registry = CollectorRegistry()
     for name in ("one", "two"):
         source = FakeSource(name=name)
         source.after_fork = partial(after_fork, name)  # type: ignore[attr-defined]
-        made.add_source(source)
+        registry.add_source(source)
     fork_safety._after_fork()
 
     assert done == ["one", "two"]
     assert [record.getMessage() for record in caplog.records] == [
-        "Feed cannot start over in a child process"
+        "SourceRunner cannot start over in a child process"
     ] * 2
 
 
 def in_thread(act: Callable[[], bool]) -> bool:
-    """What something returns in another thread."""
+    """Return what a function returns in another thread."""
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(act()))
     thread.start()
@@ -94,8 +94,8 @@ def in_thread(act: Callable[[], bool]) -> bool:
     return found[0]
 
 
-def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
-    """Its sockets are closed here, and that is said once; one that does not run has nothing to say."""
+def test_a_service_does_not_run_in_the_child(caplog: pytest.LogCaptureFixture) -> None:
+    """Its sockets are closed, and that is logged once; nothing is logged for one that did not run."""
     service, idle = ThreadedService(), ThreadedService()
     listening: Any = socket.socket()
     service._thread = threading.current_thread()
@@ -113,14 +113,14 @@ def test_a_service_is_abandoned(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def data_of() -> Any:
-    """What the SDK collects of a counter."""
+    """Return what the SDK collects of a counter."""
     reader = sdk.InMemoryMetricReader()
     MeterProvider([reader]).get_meter("m").create_counter("x").add(1)
     return reader.get_metrics_data()
 
 
 def test_an_exporter_exports_anew() -> None:
-    """Though its lock was held."""
+    """Though its lock was held by a thread that is gone."""
     with Gateway() as gateway:
         exporter = PushMetricExporter("j", gateway.url)
         assert exporter._lock.acquire(timeout=1)
@@ -129,32 +129,29 @@ def test_an_exporter_exports_anew() -> None:
 
 
 async def test_an_export_in_a_coroutine_may_fail() -> None:
-    """As any other: the result says so."""
+    """As the result says."""
     exporter = PushMetricExporter("j", f"http://127.0.0.1:{free_port()}")
 
     assert exporter.export(data_of(), timeout_millis=100) is sdk.MetricExportResult.FAILURE
 
 
-def test_quick_credentials_are_never_kept_waiting() -> None:
-    """Each check is quick."""
+def test_checks_of_plain_credentials_need_no_thread() -> None:
+    """They are quick."""
     assert BasicAuth("a", "b").remembers(None)
     assert BearerAuth("t").remembers("Bearer x")
 
 
 async def test_a_job_in_a_script_has_no_session() -> None:
-    """It belongs to a loop."""
+    """A session belongs to an event loop."""
     async with aiohttp.ClientSession() as session:
         job = job_metrics("j", "http://h", session=session)
-
-    def use() -> None:
-        with job:
-            pytest.fail("the job runs")
 
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            use()
+            with job:
+                errors.append(AssertionError("the job runs"))
         except ValueError as error:
             errors.append(error)
 
@@ -164,14 +161,13 @@ async def test_a_job_in_a_script_has_no_session() -> None:
     assert "a session belongs to an event loop" in str(errors[0])
 
 
-async def test_a_response_that_may_not_lack_anything_is_refused() -> None:
-    """In a thread as on a loop."""
-    made = CollectorRegistry()
-    made.add_source(HeldSource(family("y")))
-    scraper = Scraper(made, on_error="fail", timeout=0.01, self_metrics=False)
+async def test_an_incomplete_response_is_refused_with_on_error_fail() -> None:
+    """In a thread as on an event loop."""
+    registry = CollectorRegistry()
+    registry.add_source(HeldSource(family("y")))
+    scraper = Scraper(registry, on_error="fail", timeout=0.01, self_metrics=False)
     answer = await answer_to(scraper)
     with scraper.scrape_blocking(ScrapeRequest()) as response:
         assert response.status == answer.status == 500
-    for source in list(made._feeds.values()):
-        source._source.go.release()
-        source._source.go.release()
+    for runner in list(registry._runners.values()):
+        runner._source.go.release(2)

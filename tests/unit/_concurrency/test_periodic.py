@@ -1,4 +1,4 @@
-"""Doing something again and again: when, until when, and what signals do to it."""
+"""Periodic background tasks: their interval, their shutdown, and SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ import pytest
 
 from oracles import DEADLINE, until
 from otel_aioprom._concurrency import periodic
-from otel_aioprom._concurrency.periodic import Watch, repeat
+from otel_aioprom._concurrency.periodic import FailureLogger, run_periodically
 
 LONG = 3600.0
 
 
-class Deeds:
-    """What is done, and when.
+class Calls:
+    """Records the calls of a periodic task.
 
     Args:
-        lasting: How long each turn lasts; more of them last no time.
-        last: What is done at last.
+        *seconds: How long each call takes; later ones take no time.
+        last: What to await in the last call.
     """
 
     def __init__(
-        self, *lasting: float, last: Callable[[], Awaitable[object]] | None = None
+        self, *seconds: float, last: Callable[[], Awaitable[object]] | None = None
     ) -> None:
-        self._lasting = list(lasting)
+        self._seconds = list(seconds)
         self._last = last
         self.began: list[float] = []
-        self.ended = 0
+        self.done = 0
         self.lasts = 0
 
     async def act(self) -> None:
-        """A turn."""
+        """A call."""
         self.began.append(asyncio.get_running_loop().time())
-        if self._lasting:
-            await asyncio.sleep(self._lasting.pop(0))
-        self.ended += 1
+        if self._seconds:
+            await asyncio.sleep(self._seconds.pop(0))
+        self.done += 1
 
     async def last(self) -> None:
-        """The last one."""
+        """The last call."""
         self.lasts += 1
         if self._last is not None:
             await self._last()
 
-    def repeated(self, interval: float = LONG, **options: Any) -> asyncio.Task[None]:
-        """Do it, in a task."""
-        every = {"exit_timeout": DEADLINE, "on_sigterm": False, **options}
-        return asyncio.create_task(repeat(self.act, self.last, interval, **every))
+    def start(self, interval: float = LONG, **options: Any) -> asyncio.Task[None]:
+        """Start the task."""
+        options = {"exit_timeout": DEADLINE, "on_sigterm": False, **options}
+        return asyncio.create_task(run_periodically(self.act, self.last, interval, **options))
 
 
 async def cancelled(task: asyncio.Task[None]) -> bool:
-    """Cancel a task, and say whether it has ended as cancelled ones do."""
+    """Cancel a task, and return whether it was cancelled."""
     task.cancel()
     await asyncio.wait([task], timeout=DEADLINE)
     return task.cancelled()
@@ -65,26 +65,26 @@ async def cancelled(task: asyncio.Task[None]) -> bool:
 
 @pytest.fixture
 def kills(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Signals that the process sends, kept from it."""
+    """Record signals that the process sends itself instead of sending them."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(periodic.os, "kill", lambda *what: sent.append(what))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     return sent
 
 
-# --- one line when it fails, one when it works again -------------------------------------------
+# --- failure logs ------------------------------------------------------------------------------
 
 
 def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """However often it fails or works in between."""
     caplog.set_level(logging.DEBUG, "otel_aioprom")
-    watch = Watch("pushes to h")
-    watch.worked()
+    failures = FailureLogger("pushes to h")
+    failures.worked()
     for reason in ("first", "second", "third"):
-        watch.failed(reason)
-    watch.worked()
-    watch.worked()
-    watch.failed(ValueError("fourth"))
+        failures.failed(reason)
+    failures.worked()
+    failures.worked()
+    failures.failed(ValueError("fourth"))
 
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         ("WARNING", "pushes to h fail: first"),
@@ -93,45 +93,45 @@ def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-# --- turns -------------------------------------------------------------------------------------
+# --- calls -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["interval", "exit_timeout"])
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
 async def test_times_are_above_zero(name: str, seconds: float) -> None:
-    """Nothing is done otherwise, not even at last."""
-    deeds = Deeds()
+    """Otherwise nothing is called, not even at shutdown."""
+    calls = Calls()
     with pytest.raises(ValueError, match=f"{name} must be a number of seconds above 0"):
-        await deeds.repeated(**{name: seconds})
+        await calls.start(**{name: seconds})
 
-    assert (deeds.began, deeds.lasts) == ([], 0)
+    assert (calls.began, calls.lasts) == ([], 0)
 
 
-async def test_the_first_turn_is_at_once_and_others_follow() -> None:
-    """None before its time."""
-    deeds = Deeds()
+async def test_the_first_call_is_at_once_and_others_follow() -> None:
+    """None before its interval has passed."""
+    calls = Calls()
     began = asyncio.get_running_loop().time()
-    task = deeds.repeated(0.05)
-    await until(lambda: len(deeds.began) >= 4)
+    task = calls.start(0.05)
+    await until(lambda: len(calls.began) >= 4)
     assert await cancelled(task)
 
-    offsets = [each - began for each in deeds.began]
+    offsets = [each - began for each in calls.began]
     assert offsets[0] < 0.05
     assert all(offset >= place * 0.05 - 0.001 for place, offset in enumerate(offsets))
 
 
-async def test_a_turn_that_takes_too_long_makes_others_wait() -> None:
-    """Until the next multiple of the interval: turns neither overlap nor are they made up for."""
-    deeds = Deeds(0.25)
-    task = deeds.repeated(0.1)
-    await until(lambda: len(deeds.began) >= 2)
+async def test_a_long_call_delays_the_next_one() -> None:
+    """To the next multiple of the interval: calls neither overlap nor are caught up on."""
+    calls = Calls(0.25)
+    task = calls.start(0.1)
+    await until(lambda: len(calls.began) >= 2)
     assert await cancelled(task)
 
-    assert deeds.began[1] - deeds.began[0] >= 0.299
+    assert calls.began[1] - calls.began[0] >= 0.299
 
 
-async def test_what_is_done_at_last_comes_after_a_cancelled_turn() -> None:
-    """The turn under way ends at once, the last one is done once, and the task ends as cancelled."""
+async def test_the_last_call_comes_after_a_cancelled_call() -> None:
+    """The current call is cancelled, the last one is made once, and the task ends as cancelled."""
     order: list[str] = []
 
     async def act() -> None:
@@ -145,7 +145,7 @@ async def test_what_is_done_at_last_comes_after_a_cancelled_turn() -> None:
         await asyncio.sleep(0.01)
         order.append("last")
 
-    task = asyncio.create_task(repeat(act, last, 1, exit_timeout=5, on_sigterm=False))
+    task = asyncio.create_task(run_periodically(act, last, 1, exit_timeout=5, on_sigterm=False))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -153,33 +153,33 @@ async def test_what_is_done_at_last_comes_after_a_cancelled_turn() -> None:
     assert order == ["cancelled", "last"]
 
 
-async def test_it_ends_between_two_turns_too() -> None:
-    """At once."""
-    deeds = Deeds()
-    task = deeds.repeated()
-    await until(lambda: deeds.ended == 1)
+async def test_a_task_can_be_cancelled_between_two_calls() -> None:
+    """It ends at once."""
+    calls = Calls()
+    task = calls.start()
+    await until(lambda: calls.done == 1)
 
     assert await cancelled(task)
-    assert (len(deeds.began), deeds.lasts) == (1, 1)
+    assert (len(calls.began), calls.lasts) == (1, 1)
 
 
-async def test_the_way_out_has_an_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A last turn that takes too long is given up, and that is logged."""
-    deeds = Deeds(last=lambda: asyncio.sleep(LONG))
-    task = deeds.repeated(exit_timeout=0.05)
-    await until(lambda: deeds.ended == 1)
+async def test_the_shutdown_has_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    """A last call that takes too long is cancelled, and that is logged."""
+    calls = Calls(last=lambda: asyncio.sleep(LONG))
+    task = calls.start(exit_timeout=0.05)
+    await until(lambda: calls.done == 1)
 
     assert await cancelled(task)
-    assert caplog.messages == ["the last turn took more than 0.05 s and was given up"]
+    assert caplog.messages == ["the last call took more than 0.05 s and was given up"]
 
 
-async def test_who_cancels_twice_does_not_wait_for_the_last_turn() -> None:
-    """The second time means now."""
-    deeds = Deeds(last=lambda: asyncio.sleep(LONG))
-    task = deeds.repeated(exit_timeout=LONG)
-    await until(lambda: deeds.ended == 1)
+async def test_a_second_cancellation_cancels_the_last_call() -> None:
+    """The task ends at once."""
+    calls = Calls(last=lambda: asyncio.sleep(LONG))
+    task = calls.start(exit_timeout=LONG)
+    await until(lambda: calls.done == 1)
     task.cancel()
-    await until(lambda: deeds.lasts == 1)
+    await until(lambda: calls.lasts == 1)
 
     assert await cancelled(task)
 
@@ -187,16 +187,16 @@ async def test_who_cancels_twice_does_not_wait_for_the_last_turn() -> None:
 # --- SIGTERM -----------------------------------------------------------------------------------
 
 
-async def test_sigterm_ends_it_and_has_its_way_then(kills: list[tuple[int, int]]) -> None:
-    """The last turn is done, the handler is taken away, and the process gets the signal once more."""
+async def test_sigterm_ends_the_task_and_then_the_process(kills: list[tuple[int, int]]) -> None:
+    """After the last call the handler is removed, and the process sends itself the signal again."""
     at_last: list[Any] = []
 
     async def last() -> None:
         at_last.append(list(kills))
 
-    deeds = Deeds(last=last)
-    task = deeds.repeated(on_sigterm=True)
-    await until(lambda: deeds.ended == 1)
+    calls = Calls(last=last)
+    task = calls.start(on_sigterm=True)
+    await until(lambda: calls.done == 1)
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(task, DEADLINE)
 
@@ -205,22 +205,22 @@ async def test_sigterm_ends_it_and_has_its_way_then(kills: list[tuple[int, int]]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-async def test_sigterm_ends_a_turn_under_way(kills: list[tuple[int, int]]) -> None:
+async def test_sigterm_cancels_the_current_call(kills: list[tuple[int, int]]) -> None:
     """It does not wait for it."""
-    deeds = Deeds(LONG)
-    task = deeds.repeated(on_sigterm=True)
-    await until(lambda: len(deeds.began) == 1)
+    calls = Calls(LONG)
+    task = calls.start(on_sigterm=True)
+    await until(lambda: len(calls.began) == 1)
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(task, DEADLINE)
 
-    assert (deeds.ended, deeds.lasts, len(kills)) == (0, 1, 1)
+    assert (calls.done, calls.lasts, len(kills)) == (0, 1, 1)
 
 
 async def test_without_a_signal_the_process_goes_on(kills: list[tuple[int, int]]) -> None:
-    """When it is cancelled, the signal means what it meant before."""
-    deeds = Deeds()
-    task = deeds.repeated(on_sigterm=True)
-    await until(lambda: deeds.ended == 1)
+    """After a cancellation the signal has its default handler again."""
+    calls = Calls()
+    task = calls.start(on_sigterm=True)
+    await until(lambda: calls.done == 1)
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
 
     assert await cancelled(task)
@@ -228,18 +228,18 @@ async def test_without_a_signal_the_process_goes_on(kills: list[tuple[int, int]]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-async def test_sigterm_is_left_alone_where_that_is_asked_for(kills: list[tuple[int, int]]) -> None:
-    """Nothing is set."""
-    deeds = Deeds()
-    task = deeds.repeated(on_sigterm=False)
-    await until(lambda: deeds.ended == 1)
+async def test_without_on_sigterm_no_handler_is_installed(kills: list[tuple[int, int]]) -> None:
+    """The signal keeps its default handler."""
+    calls = Calls()
+    task = calls.start(on_sigterm=False)
+    await until(lambda: calls.done == 1)
 
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert await cancelled(task)
 
 
 async def test_a_handler_of_the_application_stays(kills: list[tuple[int, int]]) -> None:
-    """Its signal ends nothing here."""
+    """The signal does not end the task."""
     got: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -247,9 +247,9 @@ async def test_a_handler_of_the_application_stays(kills: list[tuple[int, int]]) 
 
     before = signal.signal(signal.SIGTERM, handle)
     try:
-        deeds = Deeds()
-        task = deeds.repeated(on_sigterm=True)
-        await until(lambda: deeds.ended == 1)
+        calls = Calls()
+        task = calls.start(on_sigterm=True)
+        await until(lambda: calls.done == 1)
         signal.raise_signal(signal.SIGTERM)
         await until(lambda: bool(got))
         assert not task.done()
@@ -264,11 +264,11 @@ async def test_a_handler_of_the_application_stays(kills: list[tuple[int, int]]) 
 async def test_a_handler_that_the_application_sets_later_stays_too(
     kills: list[tuple[int, int]],
 ) -> None:
-    """It is not taken away on the way out."""
+    """It is not removed at shutdown."""
     loop, got = asyncio.get_running_loop(), asyncio.Event()
-    deeds = Deeds()
-    task = deeds.repeated(on_sigterm=True)
-    await until(lambda: deeds.ended == 1)
+    calls = Calls()
+    task = calls.start(on_sigterm=True)
+    await until(lambda: calls.done == 1)
     loop.add_signal_handler(signal.SIGTERM, got.set)
     try:
         os_signal = signal.getsignal(signal.SIGTERM)
@@ -283,26 +283,26 @@ async def test_a_handler_that_the_application_sets_later_stays_too(
     assert kills == []
 
 
-async def test_all_have_their_last_turn_before_the_process_ends(
+async def test_all_tasks_make_their_last_call_before_the_process_ends(
     kills: list[tuple[int, int]],
 ) -> None:
-    """However many there are, and however long it takes one of them."""
+    """However long it takes one of them."""
     hold = asyncio.Event()
-    quick, slow = Deeds(), Deeds(last=hold.wait)
+    quick, slow = Calls(), Calls(last=hold.wait)
     for order in ((quick, slow), (slow, quick)):
         kills.clear()
         hold.clear()
-        tasks = [deeds.repeated(on_sigterm=True) for deeds in order]
-        await until(lambda: all(deeds.ended for deeds in order))  # noqa: B023 - called at once
-        for deeds in order:
-            deeds.ended = deeds.lasts = 0
+        tasks = [calls.start(on_sigterm=True) for calls in order]
+        await until(lambda: all(calls.done for calls in order))  # noqa: B023 - called at once
+        for calls in order:
+            calls.done = calls.lasts = 0
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: any(deeds.lasts for deeds in order))  # noqa: B023
+        await until(lambda: any(calls.lasts for calls in order))  # noqa: B023
         await asyncio.wait(tasks, timeout=0.3)
         early = list(kills)
         hold.set()
         _, waiting = await asyncio.wait(tasks, timeout=1)
-        both = [deeds.lasts for deeds in order]
+        both = [calls.lasts for calls in order]
         for task in waiting:
             assert await cancelled(task)
 
@@ -311,13 +311,13 @@ async def test_all_have_their_last_turn_before_the_process_ends(
         assert kills == [(os.getpid(), signal.SIGTERM)]
 
 
-def test_other_threads_take_no_signals() -> None:
-    """Only the main thread may, so that elsewhere there is no difference."""
-    deeds = Deeds()
+def test_other_threads_install_no_handler() -> None:
+    """Only the main thread may."""
+    calls = Calls()
 
     async def work() -> bool:
-        task = deeds.repeated(on_sigterm=True)
-        await until(lambda: deeds.ended == 1)
+        task = calls.start(on_sigterm=True)
+        await until(lambda: calls.done == 1)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         return await cancelled(task)
 
@@ -327,4 +327,4 @@ def test_other_threads_take_no_signals() -> None:
     thread.join(DEADLINE)
 
     assert results == [True]
-    assert deeds.lasts == 1
+    assert calls.lasts == 1

@@ -1,4 +1,4 @@
-"""Single flight: who shares a run with whom."""
+"""Single flight: which callers share a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from weakref import WeakSet
 
 import pytest
 
-from otel_aioprom._concurrency.shared_future import until_ended
+from otel_aioprom._concurrency.shared_future import async_wait_all
 from otel_aioprom._concurrency.single_flight import SingleFlight
 
 DEADLINE = 10
 
 
 class Job:
-    """A job that says when it begins and ends when it is let go; it returns the number of the run."""
+    """A job that signals when it begins, and ends when it is released; it returns the number of the run."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -30,7 +30,7 @@ class Job:
         self.threads: list[threading.Thread] = []
 
     def __call__(self) -> int:
-        """Run, held until it is let go."""
+        """Run until it is released."""
         self.runs += 1
         number = self.runs
         self.at_once += 1
@@ -58,11 +58,11 @@ def job() -> Iterator[Job]:
 
 
 def results(*futures: Future[Any]) -> list[Any]:
-    """What all of them give, within the deadline."""
+    """Return the results of all futures, within the deadline."""
     return [future.result(DEADLINE) for future in futures]
 
 
-def test_a_run_gives_its_result(job: Job) -> None:
+def test_a_caller_gets_the_result_of_its_run(job: Job) -> None:
     """One caller, one run."""
     flight = SingleFlight(job, "x")
     future = flight.join()
@@ -71,8 +71,8 @@ def test_a_run_gives_its_result(job: Job) -> None:
     assert results(future) == [1]
 
 
-def test_callers_under_way_share_the_next_run(job: Job) -> None:
-    """Nobody joins a run that had begun before; all who come while it runs get the one after it."""
+def test_callers_during_a_run_share_the_next_run(job: Job) -> None:
+    """None of them gets the result of the run that has begun before."""
     flight = SingleFlight(job, "x")
     first = flight.join()
     job.wait_begun()
@@ -83,8 +83,8 @@ def test_callers_under_way_share_the_next_run(job: Job) -> None:
     assert (job.runs, job.most_at_once) == (2, 1)
 
 
-def test_the_next_run_begins_after_the_one_under_way(job: Job) -> None:
-    """There is never a second one beside it, and each caller's run starts after the call."""
+def test_the_next_run_begins_after_the_current_one(job: Job) -> None:
+    """Runs never overlap, and each caller's run starts after the call."""
     flight = SingleFlight(job, "x")
     first = flight.join()
     job.wait_begun()
@@ -101,7 +101,7 @@ def test_the_next_run_begins_after_the_one_under_way(job: Job) -> None:
 
 
 def test_callers_one_after_the_other_get_runs_of_their_own(job: Job) -> None:
-    """A result is never kept for later."""
+    """Results are not cached."""
     flight = SingleFlight(job, "x")
     job.go.release(3)
 
@@ -126,7 +126,7 @@ def test_many_threads_at_once_cost_few_runs(job: Job) -> None:
 
 
 def test_a_job_that_hangs_costs_one_thread(job: Job) -> None:
-    """Whoever comes later waits for the same run, without a thread of their own, in a daemon thread."""
+    """Later callers wait for the same run; its thread is a daemon."""
     flight = SingleFlight(job, "hangs")
     first = flight.join()
     job.wait_begun()
@@ -138,8 +138,8 @@ def test_a_job_that_hangs_costs_one_thread(job: Job) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
-def test_what_a_job_raises_all_its_callers_get(error: BaseException) -> None:
-    """And the flight goes on: the next run is a new one."""
+def test_all_callers_get_what_the_job_raises(error: BaseException) -> None:
+    """Later callers get a new run."""
     begun, go = threading.Event(), threading.Event()
     outcomes: list[BaseException | str] = ["first", error, "third"]
 
@@ -172,8 +172,8 @@ def test_a_caller_cannot_cancel_what_others_wait_for(job: Job) -> None:
     assert results(future) == [1]
 
 
-def test_a_run_that_cannot_start_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no thread to spare, the caller hears it, and the next one tries again."""
+def test_a_run_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system cannot start a thread, the caller gets the error, and the next one tries again."""
     flight = SingleFlight(lambda: 1, "f")
 
     def refuse(_: threading.Thread) -> None:
@@ -188,30 +188,30 @@ def test_a_run_that_cannot_start_is_an_error_of_its_own(monkeypatch: pytest.Monk
 
 
 async def test_coroutines_of_a_loop_wait_for_one_future(job: Job) -> None:
-    """However many ask while a run hangs; it ends with the run."""
-    run = SingleFlight(job, "x").join()
-    waited = [run.ended() for _ in range(5)]
-    assert len(set(map(id, waited))) == 1
-    assert not waited[0].done()
+    """However many wait while a run hangs; it is done when the run is."""
+    future = SingleFlight(job, "x").join()
+    waiters = [future.done_future() for _ in range(5)]
+    assert len(set(map(id, waiters))) == 1
+    assert not waiters[0].done()
     job.go.release()
-    await asyncio.wait_for(asyncio.wait(waited), DEADLINE)
+    await asyncio.wait_for(asyncio.wait(waiters), DEADLINE)
 
-    assert run.result(0) == 1
-    assert run.ended().done()
+    assert future.result(0) == 1
+    assert future.done_future().done()
 
 
-def test_a_run_that_hangs_keeps_no_loop_that_is_closed(job: Job) -> None:
-    """Each may have asked for it."""
+def test_a_run_that_hangs_keeps_no_closed_loops_alive(job: Job) -> None:
+    """However many of them have called."""
     flight = SingleFlight(job, "x")
     flight.join()
     loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
-    async def ask() -> None:
+    async def call() -> None:
         loops.add(asyncio.get_running_loop())
-        await until_ended([flight.join()], 0.001)
+        await async_wait_all([flight.join()], 0.001)
 
     for _ in range(5):
-        asyncio.run(ask())
+        asyncio.run(call())
     gc.collect()
 
     assert len(loops) == 1
@@ -219,15 +219,15 @@ def test_a_run_that_hangs_keeps_no_loop_that_is_closed(job: Job) -> None:
     assert results(flight.join()) == [2]
 
 
-def test_a_flight_tells_how_long_it_has_been_busy(job: Job) -> None:
-    """Not at all when nothing runs."""
+def test_busy_for_is_the_time_since_the_run_began(job: Job) -> None:
+    """0 if nothing runs."""
     flight = SingleFlight(job, "x")
     assert flight.busy_for() == 0
-    run = flight.join()
+    future = flight.join()
     job.wait_begun()
     assert flight.busy_for() > 0
     job.go.release()
-    assert results(run) == [1]
+    assert results(future) == [1]
     for thread in job.threads:
         thread.join(DEADLINE)
 

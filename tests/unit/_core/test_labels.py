@@ -1,4 +1,4 @@
-"""Label sets: checked, put in order and written once."""
+"""Label sets: checked, sorted and written once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from otel_aioprom.errors import InvalidLabelsError
 
 
 class Color(str, enum.Enum):
-    """A text with a name."""
+    """A ``str`` enumeration."""
 
     RED = "red"
 
@@ -43,8 +43,8 @@ class Color(str, enum.Enum):
         ("\x00", "\x00"),
     ],
 )
-def test_every_value_has_a_text_that_utf8_can_carry(value: object, text: str) -> None:
-    """Lone surrogates are replaced, pairs mean their character, enumerations their value."""
+def test_every_label_value_can_be_encoded(value: object, text: str) -> None:
+    """Lone surrogates are replaced, pairs become their character, enumerations their value."""
     found = label_value(value)
 
     assert found == text
@@ -52,14 +52,14 @@ def test_every_value_has_a_text_that_utf8_can_carry(value: object, text: str) ->
     assert found.encode().decode() == text
 
 
-def test_encodable_leaves_good_text_alone() -> None:
-    """Only surrogates are touched, a byte-order mark in front is not."""
+def test_encodable_changes_surrogates_only() -> None:
+    """Not even a leading byte-order mark."""
     for text in ("", "a", "ä😀", "\ufeffa", "\ufffe"):
         assert encodable(text) == text
 
 
-def test_canonical_pairs_leave_out_what_tells_nothing() -> None:
-    """Empty values and repeated constant labels go, other values of constant labels stay."""
+def test_canonical_pairs() -> None:
+    """Empty values and repeated constant labels are dropped, other values of constant labels are kept."""
     const = {"app": "shop", "zone": "1"}
     labels = {"z": 1, "a": "", "app": "shop", "zone": 2}
 
@@ -69,7 +69,7 @@ def test_canonical_pairs_leave_out_what_tells_nothing() -> None:
 
 
 def test_wire_pairs_hold_all_labels_sorted() -> None:
-    """Constant labels are under the call's, each name once."""
+    """The labels of the call override constant ones."""
     assert wire_pairs({"b": 1, "app": "mail"}, {"app": "shop", "z": "9"}) == (
         ("app", "mail"),
         ("b", "1"),
@@ -88,10 +88,8 @@ def test_wire_pairs_hold_all_labels_sorted() -> None:
         ((("a", "{,}\r\t="),), '{a="{,}\r\t="} '),
     ],
 )
-def test_labels_are_written_as_the_format_wants(
-    pairs: tuple[tuple[str, str], ...], text: str
-) -> None:
-    """Three characters are escaped, nothing else; without labels the blank stands alone."""
+def test_labels_are_escaped(pairs: tuple[tuple[str, str], ...], text: str) -> None:
+    """Three characters only; without labels the text is a space."""
     assert labels_text(pairs) == text
 
 
@@ -101,20 +99,20 @@ def test_labels_text_takes_any_iterable() -> None:
 
 
 def test_help_keeps_its_quotes() -> None:
-    """Backslash and line end are escaped, and what UTF-8 cannot carry is replaced."""
+    """Backslashes and line feeds are escaped, and lone surrogates are replaced."""
     assert help_text('a\\b "c"\nd\ud800') == r'a\\b "c"\nd' + "\ufffd"
 
 
 @pytest.mark.parametrize("labels", [{}, {"a": "1"}, MappingProxyType({"_": 1, "le": 2})])
-def test_good_labels_pass(labels: Any) -> None:
-    """Every mapping with free names passes, whatever its values are."""
+def test_valid_labels_pass(labels: Any) -> None:
+    """Any mapping with valid names, whatever its values are."""
     check_labels(labels, None)
     check_labels(labels, "quantile")
 
 
 @pytest.mark.parametrize("labels", [None, "a", [("a", "1")], {"a"}, 5])
 def test_what_is_no_mapping_raises_type_error(labels: Any) -> None:
-    """The error shows what was passed."""
+    """Whatever it is."""
     with pytest.raises(TypeError, match="must be a dict"):
         check_labels(labels, None)
 
@@ -130,8 +128,8 @@ def test_what_is_no_mapping_raises_type_error(labels: Any) -> None:
         ("le", "set by"),
     ],
 )
-def test_bad_names_are_shown_in_the_error(name: Any, reason: str) -> None:
-    """The error holds the whole label set and says what is wrong with which name."""
+def test_invalid_names_are_in_the_error(name: Any, reason: str) -> None:
+    """With the whole label set, and what is wrong with the name."""
     labels = {"ok": "1", name: "2"}
     with pytest.raises(InvalidLabelsError, match=reason) as raised:
         check_labels(labels, "le")

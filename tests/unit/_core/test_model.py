@@ -19,24 +19,24 @@ from otel_aioprom._core.model import MetricFamily
         ("summary", ("x", "x_sum", "x_count")),
     ],
 )
-def test_a_family_knows_its_samples_names(kind: str, samples: tuple[str, ...]) -> None:
-    """All of them are taken, and so is the family's own."""
-    made = family("x", kind=kind)
+def test_a_family_takes_its_sample_names(kind: str, samples: tuple[str, ...]) -> None:
+    """And its own name."""
+    one = family("x", kind=kind)
 
-    assert made.sample_names() == samples
-    assert set(made.taken_names()) == {"x", *samples}
+    assert one.sample_names() == samples
+    assert set(one.taken_names()) == {"x", *samples}
 
 
-def test_a_series_gives_its_labels_as_pairs() -> None:
+def test_a_series_returns_its_labels_as_pairs() -> None:
     """In the order in which they are exposed."""
     assert number(1, {"b": "2", "a": "1"}).pairs == (("a", "1"), ("b", "2"))
     assert number(1).pairs == ()
 
 
 def test_a_family_cannot_be_changed() -> None:
-    """A collection is handed around; nobody changes it under the others."""
-    made = MetricFamily("x", "gauge", "", "", ())
+    """It is shared between threads."""
+    one = MetricFamily("x", "gauge", "", "", ())
     with pytest.raises(AttributeError):
-        made.name = "y"  # type: ignore[misc]
+        one.name = "y"  # type: ignore[misc]
 
-    assert made == MetricFamily("x", "gauge", "", "", ())
+    assert one == MetricFamily("x", "gauge", "", "", ())

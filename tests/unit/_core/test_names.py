@@ -1,4 +1,4 @@
-"""Which metric and label names every Prometheus can read."""
+"""Legacy names, which every Prometheus can read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ BAD: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_classic_names_are_valid_for_metrics_and_labels(name: str) -> None:
-    """Letters, digits and underscores, with no digit in front."""
+def test_legacy_names_are_valid_for_metrics_and_labels(name: str) -> None:
+    """Letters, digits and underscores, with no leading digit."""
     assert is_valid_metric_name(name)
     assert is_valid_label_name(name)
     assert check_metric_name(name) == name
@@ -39,7 +39,7 @@ def test_classic_names_are_valid_for_metrics_and_labels(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_all_other_names_are_invalid(name: Any) -> None:
-    """A line end behind a good name, digits of other scripts and other types included."""
+    """Also with a trailing line feed, with digits of other scripts, or of other types."""
     assert not is_valid_metric_name(name)
     assert not is_valid_label_name(name)
 
@@ -52,8 +52,8 @@ def test_colons_are_for_metrics_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_metric_name_is_shown_in_the_error(name: Any) -> None:
-    """The error holds the name, says what would be right, and is a ValueError."""
+def test_an_invalid_metric_name_is_in_the_error(name: Any) -> None:
+    """Which says what is valid, and is a ValueError."""
     with pytest.raises(InvalidNameError) as raised:
         check_metric_name(name)
 

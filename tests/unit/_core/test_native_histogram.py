@@ -1,4 +1,4 @@
-"""Buckets of native histograms: spans, differences, sums."""
+"""Buckets of native histograms: spans, deltas, sums."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ EXAMPLE = [(-2, 3), (-1, 5), (2, 1), (4, 3), (5, 2)]
 
 
 def test_e74_spans_and_deltas() -> None:
-    """The rule's example, in its last form: gaps of one or two empty buckets are filled with zeros."""
-    runs = spans(EXAMPLE)
+    """The rule's last example: gaps of one or two empty buckets are filled with zeros."""
+    found = spans(EXAMPLE)
 
-    assert [(offset, len(counts)) for offset, counts in runs] == [(-2, 8)]
-    assert list(deltas(runs)) == [3, 2, -5, 0, 1, -1, 3, -1]
+    assert [(offset, len(counts)) for offset, counts in found] == [(-2, 8)]
+    assert list(deltas(found)) == [3, 2, -5, 0, 1, -1, 3, -1]
 
 
 def test_e74_a_gap_of_three_begins_a_span() -> None:
-    """Whose offset is the number of buckets that are skipped."""
-    runs = spans([(-2, 3), (1, 4), (5, 1)])
+    """Its offset is the number of buckets that are skipped."""
+    found = spans([(-2, 3), (1, 4), (5, 1)])
 
-    assert [(offset, len(counts)) for offset, counts in runs] == [(-2, 4), (3, 1)]
-    assert list(deltas(runs)) == [3, -3, 0, 4, -3]
+    assert [(offset, len(counts)) for offset, counts in found] == [(-2, 4), (3, 1)]
+    assert list(deltas(found)) == [3, -3, 0, 4, -3]
 
 
 @pytest.mark.parametrize(
     ("index", "lower"), [(3, 2), (2, 1), (1, 1), (0, 0), (-1, 0), (-2, -1), (-3, -1)]
 )
 def test_e77_one_schema_less(index: int, lower: int) -> None:
-    """Two buckets become one: the index is halved and rounded up."""
+    """Two buckets are merged: the index is halved and rounded up."""
     fine, coarse = NativeBuckets(3, 0.0, 0, [(index, 4)], [(index, 2)]), NativeBuckets(2)
 
     for merged in (fine.plus(coarse), coarse.plus(fine)):
@@ -56,10 +56,10 @@ sparse = st.dictionaries(st.integers(-300, 300), st.integers(0, 2**40), max_size
 
 @given(sparse)
 def test_spans_and_deltas_are_read_back(buckets: list[tuple[int, int]]) -> None:
-    """By the rule alone: every count at its index, and zeros where gaps were filled."""
-    runs = spans(buckets)
-    following, read_back, count, differences = 0, {}, 0, deltas(runs)
-    for offset, counts in runs:
+    """Every count at its index, and zeros in filled gaps."""
+    found = spans(buckets)
+    following, read_back, count, differences = 0, {}, 0, deltas(found)
+    for offset, counts in found:
         following += offset
         for _ in counts:
             count += next(differences)
@@ -69,12 +69,12 @@ def test_spans_and_deltas_are_read_back(buckets: list[tuple[int, int]]) -> None:
     assert next(differences, None) is None
     assert {index: n for index, n in read_back.items() if index in dict(buckets)} == dict(buckets)
     assert not any(n for index, n in read_back.items() if index not in dict(buckets))
-    assert all(offset > 2 for offset, _ in runs[1:])
+    assert all(offset > 2 for offset, _ in found[1:])
 
 
 @given(sparse)
-def test_the_runtime_reads_the_same_buckets(buckets: list[tuple[int, int]]) -> None:
-    """Through the wire, as negative and as positive ones."""
+def test_a_protobuf_runtime_reads_the_same_buckets(buckets: list[tuple[int, int]]) -> None:
+    """Negative and positive ones."""
     native = NativeBuckets(2, 1e-9, 0, buckets, buckets)
     series = histogram([native.observations], 1.0, (), native)
     (found,) = read(family("h", series, kind="histogram"))
@@ -91,7 +91,7 @@ def test_the_runtime_reads_the_same_buckets(buckets: list[tuple[int, int]]) -> N
 def test_a_sum_keeps_every_observation(
     first: list[tuple[int, int]], second: list[tuple[int, int]], schema: int, other: int
 ) -> None:
-    """In the coarser of two resolutions, whichever side has it; each bucket covers what it did before."""
+    """In the lower schema, whichever side has it; buckets are where their observations were."""
     one = NativeBuckets(schema, 0.5, 3, first, second)
     two = NativeBuckets(other, 0.5, 4, second, first)
     merged, turned = one.plus(two), two.plus(one)
@@ -121,7 +121,7 @@ BELOW, CUT, ABOVE = (-1, 4), (0, 8), (1, 16)
     ],
 )
 def test_e75_the_larger_threshold_wins(threshold: float, buckets: Any, expected: Any) -> None:
-    """And grows to the end of a bucket with observations that it cuts, of either sign; what lies below counts as zero."""
+    """And is extended to the bound of a non-empty bucket that it cuts, of either sign; values below count as zero."""
     wide = NativeBuckets(0, threshold, 1)
     for one in (NativeBuckets(0, 0.25, 0, buckets), NativeBuckets(0, 0.25, 0, [], buckets)):
         for merged in (one.plus(wide), wide.plus(one)):
@@ -130,7 +130,7 @@ def test_e75_the_larger_threshold_wins(threshold: float, buckets: Any, expected:
 
 
 def test_e75_a_threshold_grows_for_either_histogram() -> None:
-    """Also when the one that has the larger threshold is cut by what it has grown to."""
+    """Also if the extended threshold cuts a bucket of the histogram that had the larger one."""
     wide = NativeBuckets(1, 0.6, 1, [(0, 2), (1, 4)])  # above 0.6, up to 1; up to the root of 2
     one = NativeBuckets(0, 0.25, 8, [], [(0, 16), (2, 32)])
     merged = one.plus(wide)
@@ -140,7 +140,7 @@ def test_e75_a_threshold_grows_for_either_histogram() -> None:
 
 
 def test_e75_a_threshold_beside_a_coarser_bucket_of_its_own_stays() -> None:
-    """What that bucket holds lies above it."""
+    """The values of that bucket lie above it."""
     wide = NativeBuckets(1, 0.5**0.5, 1, [(0, 2)])
     coarse = NativeBuckets(0, 0.25, 4, [(-1, 8)])
 
@@ -152,7 +152,7 @@ thresholds = st.floats(0.0, 20) | st.sampled_from([0.0, 0.5, 2.0**-128, 1.0])
 
 
 def recorded(values: list[float], schema: int, threshold: float) -> NativeBuckets:
-    """Count values."""
+    """Return the buckets of a histogram of these values."""
     resolution = Resolution(schema, threshold, max_buckets=0)
     series = NativeHistogramSeries((), (), " ", (math.inf,), None, resolution)
     for value in values:
@@ -166,7 +166,7 @@ def recorded(values: list[float], schema: int, threshold: float) -> NativeBucket
 def test_e75_a_sum_is_what_one_histogram_would_have_counted(
     values: list[float], others: list[float], schema: int, other: int, low: float, high: float
 ) -> None:
-    """In the coarser schema, with the zero bucket that the sum has."""
+    """In the lower schema, with the zero bucket of the sum."""
     merged = recorded(values, schema, low).plus(recorded(others, other, high))
 
     assert merged.zero_threshold >= max(low, high)
@@ -191,6 +191,6 @@ def test_observations_are_counted_in_all_buckets() -> None:
 
 
 def test_buckets_cannot_be_changed() -> None:
-    """They are handed from a collection to a response that is written later."""
+    """A response is written after its collection."""
     with pytest.raises(AttributeError):
         NativeBuckets(0).schema = 1  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Numbers: what is recorded, and how a float is written."""
+"""Numbers: which values can be recorded, and how floats are written."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ INF, NAN = math.inf, math.nan
 
 
 class Level(enum.IntEnum):
-    """An integer that is written by its name."""
+    """An integer with a name."""
 
     HIGH = 3
 
 
 class Odd(float):
-    """A float with a spelling of its own, as NumPy has them."""
+    """A float with its own ``repr``, as NumPy's."""
 
     def __repr__(self) -> str:
         return "odd"
@@ -49,7 +49,7 @@ class Half:
 
 
 class Only(Half):
-    """The only value of an array, which is an index if it is whole."""
+    """A NumPy array of one value that is no whole number."""
 
     def __index__(self) -> int:
         raise TypeError("only integer arrays can be converted to an index")
@@ -76,8 +76,8 @@ class Only(Half):
         (-INT_LIMIT * 2, float(-INT_LIMIT * 2)),
     ],
 )
-def test_numbers_of_all_kinds_become_plain_ones(value: Any, number: float) -> None:
-    """The type is exactly int or float, so that the spelling is the builtin one."""
+def test_numbers_of_all_types_are_converted(value: Any, number: float) -> None:
+    """The type is exactly int or float, so that the ``repr`` is the builtin one."""
     found = coerce_number(value)
 
     assert found == number
@@ -86,7 +86,7 @@ def test_numbers_of_all_kinds_become_plain_ones(value: Any, number: float) -> No
 
 @pytest.mark.parametrize("value", ["1", b"1", None, [1], 1j, object(), {}])
 def test_what_is_no_number_raises_type_error(value: Any) -> None:
-    """Text is no number, even if it could be read as one."""
+    """A string is not parsed."""
     with pytest.raises(TypeError, match="must be a number"):
         coerce_number(value)
 
@@ -117,7 +117,7 @@ def test_what_lies_beyond_a_double_raises_value_error(value: Any) -> None:
     ],
 )
 def test_e08_values_are_written_as_servers_read_them(value: float, text: str) -> None:
-    """Integers as digits, floats in their shortest form, the special values in their one spelling."""
+    """Integers as digits, floats in their shortest form, special values as Prometheus writes them."""
     assert float_text(value) == text
 
 
@@ -148,7 +148,7 @@ def test_e08_minus_zero_has_a_legal_spelling() -> None:
     ],
 )
 def test_e09_bounds_have_gos_form(value: float, go_form: str) -> None:
-    """The shortest digits, an exponent only outside 1e-4 to 1e6, and ``.0`` behind whole numbers."""
+    """The shortest digits, an exponent only outside 1e-4 to 1e6, and ``.0`` after whole numbers."""
     whole = "." not in go_form and "e" not in go_form
 
     assert canonical_float(value) == (f"{go_form}.0" if whole else go_form)
@@ -185,18 +185,18 @@ def test_e09_bounds_have_gos_form(value: float, go_form: str) -> None:
     ],
 )
 def test_e10_the_canonical_spelling_is_stable(text: str) -> None:
-    """A bound that is read back is written as it was."""
+    """A bound that is parsed is written as it was."""
     assert canonical_float(float(text)) == text
 
 
 def test_e10_ints_and_floats_have_one_spelling() -> None:
-    """``le`` is opaque text: 1 and 1.0 must not be two series."""
+    """``le`` is opaque: 1 and 1.0 must not be two series."""
     assert canonical_float(1) == canonical_float(1.0) == canonical_float(True) == "1.0"
 
 
 @pytest.mark.parametrize("seconds", [10**400, 2**1024])
-def test_seconds_that_no_float_can_hold_are_refused(seconds: int) -> None:
-    """Whoever reckons with them would fail later; forever is told by ``inf``."""
+def test_seconds_that_no_float_can_hold_are_rejected(seconds: int) -> None:
+    """Calculations would fail later; ``inf`` is valid."""
     with pytest.raises(ValueError, match="pause must be a number of seconds that a float can hold"):
         check_seconds("pause", seconds)
     check_seconds("pause", INF)

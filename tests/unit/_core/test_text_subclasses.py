@@ -1,4 +1,4 @@
-"""Names that are texts of a class of their own: what is written is the text, whatever the class writes."""
+"""Names of ``str`` subclasses: their value is written, however the class formats itself."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 class Names(str, enum.Enum):
-    """Which writes ``Names.LABEL`` from Python 3.11 on."""
+    """Which is formatted as ``Names.LABEL`` from Python 3.11 on."""
 
     LABEL = "label"
     METRIC = "metric"
 
 
 class Formatted(str):
-    """Which writes itself in another way."""
+    """Which formats itself in another way."""
 
     __slots__ = ()
 
@@ -36,8 +36,8 @@ class Formatted(str):
 NAMES = [(Names.LABEL, Names.METRIC), (Formatted("label"), Formatted("metric"))]
 
 
-def shown(registry: CollectorRegistry) -> str:
-    """The registry as OpenMetrics, which another reader has to understand."""
+def exposed(registry: CollectorRegistry) -> str:
+    """Render a registry as OpenMetrics, and check that another parser reads it."""
     text = render(registry, [OPENMETRICS])[0].decode()
     assert list(text_string_to_metric_families(text))
     return text
@@ -46,21 +46,21 @@ def shown(registry: CollectorRegistry) -> str:
 @pytest.mark.parametrize(("label", "_"), NAMES)
 def test_labels(registry: CollectorRegistry, label: str, _: str) -> None:
     """Of a series, of all series, and of an exemplar."""
-    made = Counter("x_total", "What.", {"const_" + label: "c"}, registry=registry)
-    made.inc({label: label}, exemplar={label: "e"})
-    made.inc({"label": "label"})
+    counter = Counter("x_total", "What.", {"const_" + label: "c"}, registry=registry)
+    counter.inc({label: label}, exemplar={label: "e"})
+    counter.inc({"label": "label"})
 
-    line = next(line for line in shown(registry).splitlines() if line.startswith("x_total"))
+    line = next(line for line in exposed(registry).splitlines() if line.startswith("x_total"))
     assert line.startswith('x_total{const_label="c",label="label"} 2 # {label="e"} 1')
-    assert [type(name) for labels, _ in made.get_all() for name in labels] == [str]
+    assert [type(name) for labels, _ in counter.get_all() for name in labels] == [str]
 
 
 @pytest.mark.parametrize(("label", "_"), NAMES)
 def test_constant_labels(registry: CollectorRegistry, label: str, _: str) -> None:
-    """Which every series has."""
+    """Of every series."""
     Gauge("x", "What.", {label: "c"}, registry=registry).set({}, 1)
 
-    assert 'x{label="c"} 1\n' in shown(registry)
+    assert 'x{label="c"} 1\n' in exposed(registry)
 
 
 @pytest.mark.parametrize(("label", "name"), NAMES)
@@ -70,21 +70,21 @@ def test_constant_labels(registry: CollectorRegistry, label: str, _: str) -> Non
         Gauge,
         Histogram,
         Info,
-        lambda *given, **options: StateSet(*given, ["a"], **options),
-        lambda *given, **options: Enum(*given, ["a"], **options),
+        lambda *args, **options: StateSet(*args, ["a"], **options),
+        lambda *args, **options: Enum(*args, ["a"], **options),
     ],
     ids=["Gauge", "Histogram", "Info", "StateSet", "Enum"],
 )
 def test_names_of_metrics(registry: CollectorRegistry, kind: Any, label: str, name: str) -> None:
-    """Of every kind, with facts and states."""
-    made: Collector[Any] = kind(name, "What.", registry=registry)
-    if isinstance(made, Info):
-        made.set({}, {label: "fact"})
+    """Of every kind, with info labels and states."""
+    collector: Collector[Any] = kind(name, "What.", registry=registry)
+    if isinstance(collector, Info):
+        collector.set({}, {label: "value"})
     else:
-        made.labels({})
-    text = shown(registry)
+        collector.labels({})
+    text = exposed(registry)
 
-    assert type(made.name) is str
+    assert type(collector.name) is str
     assert "Names." not in text
     assert "wrong" not in text
     assert all(line.startswith(("metric", "# ")) for line in text.splitlines())
@@ -97,6 +97,6 @@ def test_attributes_and_instruments(label: str, name: str) -> None:
     reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
     meter.create_counter(name).add(1, {label: "x"})
-    text = shown(registry)
+    text = exposed(registry)
 
     assert 'metric_total{label="x",' in text or 'metric_total{label="x"}' in text

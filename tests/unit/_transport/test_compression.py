@@ -1,4 +1,4 @@
-"""Streams of chunks, compressed."""
+"""Streaming compression."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_zstd_round_trip(chunks: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_a_chunk_is_asked_for_when_it_is_needed(coding: str) -> None:
+def test_chunks_are_read_lazily(coding: str) -> None:
     """A stream, not a join."""
     asked: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Credentials: who knows the secret passes, nobody else does, and files may change."""
+"""Basic and Bearer authentication, with secrets in files that change."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_malformed_header_is_refused(auth: Authenticator, header: str | None) 
     st.text() | st.text().map("Basic {}".format) | st.binary().map(lambda raw: basic("") + str(raw))
 )
 def test_any_header_is_answered(header: str) -> None:
-    """No stranger gets in, and none gets an exception."""
+    """No client is authenticated without the secret, and no header raises."""
     assert BasicAuth("u", "secret").check(header) is False
     assert BearerAuth("secret-token").check(header) is False
 
@@ -180,15 +180,15 @@ def test_a_name_that_no_client_sends_is_refused(name: str) -> None:
 
 def test_other_types_are_refused() -> None:
     """With their name."""
-    with pytest.raises(TypeError, match="the username must be text, not int"):
+    with pytest.raises(TypeError, match="the username must be a string, not int"):
         BasicAuth(1, "p")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="the password must be text, not bytes"):
+    with pytest.raises(TypeError, match="the password must be a string, not bytes"):
         BasicAuth("u", b"p")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="the token must be text, not int"):
+    with pytest.raises(TypeError, match="the token must be a string, not int"):
         BearerAuth(1)  # type: ignore[arg-type]
 
 
-def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
+def test_no_repr_contains_a_secret(tmp_path: Path) -> None:
     """Only where it comes from."""
     file = tmp_path / "secret"
     file.write_text("hidden")
@@ -310,7 +310,9 @@ def test_an_unchanged_file_is_not_read_again(
 
 
 @pytest.mark.parametrize("header", [None, "Bearer token", "Bearer other"])
-def test_a_removed_secret_is_good_for_nobody(tmp_path: Path, header: str | None) -> None:
+def test_nobody_is_authenticated_without_the_secret_file(
+    tmp_path: Path, header: str | None
+) -> None:
     """All get the same answer, until the file is back, even as it was before."""
     file, aside = tmp_path / "secret", tmp_path / "aside"
     file.write_text("token")
@@ -324,8 +326,8 @@ def test_a_removed_secret_is_good_for_nobody(tmp_path: Path, header: str | None)
     assert auth.check(header) is (header == "Bearer token")
 
 
-def test_an_emptied_secret_is_good_for_nobody(tmp_path: Path) -> None:
-    """Nor is an empty token, each time it is asked."""
+def test_nobody_is_authenticated_with_an_empty_secret_file(tmp_path: Path) -> None:
+    """Each check raises."""
     file = tmp_path / "secret"
     file.write_text("token")
     auth = BasicAuth("u", password_file=file)

@@ -1,4 +1,4 @@
-"""One request to a server: what it says, when it is tried again, and what is told of its failure."""
+"""HTTP requests to a server: contents, retries, and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway import Answer, Gateway, Hold
 from oracles import DEADLINE, until
 from otel_aioprom._transport import delivery
 from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
-from otel_aioprom._transport.delivery import Delivery, is_success, shown
+from otel_aioprom._transport.delivery import Delivery, is_success, redacted
 from otel_aioprom._transport.retry import Retry
 from otel_aioprom.errors import PushError, SecretError
 from processes import free_port
@@ -64,16 +64,16 @@ def test_the_timeout_is_above_zero(timeout: float) -> None:
 )
 def test_headers_that_a_request_has_anyway_are_refused(name: str) -> None:
     """They would contradict what is sent."""
-    with pytest.raises(ValueError, match=f"the header '{name}' follows from what is sent"):
+    with pytest.raises(ValueError, match=f"the header '{name}' is set by the library"):
         Delivery(headers={name: "x"})
 
 
-def test_credentials_are_given_once() -> None:
-    """As a header, by ``auth`` or in the address."""
+def test_credentials_come_from_one_place() -> None:
+    """As a header, by ``auth`` or in the URL."""
     auth = BasicAuth("u", "p")
     with pytest.raises(ValueError, match="'authorization'"):
         Delivery(auth=auth, headers={"authorization": "Basic eDp5"})
-    with pytest.raises(ValueError, match="credentials stand in the address"):
+    with pytest.raises(ValueError, match="the URL contains credentials"):
         Delivery(auth=auth).check_target(URL("http://u:p@h/"))
     Delivery(auth=auth).check_target(URL("http://h/"))
     Delivery().check_target(URL("http://u:p@h/"))
@@ -81,7 +81,7 @@ def test_credentials_are_given_once() -> None:
 
 @pytest.mark.parametrize("auth", [("u", "p"), "Bearer t", b"t", object()])
 def test_credentials_of_a_wrong_kind_are_refused_at_once(auth: Any) -> None:
-    """And not when the first push is made; the secret is not shown."""
+    """Not only at the first push; the secret is not in the error."""
     with pytest.raises(TypeError, match="auth"):
         Delivery(auth=auth)
 
@@ -95,7 +95,7 @@ def test_an_unknown_option_is_refused() -> None:
 # --- requests --------------------------------------------------------------------------------
 
 
-async def test_a_body_goes_whole_and_its_length_is_told() -> None:
+async def test_a_body_is_sent_with_its_length() -> None:
     """Headers of the user and of the body go with it."""
     with Gateway() as gateway:
         sender = Delivery(headers={"X-Scope-OrgID": "7"})
@@ -185,8 +185,8 @@ async def test_a_session_is_opened_for_a_block() -> None:
     assert [each.connection for each in gateway.requests] == [0, 1, 1]
 
 
-async def test_a_given_session_is_used_and_stays_open() -> None:
-    """Whoever made it closes it."""
+async def test_an_external_session_is_used_and_stays_open() -> None:
+    """The caller closes it."""
     with Gateway() as gateway:
         async with aiohttp.ClientSession(headers={"X-Session": "mine"}) as session:
             sender = Delivery(session=session)
@@ -200,8 +200,8 @@ async def test_a_given_session_is_used_and_stays_open() -> None:
     assert [each.connection for each in gateway.requests] == [0, 0]
 
 
-async def test_a_given_session_that_raises_for_a_status_changes_nothing() -> None:
-    """The response comes back, and a refusal is no failed connection, so that it is not tried again."""
+async def test_an_external_session_with_raise_for_status_changes_nothing() -> None:
+    """The response is returned, and an error status is not retried as a lost connection."""
     with Gateway(Answer(400, "why")) as gateway:
         async with aiohttp.ClientSession(raise_for_status=True) as session:
             response = await send(gateway, session=session, retry=QUICK)
@@ -212,7 +212,7 @@ async def test_a_given_session_that_raises_for_a_status_changes_nothing() -> Non
 
 @pytest.mark.parametrize("cut", ["request", "answer", "response", None])
 async def test_nothing_is_left_open(cut: Any) -> None:
-    """Whatever becomes of a request: neither sessions nor responses warn when they are thrown away."""
+    """Whatever the outcome: neither sessions nor responses warn when they are garbage-collected."""
     with Gateway(default=Answer(500, "text", cut=cut)) as gateway:
         try:
             await send(gateway, raise_for_status=True)
@@ -224,11 +224,11 @@ async def test_nothing_is_left_open(cut: Any) -> None:
     assert gateway.methods == ["PUT"]
 
 
-# --- tries -----------------------------------------------------------------------------------
+# --- retries ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
-async def test_without_being_told_there_is_one_try(status: int) -> None:
+async def test_by_default_there_is_one_attempt(status: int) -> None:
     """Whatever the answer."""
     with Gateway(Answer(status, "why")) as gateway:
         response = await send(gateway)
@@ -244,8 +244,8 @@ async def test_without_being_told_there_is_one_try(status: int) -> None:
         Answer(cut="request"), Answer(cut="answer"), Answer(cut="response"),
     ],
 )  # fmt: skip
-async def test_what_may_pass_is_tried_again(first: Answer) -> None:
-    """With all of the same body."""
+async def test_transient_failures_are_retried(first: Answer) -> None:
+    """With the complete body."""
     with Gateway(first, first, Answer(202)) as gateway:
         response = await Delivery(retry=QUICK).send("POST", url_of(gateway), LARGE, {"X-A": "b"})
 
@@ -256,8 +256,8 @@ async def test_what_may_pass_is_tried_again(first: Answer) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 422])
-async def test_a_refusal_is_not_tried_again(status: int) -> None:
-    """It would be refused again."""
+async def test_a_client_error_is_not_retried(status: int) -> None:
+    """It would fail again."""
     with Gateway(Answer(status)) as gateway:
         response = await send(gateway, retry=QUICK)
 
@@ -265,7 +265,7 @@ async def test_a_refusal_is_not_tried_again(status: int) -> None:
     assert len(gateway.requests) == 1
 
 
-async def test_tries_end_and_the_last_answer_comes_back() -> None:
+async def test_after_the_maximum_attempts_the_last_response_is_returned() -> None:
     """After as many as were asked for."""
     script = [Answer(500, str(number)) for number in range(9)]
     with Gateway(*script) as gateway:
@@ -275,8 +275,8 @@ async def test_tries_end_and_the_last_answer_comes_back() -> None:
     assert len(gateway.requests) == 4
 
 
-async def test_a_call_may_have_tries_of_its_own() -> None:
-    """They come before those of the delivery."""
+async def test_a_call_may_have_its_own_retry_policy() -> None:
+    """It replaces that of the delivery."""
     with Gateway(Answer(500), Answer(500), Answer(200), Answer(500)) as gateway:
         sender = Delivery(retry=Retry(attempts=1))
         first = await sender.send("PUT", url_of(gateway), BODY, retry=QUICK)
@@ -286,8 +286,8 @@ async def test_a_call_may_have_tries_of_its_own() -> None:
     assert len(gateway.requests) == 4
 
 
-async def test_a_server_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As often as asked for; the error tells the reason, and its cause is the connection's."""
+async def test_an_unreachable_server_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as the policy says; the error contains the reason, and its cause is that of the connection."""
     tries: list[str] = []
     real = aiohttp.ClientSession.request
 
@@ -306,12 +306,12 @@ async def test_a_server_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPa
     assert isinstance(caught.value, ConnectionError)
 
 
-async def test_each_try_has_the_timeout() -> None:
-    """No answer in time is a reason for another try, and told as what it is."""
+async def test_each_attempt_has_the_timeout() -> None:
+    """A timeout is retried, and named in the error."""
     hold = Hold()
     with Gateway(Answer(hold=hold), Answer(201), default=Answer(hold=hold)) as gateway:
         response = await send(gateway, retry=QUICK, timeout=0.2)
-        with pytest.raises(PushError, match="no response: no answer in time") as caught:
+        with pytest.raises(PushError, match="no response: timed out") as caught:
             await send(gateway, timeout=0.2)
 
     assert response.status == 201
@@ -319,11 +319,11 @@ async def test_each_try_has_the_timeout() -> None:
     assert isinstance(caught.value.__cause__, asyncio.TimeoutError)
 
 
-async def test_the_total_time_bounds_a_try_too() -> None:
+async def test_the_total_time_limits_an_attempt_too() -> None:
     """Not only the waits between two."""
     began = monotonic()
     with Gateway(default=Answer(hold=Hold())) as gateway:
-        with pytest.raises(PushError, match="no answer in time"):
+        with pytest.raises(PushError, match="timed out"):
             await send(gateway, retry=Retry(attempts=9, total=0.3), timeout=30)
         assert monotonic() - began < DEADLINE / 2
         assert len(gateway.requests) == 1
@@ -337,7 +337,7 @@ class Scarce(Retry):
         return self.total - elapsed if tried == 1 else None
 
 
-async def test_a_try_that_begins_at_the_very_end_does_not_last_for_ever() -> None:
+async def test_an_attempt_at_the_very_end_has_a_timeout() -> None:
     """A time that has run out in the wait before it is no reason to wait without end."""
     with Gateway(Answer(500), Answer(hold=Hold())) as gateway:
         sending = asyncio.ensure_future(send(gateway, retry=Scarce(total=0.2), timeout=1))
@@ -349,7 +349,7 @@ async def test_a_try_that_begins_at_the_very_end_does_not_last_for_ever() -> Non
 
 
 async def waits_of(monkeypatch: pytest.MonkeyPatch, *script: Answer, retry: Retry) -> list[float]:
-    """How long it is waited for the answers of a script; the waits themselves take no time."""
+    """The waits between scripted responses; the waits themselves take no time."""
     waits: list[float] = []
     real = asyncio.sleep
 
@@ -365,8 +365,8 @@ async def waits_of(monkeypatch: pytest.MonkeyPatch, *script: Answer, retry: Retr
     return waits
 
 
-async def test_it_is_waited_as_long_as_a_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it asks for something that makes sense; else as long as usual."""
+async def test_retry_after_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is valid; otherwise the backoff applies."""
     asked = [Answer(429, headers={"Retry-After": text}) for text in ("7", "0", "soon")]
     retry = Retry(attempts=9, total=50, first_wait=0.5, longest_wait=0.5)
     waits = await waits_of(monkeypatch, *asked, Answer(503), Answer(), retry=retry)
@@ -376,7 +376,7 @@ async def test_it_is_waited_as_long_as_a_server_asks(monkeypatch: pytest.MonkeyP
     assert all(0.25 <= wait <= 0.5 for wait in waits[1:])
 
 
-async def test_a_server_that_asks_for_too_long_a_wait_gets_no_other_try(
+async def test_too_long_a_retry_after_ends_the_attempts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its answer comes back at once."""
@@ -386,7 +386,7 @@ async def test_a_server_that_asks_for_too_long_a_wait_gets_no_other_try(
 
 
 async def test_whoever_cancels_stops_it_at_once() -> None:
-    """In a try, where the connection ends, or between two; nothing is sent any more."""
+    """In an attempt, which ends the connection, or between two; nothing more is sent."""
     for first in (Answer(hold=Hold()), Answer(503, headers={"Retry-After": "3600"})):
         with Gateway(first) as gateway:
             sending = asyncio.ensure_future(send(gateway, retry=Retry(total=9999)))
@@ -398,24 +398,24 @@ async def test_whoever_cancels_stops_it_at_once() -> None:
             assert len(gateway.requests) == 1
 
 
-async def test_a_try_that_is_repeated_is_told_to_those_who_debug(
+async def test_retries_are_logged_at_level_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With the address, but without the credentials in it."""
+    """With the URL, but without its credentials."""
     with Gateway(Answer(500)) as gateway, caplog.at_level(logging.DEBUG, "otel_aioprom"):
         address = url_of(gateway).with_user("u").with_password("hidden")
         await Delivery(retry=QUICK).send("PUT", address, BODY)
 
-    assert f"PUT {url_of(gateway)} is tried again in 0.00 s" in caplog.text
+    assert f"retrying PUT {url_of(gateway)} in 0.00 s" in caplog.text
     assert "hidden" not in caplog.text
 
 
-# --- refusals --------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 500])
-async def test_a_refusal_is_raised_if_that_is_asked_for(status: int) -> None:
-    """The error tells status, address and what the server said."""
+async def test_raise_for_status(status: int) -> None:
+    """The error contains status, URL and response body."""
     with Gateway(default=Answer(status, "  text format parsing error in line 1: …\n")) as gateway:
         with pytest.raises(PushError) as caught:
             await send(gateway, raise_for_status=True)
@@ -437,8 +437,8 @@ async def test_no_success_is_raised(status: int) -> None:
     assert (response.status, is_success(response)) == (status, True)
 
 
-async def test_an_error_shows_the_beginning_of_a_long_response() -> None:
-    """And the status' name of an empty one; bytes that are no text do no harm."""
+async def test_an_error_contains_the_beginning_of_a_long_response() -> None:
+    """And the reason phrase of an empty one; invalid UTF-8 does no harm."""
     with Gateway(Answer(400, "é" * 10_000), Answer(404)) as gateway:
         with pytest.raises(PushError) as long:
             await send(gateway, raise_for_status=True)
@@ -449,7 +449,9 @@ async def test_an_error_shows_the_beginning_of_a_long_response() -> None:
     assert empty.value.reason == "Not Found"
 
 
-async def test_an_error_without_words_is_told_by_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_without_a_message_is_named_by_its_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """There is always a reason."""
 
     async def request(*_: Any, **__: Any) -> None:
@@ -486,11 +488,11 @@ async def test_a_wrong_certificate_stays_wrong(
     ):
         await send(gateway, retry=QUICK)
 
-    assert "tried again" not in caplog.text
+    assert "retrying" not in caplog.text
 
 
-async def test_credentials_are_shown() -> None:
-    """Of a user, of a bearer of a token, or those of the address."""
+async def test_credentials_are_sent() -> None:
+    """Basic, Bearer, or those of the URL."""
     with Gateway(user="us er:p:ä") as gateway:
         response = await send(gateway, auth=BasicAuth("us er", "p:ä"))
         gateway.user = "us er:p@/:"
@@ -532,7 +534,7 @@ async def test_a_secret_is_read_again_when_its_file_changes(tmp_path: Path, kind
 
 
 async def test_nothing_is_sent_without_its_secret(tmp_path: Path) -> None:
-    """A secret that is away is an error of its own; when it is back, requests go again."""
+    """A missing secret file is an error of its own; when it exists again, requests are sent."""
     file = tmp_path / "secret"
     write(file, "first")
     sender = Delivery(auth=BasicAuth("u", password_file=file), retry=QUICK)
@@ -557,17 +559,17 @@ def test_credentials_make_the_header_that_they_themselves_accept() -> None:
 
 @asynccontextmanager
 async def failing() -> AsyncIterator[tuple[Gateway, URL]]:
-    """A gateway that fails in every way, and one that is away."""
+    """A gateway that fails in every way, and one that is unreachable."""
     script = (Answer(401, "no"), Answer(307), Answer(cut="answer"), Answer(cut="response"))
     with Gateway(*script, default=Answer(500)) as gateway:
         yield gateway, URL(f"http://127.0.0.1:{free_port()}/")
 
 
 @pytest.mark.parametrize("by", ["auth", "address"])
-async def test_no_error_and_no_log_tells_a_secret(
+async def test_no_error_and_no_log_contains_a_secret(
     by: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither as it is nor in base64, in no text and no representation of the error or its causes."""
+    """Neither plain nor in base64, in no string and no repr of the error or its causes."""
     encoded = base64.b64encode(b"u:hidden").decode()
     sender = Delivery(
         auth=BasicAuth("u", "hidden") if by == "auth" else None,
@@ -592,9 +594,10 @@ async def test_no_error_and_no_log_tells_a_secret(
     assert encoded not in text
 
 
-def test_an_address_is_shown_without_credentials() -> None:
+def test_redacted_urls_have_no_credentials() -> None:
     """All else stays as it is."""
     assert (
-        shown(URL("http://u:p@h:1/a%2Fb/%C3%A9?x=1", encoded=True)) == "http://h:1/a%2Fb/%C3%A9?x=1"
+        redacted(URL("http://u:p@h:1/a%2Fb/%C3%A9?x=1", encoded=True))
+        == "http://h:1/a%2Fb/%C3%A9?x=1"
     )
-    assert shown(URL("http://h/")) == "http://h/"
+    assert redacted(URL("http://h/")) == "http://h/"

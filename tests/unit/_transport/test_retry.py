@@ -1,4 +1,4 @@
-"""When another try is made, and how long it is waited for."""
+"""The retry policy and ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from otel_aioprom._transport.retry import ONCE, Retry, is_transient, retry_after
 
 
 @pytest.mark.parametrize("attempts", [0, -1])
-def test_there_is_one_try_at_least(attempts: int) -> None:
+def test_there_is_at_least_one_attempt(attempts: int) -> None:
     """Fewer make no sense."""
     with pytest.raises(ValueError, match="attempts must be 1 or more"):
         Retry(attempts=attempts)
@@ -31,7 +31,7 @@ def test_times_are_above_zero(name: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("name", ["attempts", "total", "first_wait", "longest_wait"])
 def test_options_are_numbers(name: str) -> None:
-    """And texts are not taken for such."""
+    """And no strings."""
     with pytest.raises(TypeError):
         Retry(**{name: "3"})  # type: ignore[arg-type]
 
@@ -50,7 +50,7 @@ def test_a_policy_is_not_changed_after_its_check() -> None:
 def test_waits_double_and_are_drawn_between_a_half_and_the_whole(
     tried: int, first: float, longest: float
 ) -> None:
-    """Up to the longest wait, however many tries there were."""
+    """Up to the longest wait, after any number of attempts."""
     retry = Retry(attempts=200, total=1e9, first_wait=first, longest_wait=longest)
     whole = min(longest, first * 2.0 ** (tried - 1))
 
@@ -61,12 +61,12 @@ def test_waits_double_and_are_drawn_between_a_half_and_the_whole(
 
 
 def test_waits_differ() -> None:
-    """Many clients that failed together do not come back together."""
+    """Many clients that failed together do not retry together."""
     assert len({Retry().wait(1, 0.0, None) for _ in range(20)}) > 10
 
 
-def test_tries_come_to_an_end() -> None:
-    """After as many as were asked for."""
+def test_there_is_a_maximum_of_attempts() -> None:
+    """After as many as the policy says."""
     retry = Retry(attempts=3)
 
     assert retry.wait(2, 0.0, None) is not None
@@ -75,7 +75,7 @@ def test_tries_come_to_an_end() -> None:
     assert ONCE.wait(1, 0.0, None) is None
 
 
-def test_there_is_no_try_after_the_total_time() -> None:
+def test_there_is_no_attempt_after_the_total_time() -> None:
     """A wait that would last beyond it is not begun."""
     retry = Retry(attempts=9, total=10.0, first_wait=4.0, longest_wait=4.0)
 
@@ -86,7 +86,7 @@ def test_there_is_no_try_after_the_total_time() -> None:
     assert retry.wait(1, 0.0, 10.0) is None
 
 
-def test_what_a_server_asks_for_takes_the_place_of_the_wait() -> None:
+def test_retry_after_replaces_the_backoff() -> None:
     """It may be shorter, or longer than the longest wait."""
     retry = Retry(total=100.0, first_wait=1.0, longest_wait=2.0)
 
@@ -94,7 +94,7 @@ def test_what_a_server_asks_for_takes_the_place_of_the_wait() -> None:
     assert retry.wait(4, 0.0, 30.0) == 30.0
 
 
-def test_waits_may_be_endless_without_another_try() -> None:
+def test_infinite_waits_mean_no_attempt() -> None:
     """No number is too large to reckon with."""
     retry = Retry(total=math.inf, first_wait=math.inf, longest_wait=math.inf)
 
@@ -104,7 +104,7 @@ def test_waits_may_be_endless_without_another_try() -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 501, 502, 503, 504, 599])
 def test_too_many_requests_and_faults_of_a_server_may_pass(status: int) -> None:
-    """Another try may help."""
+    """A retry may succeed."""
     assert is_transient(status)
 
 
@@ -135,17 +135,17 @@ def test_any_other_status_is_the_last_word(status: int) -> None:
         ("Thu, 01 Jan 1970 00:00:00 +999999999999999", None),
     ],
 )
-def test_a_wait_is_asked_for_in_seconds(header: str | None, seconds: float | None) -> None:
-    """Or not at all: what makes no sense asks for nothing, what is past for no wait."""
+def test_retry_after_in_seconds(header: str | None, seconds: float | None) -> None:
+    """Malformed values are ignored; dates in the past mean no wait."""
     assert retry_after(header) == seconds
 
 
 def in_an_hour() -> datetime:
-    """A moment that headers can name."""
+    """A timestamp in the precision of headers."""
     return datetime.now(timezone.utc) + timedelta(hours=1)
 
 
-def test_a_wait_is_asked_for_by_a_date() -> None:
+def test_retry_after_as_a_date() -> None:
     """It is the time until then."""
     found = retry_after(format_datetime(in_an_hour(), usegmt=True))
 

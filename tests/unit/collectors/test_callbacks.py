@@ -1,4 +1,4 @@
-"""Values that are asked from functions before each response."""
+"""Callbacks: functions that supply values before each response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 
 from oracles import DEADLINE
 from otel_aioprom.collectors import Counter, Gauge
-from otel_aioprom.errors import InvalidLabelsError
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render, render
 
@@ -28,7 +27,7 @@ def registry_with(kind: type[Any] = Gauge) -> tuple[CollectorRegistry, Any]:
 
 
 async def rendered(registry: CollectorRegistry, timeout: float = DEADLINE) -> str:
-    """A response, made on the loop."""
+    """A response, rendered on the event loop."""
     return (await async_render(registry, timeout=timeout))[0].decode()
 
 
@@ -43,15 +42,15 @@ def failures(text: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("kind", [Gauge, Counter])
 async def test_a_plain_function_is_called_in_a_thread(kind: type[Any]) -> None:
-    """Each time anew; there is no series before the first response."""
+    """Once for each response; there is no series before the first one."""
     registry, metric = registry_with(kind)
     where, values = [], iter([1, 2.5, 3])
 
-    def ask() -> float:
+    def callback() -> float:
         where.append(threading.current_thread())
         return next(values)
 
-    metric.set_function(L, ask)
+    metric.set_function(L, callback)
     assert metric.get_all() == []
     found = [(await rendered(registry)).count(f'x{{of="x"}} {value}\n') for value in (1, 2.5)]
     assert 'x{of="x"} 3\n' in render(registry)[0].decode()
@@ -62,22 +61,22 @@ async def test_a_plain_function_is_called_in_a_thread(kind: type[Any]) -> None:
 
 
 async def test_a_coroutine_function_is_awaited_on_the_loop() -> None:
-    """All at once; partial functions and objects that can be called, too."""
+    """All concurrently, including partial functions and callable objects."""
     registry, gauge = registry_with()
     loops = []
 
-    class Asks:
+    class CallableObject:
         async def __call__(self) -> int:
-            return await ask(3)
+            return await callback(3)
 
-    async def ask(value: int) -> int:
+    async def callback(value: int) -> int:
         loops.append(asyncio.get_running_loop())
         await asyncio.sleep(0.05)
         return value
 
-    gauge.set_function({"of": 1}, functools.partial(ask, 1))
-    gauge.set_function({"of": 2}, functools.partial(functools.partial(ask), value=2))
-    gauge.set_function({"of": 3}, Asks())
+    gauge.set_function({"of": 1}, functools.partial(callback, 1))
+    gauge.set_function({"of": 2}, functools.partial(functools.partial(callback), value=2))
+    gauge.set_function({"of": 3}, CallableObject())
     began = asyncio.get_running_loop().time()
     text = await rendered(registry)
 
@@ -98,30 +97,30 @@ async def raises_async() -> float:
     raise KeyError("boom")
 
 
-def gives_coroutine() -> Any:
+def returns_coroutine() -> Any:
     """A function that should have been a coroutine function."""
     return raises_async()
 
 
 async def nonsense() -> str:
-    """A coroutine function that gives no number."""
+    """A coroutine function that returns no number."""
     return "7"
 
 
 @pytest.mark.parametrize(
     "bad",
-    [raises, raises_async, nonsense, gives_coroutine, lambda: "7", lambda: None, lambda: [1]],
+    [raises, raises_async, nonsense, returns_coroutine, lambda: "7", lambda: None, lambda: [1]],
 )
 async def test_the_last_good_value_stays(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Failures are counted and logged once; the others are shown, and the response is whole."""
+    """Failures are counted and logged once; the other series are exposed, and the response is complete."""
     registry, gauge = registry_with()
     good = True
 
-    async def ask_async() -> Any:
+    async def async_callback() -> Any:
         return 5 if good else await bad()
 
     is_async = bad in (raises_async, nonsense)
-    gauge.set_function(L, ask_async if is_async else (lambda: 5 if good else bad()))
+    gauge.set_function(L, async_callback if is_async else (lambda: 5 if good else bad()))
     gauge.set_function({"of": "fine"}, lambda: 1)
     await rendered(registry)
     good = False
@@ -132,17 +131,17 @@ async def test_the_last_good_value_stays(bad: Any, caplog: pytest.LogCaptureFixt
         assert failures(text) == {"raised": count}
     [record] = caplog.records
 
-    assert "the function for {'of': 'x'} gave none" in record.getMessage()
+    assert "the function for {'of': 'x'} failed: " in record.getMessage()
     assert "dropped" not in text
 
 
-async def test_a_negative_counter_is_not_refused() -> None:
-    """What a function says counts; a smaller value is a reset."""
+async def test_a_counter_may_be_set_back_by_its_callback() -> None:
+    """A smaller value is a reset."""
     registry, counter = registry_with(Counter)
     values = iter([5, 3])
     counter.set_function(L, lambda: next(values))
     await rendered(registry)
-    assert counter.labels(L).created is None  # when it began elsewhere is not known
+    assert counter.labels(L).created is None  # the start time of a count from elsewhere is unknown
     before = time()
     await rendered(registry)
 
@@ -150,13 +149,13 @@ async def test_a_negative_counter_is_not_refused() -> None:
     assert counter.labels(L).created >= before
 
 
-async def test_a_coroutine_that_is_late_is_given_up() -> None:
-    """After its time; it is cancelled, and asked again the next time."""
+async def test_a_coroutine_that_is_late_is_cancelled() -> None:
+    """At its timeout; it is called again for the next response."""
     registry, gauge = registry_with()
     cancelled = []
     late = True
 
-    async def ask() -> int:
+    async def callback() -> int:
         try:
             await asyncio.sleep(DEADLINE if late else 0)
         except asyncio.CancelledError:
@@ -164,14 +163,14 @@ async def test_a_coroutine_that_is_late_is_given_up() -> None:
             raise
         return 7
 
-    gauge.set_function(L, ask, timeout=0.05)
+    gauge.set_function(L, callback, timeout=0.05)
     assert failures(await rendered(registry)) == {"late": 1}
     assert cancelled == [1]
     late = False
     assert 'x{of="x"} 7\n' in await rendered(registry)
 
 
-async def test_a_function_that_hangs_hurts_nobody_else() -> None:
+async def test_a_callback_that_hangs_delays_no_other() -> None:
     """It is not called again before it has returned; the others are, from the next response on."""
     registry, gauge = registry_with()
     other = Gauge("y", "Y.", registry=registry)
@@ -202,25 +201,8 @@ async def test_a_function_that_hangs_hurts_nobody_else() -> None:
     assert len(calls) >= 1
 
 
-@pytest.mark.parametrize("way", ["remove", "remove_matching", "clear"])
-async def test_a_function_goes_with_its_series(way: str) -> None:
-    """Also before its first value."""
-    registry, gauge = registry_with()
-    for _ in range(2):
-        gauge.set_function(L, lambda: 1)
-        gauge.set({"of": "other"}, 2)
-        getattr(gauge, way)(*([] if way == "clear" else [L]))
-        assert 'x{of="x"}' not in await rendered(registry)
-        gauge.set_function(L, lambda: 1)
-        await rendered(registry)
-        getattr(gauge, way)(*([] if way == "clear" else [L]))
-        assert 'x{of="x"}' not in await rendered(registry)
-    with pytest.raises(KeyError):
-        gauge.remove(L)
-
-
-async def test_one_function_for_each_label_set() -> None:
-    """The last one counts."""
+async def test_a_label_set_has_one_callback() -> None:
+    """The one set last."""
     registry, gauge = registry_with()
     gauge.set_function({"a": 1, "b": 2}, lambda: 1)
     gauge.set_function({"b": "2", "a": "1"}, lambda: 2)
@@ -228,47 +210,28 @@ async def test_one_function_for_each_label_set() -> None:
     assert 'x{a="1",b="2"} 2\n' in await rendered(registry)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((L, 5), TypeError, "a function that gives the value"),
-        (({"a.b": 1}, lambda: 1), InvalidLabelsError, "a.b"),
-        (("labels", lambda: 1), TypeError, "labels must be a dict"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(
-    arguments: Any, error: type[Exception], message: str
-) -> None:
-    """At once."""
-    gauge = Gauge("x", "X.")
-    with pytest.raises(error, match=message):
-        gauge.set_function(*arguments)
-    with pytest.raises(ValueError, match="timeout"):
-        gauge.set_function(L, lambda: 1, timeout=0)
-
-
-def test_without_a_loop_coroutine_functions_have_one_of_their_own() -> None:
-    """Where nobody serves."""
+def test_without_a_loop_coroutine_functions_run_on_a_loop_of_their_own() -> None:
+    """If no service runs."""
     registry, gauge = registry_with()
 
-    async def ask() -> int:
+    async def callback() -> int:
         await asyncio.sleep(0)
         return 4
 
-    gauge.set_function(L, ask)
+    gauge.set_function(L, callback)
     for _ in range(2):
         assert 'x{of="x"} 4\n' in render(registry)[0].decode()
 
 
-async def test_render_in_the_thread_of_a_loop_shows_what_was_known() -> None:
-    """It cannot wait for the loop that it holds."""
+async def test_render_in_the_thread_of_a_loop_exposes_the_last_values() -> None:
+    """It cannot wait for the event loop that it blocks."""
     registry, gauge = registry_with()
     values = iter([1, 2])
 
-    async def ask() -> int:
+    async def callback() -> int:
         return next(values)
 
-    gauge.set_function(L, ask)
+    gauge.set_function(L, callback)
     assert 'x{of="x"} 1\n' in await rendered(registry)
     text = render(registry)[0].decode()
     assert 'x{of="x"} 1\n' in text
@@ -277,11 +240,11 @@ async def test_render_in_the_thread_of_a_loop_shows_what_was_known() -> None:
     assert 'x{of="x"} 2\n' in in_thread
 
 
-# --- sources that are awaited ----------------------------------------------------------------
+# --- asynchronous sources --------------------------------------------------------------------
 
 
 class Source:
-    """A source whose answer the test sets."""
+    """A source that returns what the test sets."""
 
     name = "mine"
     timeout = DEADLINE
@@ -292,7 +255,7 @@ class Source:
         self.hold: asyncio.Event | None = None
 
     async def collect(self) -> Any:
-        """Give the items."""
+        """Return the items."""
         self.runs += 1
         if self.hold is not None:
             await self.hold.wait()
@@ -306,7 +269,7 @@ class Generating(Source):
     """The same as an asynchronous generator."""
 
     async def collect(self) -> AsyncIterator[Any]:  # type: ignore[override]
-        """Give the items one by one."""
+        """Yield the items one by one."""
         for item in await super().collect():
             yield item
 
@@ -320,7 +283,7 @@ def filled(name: str = "of_mine") -> Gauge:
 
 @pytest.mark.parametrize("kind", [Source, Generating])
 async def test_a_source_is_awaited(kind: type[Source]) -> None:
-    """It gives families, or collectors that have them."""
+    """It returns families or collectors."""
     registry = CollectorRegistry()
     registry.add_source(kind(filled(), filled("other").family()))
     text = await rendered(registry)
@@ -330,7 +293,7 @@ async def test_a_source_is_awaited(kind: type[Source]) -> None:
     assert registry.get("of_mine").get() == 1
 
 
-async def test_a_source_that_fails_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_source_that_fails_affects_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever it raises."""
     registry = CollectorRegistry()
     registry.add_source(Source(KeyError("boom")))
@@ -342,8 +305,8 @@ async def test_a_source_that_fails_costs_itself(caplog: pytest.LogCaptureFixture
     assert "collecting raised KeyError('boom')" in caplog.text
 
 
-async def test_a_source_that_is_late_is_left_out() -> None:
-    """All who ask meanwhile share the next run; after its own time it is cancelled."""
+async def test_a_source_that_is_late_is_dropped() -> None:
+    """Concurrent requests share the next collection; at its own timeout it is cancelled."""
     registry = CollectorRegistry()
     source = Source(filled())
     source.hold = asyncio.Event()
@@ -362,7 +325,7 @@ async def test_a_source_that_is_late_is_left_out() -> None:
 
 
 def test_a_source_outlives_its_loop() -> None:
-    """The next loop asks it as the first did, whatever was under way."""
+    """The next loop collects it as the first one did, even if a collection was running."""
     registry = CollectorRegistry()
     source = Source(filled())
     registry.add_source(source)
@@ -379,8 +342,8 @@ def test_a_source_outlives_its_loop() -> None:
     assert "of_mine 1\n" in render(registry)[0].decode()
 
 
-async def test_threads_get_the_answer_of_the_loop_that_serves() -> None:
-    """What belongs to a loop is used on it."""
+async def test_threads_collect_sources_on_the_loop_that_serves() -> None:
+    """Objects that belong to a loop are used on it."""
     registry = CollectorRegistry()
     loops = []
 

@@ -1,4 +1,4 @@
-"""Functions: which may be asked, with which labels, and on which loop or none."""
+"""Callbacks: which are allowed, with which labels, and on which event loop."""
 
 from __future__ import annotations
 
@@ -28,45 +28,58 @@ def in_which_thread(notes: list[threading.Thread]) -> int:
     return 1
 
 
+async def note_loop(loops: list[asyncio.AbstractEventLoop]) -> int:
+    """Note the loop of a call, and return the number of calls."""
+    loops.append(asyncio.get_running_loop())
+    return len(loops)
+
+
 async def two() -> int:
     """Return two."""
     return 2
 
 
-# --- what may be asked -----------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [None, 5, "two"])
-def test_what_cannot_be_called_is_refused(gauge: Gauge, bad: Any) -> None:
+def test_a_callback_must_be_callable(gauge: Gauge, bad: Any) -> None:
     """At once."""
-    with pytest.raises(TypeError, match="a function that gives the value is needed"):
+    with pytest.raises(TypeError, match="a callback must be a function that returns the value"):
         gauge.set_function({}, bad)
 
-    assert gauge.chores() == []
+    assert gauge.pre_collect_hooks() == []
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan")])
-def test_what_is_no_time_is_refused(gauge: Gauge, bad: float) -> None:
+def test_a_timeout_must_be_positive(gauge: Gauge, bad: float) -> None:
     """At once."""
     with pytest.raises(ValueError, match="timeout must be a number of seconds above 0"):
         gauge.set_function({}, two, timeout=bad)
 
-    assert gauge.chores() == []
+    assert gauge.pre_collect_hooks() == []
 
 
-@pytest.mark.parametrize("labels", [{"a-b": 1}, {"job": 1}])
-def test_labels_of_functions_are_checked(gauge: Gauge, labels: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ({"a-b": 1}, InvalidLabelsError, "a-b"),
+        ({"job": 1}, InvalidLabelsError, "job"),
+        ("labels", TypeError, "labels must be a dict"),
+    ],
+)
+def test_labels_of_callbacks_are_checked(
+    gauge: Gauge, labels: Any, error: type[Exception], message: str
+) -> None:
     """At once, too."""
-    with pytest.raises(InvalidLabelsError):
+    with pytest.raises(error, match=message):
         gauge.set_function(labels, two)
 
-    assert gauge.chores() == []
+    assert gauge.pre_collect_hooks() == []
 
 
-def test_a_function_takes_the_place_of_the_one_before(
-    registry: CollectorRegistry, gauge: Gauge
-) -> None:
-    """Labels that mean the same have one function."""
+def test_a_callback_replaces_the_one_before(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """Equal label sets have one callback."""
     asked: list[int] = []
     spellings: list[dict[str, object]] = [{"f": 1}, {"f": "1"}, {"f": 1, "g": ""}]
     for number, labels in enumerate(spellings):
@@ -77,10 +90,8 @@ def test_a_function_takes_the_place_of_the_one_before(
     assert gauge.get({"f": 1}) == 2
 
 
-def test_labels_that_change_afterwards_are_those_that_were_given(
-    registry: CollectorRegistry, gauge: Gauge
-) -> None:
-    """One dict may serve for several functions."""
+def test_labels_are_copied(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """One dict may be reused for several callbacks."""
     labels: dict[str, object] = {}
     for number in range(3):
         labels["f"] = number
@@ -91,11 +102,11 @@ def test_labels_that_change_afterwards_are_those_that_were_given(
     assert render(registry)[0].count(b"x{") == 3
 
 
-# --- where no loop runs ----------------------------------------------------------------
+# --- event loops -----------------------------------------------------------------------
 
 
-def test_functions_are_asked_without_a_loop(registry: CollectorRegistry, gauge: Gauge) -> None:
-    """Plain ones in the thread that renders, coroutine functions on a loop of their own."""
+def test_callbacks_are_called_without_a_loop(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """Plain functions in the thread that renders, coroutine functions on a loop of their own."""
     threads: list[threading.Thread] = []
     gauge.set_function({"f": "one"}, partial(in_which_thread, threads))
     gauge.set_function({"f": "two"}, two)
@@ -105,17 +116,13 @@ def test_functions_are_asked_without_a_loop(registry: CollectorRegistry, gauge: 
     assert threads == [threading.current_thread()]
 
 
-async def test_functions_are_awaited_on_the_loop_of_another_thread(
+async def test_callbacks_are_awaited_on_the_loop_of_another_thread(
     registry: CollectorRegistry, gauge: Gauge
 ) -> None:
     """The one that served last, if it still runs."""
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def ask() -> int:
-        loops.append(asyncio.get_running_loop())
-        return len(loops)
-
-    gauge.set_function({}, ask)
+    gauge.set_function({}, partial(note_loop, loops))
     await async_render(registry)
     body, _ = await asyncio.to_thread(render, registry)
 
@@ -123,8 +130,10 @@ async def test_functions_are_awaited_on_the_loop_of_another_thread(
     assert loops == [asyncio.get_running_loop()] * 2
 
 
-async def test_rendering_on_a_loop_tells_how_to(registry: CollectorRegistry, gauge: Gauge) -> None:
-    """It cannot wait there for what is to be awaited; the last values are shown."""
+async def test_rendering_on_a_loop_reports_how_to(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """Coroutine functions cannot be awaited there; the last values are exposed."""
     gauge.set({}, 1)
     gauge.set_function({}, two)
     (fault,) = registry.gather().faults
@@ -133,17 +142,11 @@ async def test_rendering_on_a_loop_tells_how_to(registry: CollectorRegistry, gau
     assert b"x 1" in render(registry)[0].splitlines()
 
 
-async def test_a_loop_that_has_ended_is_used_no_more(
-    registry: CollectorRegistry, gauge: Gauge
-) -> None:
-    """The next one that serves is, in a process that has one after the other."""
+async def test_a_closed_loop_is_not_used(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """The next loop that serves is, in a process that runs several in a row."""
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def ask() -> int:
-        loops.append(asyncio.get_running_loop())
-        return len(loops)
-
-    gauge.set_function({}, ask)
+    gauge.set_function({}, partial(note_loop, loops))
 
     def serve() -> None:
         asyncio.run(async_render(registry))
@@ -157,7 +160,7 @@ async def test_a_loop_that_has_ended_is_used_no_more(
     assert loops[-1] is asyncio.get_running_loop()
 
 
-def test_a_collector_in_two_registries_is_asked_by_both() -> None:
+def test_both_registries_of_a_collector_call_its_callbacks() -> None:
     """For each response of either."""
     registries = [CollectorRegistry(), CollectorRegistry()]
     given = list(range(5))
@@ -170,10 +173,10 @@ def test_a_collector_in_two_registries_is_asked_by_both() -> None:
     assert bodies == [b"x 0", b"x 1", b"x 2"]
 
 
-def test_functions_of_a_collector_that_is_deregistered_are_not_asked(
+def test_callbacks_of_a_deregistered_collector_are_not_called(
     registry: CollectorRegistry, gauge: Gauge
 ) -> None:
-    """And another collector of its name has its own."""
+    """Another collector of the same name has its own."""
     asked: list[str] = []
     gauge.set_function({}, partial(note, asked, "old", 1))
     registry.gather()
@@ -186,20 +189,20 @@ def test_functions_of_a_collector_that_is_deregistered_are_not_asked(
     assert (gauge.get(), other.get()) == (1, 2)
 
 
-async def test_requests_at_once_share_the_answers(
+async def test_concurrent_requests_share_the_calls(
     registry: CollectorRegistry, gauge: Gauge
 ) -> None:
-    """Ten that come while functions are asked cost one more call of each."""
+    """Ten requests that arrive during the calls cost one more call of each callback."""
     begun, go = asyncio.Event(), asyncio.Event()
     calls: list[int] = []
 
-    async def ask() -> int:
+    async def callback() -> int:
         calls.append(1)
         begun.set()
         await go.wait()
         return len(calls)
 
-    gauge.set_function({}, ask)
+    gauge.set_function({}, callback)
     first = asyncio.create_task(registry.async_gather(DEADLINE))
     await begun.wait()
     later = [asyncio.create_task(registry.async_gather(DEADLINE)) for _ in range(10)]
@@ -211,17 +214,17 @@ async def test_requests_at_once_share_the_answers(
     assert not any(each.faults for each in gatherings)
 
 
-def test_a_loop_that_stops_leaves_no_call_behind(registry: CollectorRegistry, gauge: Gauge) -> None:
-    """It has cancelled nothing, and is not even closed."""
+def test_a_stopped_loop_leaves_no_call_running(registry: CollectorRegistry, gauge: Gauge) -> None:
+    """Though it has cancelled nothing, and is not even closed."""
     calls: list[int] = []
 
-    async def ask() -> int:
+    async def callback() -> int:
         calls.append(1)
         if len(calls) == 1:
             await asyncio.sleep(2 * DEADLINE)
         return len(calls)
 
-    gauge.set_function({}, ask, timeout=2 * DEADLINE)
+    gauge.set_function({}, callback, timeout=2 * DEADLINE)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(registry.async_gather(0.05))
     faults = [asyncio.run(registry.async_gather(DEADLINE)).faults for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Functions that fail in unusual ways: each costs its own value, and no other."""
+"""Callbacks that fail in unusual ways: a failure affects one value only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_aioprom.renderer import render
 
 
 class Wrong:
-    """No number, whatever it says."""
+    """An object that cannot be converted to a number."""
 
     def __float__(self) -> float:
         raise RuntimeError("no number after all")
@@ -59,7 +59,7 @@ UNUSUAL = [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), Generat
 async def test_an_exit_of_a_plain_function_stops_no_other(
     registry: CollectorRegistry, gauge: Gauge, error: BaseException
 ) -> None:
-    """Those behind it are asked too."""
+    """The callbacks after it are called too."""
     gauge.set_function({"f": "bad"}, fail(error))
     gauge.set_function({"f": "one"}, lambda: 1)
     faults = (await registry.async_gather(DEADLINE)).faults
@@ -72,7 +72,7 @@ async def test_an_exit_of_a_plain_function_stops_no_other(
 def test_a_signal_handler_ends_the_program(
     registry: CollectorRegistry, gauge: Gauge, error: BaseException
 ) -> None:
-    """In the main thread an exit may be one of those, and goes on."""
+    """In the main thread an exit may come from one, and propagates."""
     gauge.set_function({"f": "bad"}, fail(error))
     with pytest.raises(type(error)):
         registry.gather()
@@ -86,7 +86,7 @@ def test_a_signal_handler_ends_the_program(
 async def test_an_end_of_a_coroutine_function_stops_no_other(
     registry: CollectorRegistry, gauge: Gauge, error: BaseException
 ) -> None:
-    """Its own time-out is not ours."""
+    """A ``TimeoutError`` of its own is no timeout of the call."""
     gauge.set_function({"f": "bad"}, fail_later(error))
     gauge.set_function({"f": "wrong"}, wrong)
     gauge.set_function({"f": "two"}, two)
@@ -98,22 +98,22 @@ async def test_an_end_of_a_coroutine_function_stops_no_other(
     assert gauge.get_all() == [({"f": "two"}, 2)]
 
 
-async def test_each_function_that_fails_is_worth_a_line(
+async def test_each_failing_callback_is_logged_once(
     registry: CollectorRegistry, gauge: Gauge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same cause in the same collector, but another value; again and again it is no news."""
+    """Each has a line of its own, though cause and collector are the same; repetitions are not logged."""
     for name in ("a", "b"):
         gauge.set_function({"f": name}, fail(ValueError(name)))
     for _ in range(3):
         await registry.async_gather(DEADLINE)
 
-    assert [record.message.partition(" gave")[0] for record in caplog.records] == [
+    assert [record.message.partition(" failed")[0] for record in caplog.records] == [
         f"x: the function for {{'f': '{name}'}}" for name in ("a", "b")
     ]
 
 
-async def test_two_registries_may_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one shows the value before; a call that hangs is late for both."""
+async def test_two_registries_may_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one exposes the last value; a call that hangs is late for both."""
     now = 100.0
     monkeypatch.setattr(callbacks, "monotonic", lambda: now)
     one, other = CollectorRegistry(), CollectorRegistry()
@@ -141,10 +141,10 @@ async def test_two_registries_may_ask_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert gauge.get() == 2
 
 
-async def test_a_child_process_calls_anew_what_hung_in_its_parent(
+async def test_a_child_process_calls_what_hung_in_its_parent(
     registry: CollectorRegistry, gauge: Gauge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that was calling is not there."""
+    """The thread that called it does not exist in the child."""
     begun, go = threading.Semaphore(0), threading.Event()
 
     def held() -> int:
@@ -170,17 +170,17 @@ async def test_a_child_process_calls_anew_what_hung_in_its_parent(
 @pytest.mark.parametrize(
     "function", [fail(KeyError()), fail_later(KeyError())], ids=["plain", "awaited"]
 )
-async def test_what_a_function_has_never_given_is_lost(
+async def test_a_value_that_was_never_returned_is_lost(
     registry: CollectorRegistry, gauge: Gauge, function: Callable[[], Any]
 ) -> None:
-    """A response can be refused for it; once there is a value, that one stands."""
+    """A response can be refused for it; once there is a value, it stays."""
     gauge.set_function({"f": "1"}, function)
     before = await registry.async_gather(DEADLINE)
     gauge.set({"f": "1"}, 3)
     after = await registry.async_gather(DEADLINE)
 
-    with pytest.raises(GatherError, match="gave none: KeyError"):
-        before.insist()
-    after.insist()
+    with pytest.raises(GatherError, match="failed: KeyError"):
+        before.raise_if_lost()
+    after.raise_if_lost()
     assert [fault.lost for fault in after.faults] == [False]
     assert b'otel_aioprom_dropped_total{cause="raised"} 1' in render(registry)[0]

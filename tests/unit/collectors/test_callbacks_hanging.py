@@ -1,4 +1,4 @@
-"""Functions that hang, and functions that go with their series."""
+"""Callbacks that hang, and callbacks that are removed with their series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON = 0.3
 
 
 class Held:
-    """A plain function that returns when it is let go."""
+    """A plain function that blocks until it is released."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -26,7 +26,7 @@ class Held:
         self.calls = 0
 
     def __call__(self) -> int:
-        """Wait, and return the number of the call."""
+        """Block, and return the number of the call."""
         self.calls += 1
         self.begun.release()
         assert self.go.wait(DEADLINE)
@@ -35,7 +35,7 @@ class Held:
 
 @pytest.fixture
 def held() -> Iterator[Held]:
-    """A function that does not outlive its test."""
+    """A blocking function that is released at the end of the test."""
     made = Held()
     yield made
     made.go.set()
@@ -50,14 +50,14 @@ async def two() -> int:
 
 
 def causes(faults: Any) -> list[tuple[str, bool]]:
-    """What was wrong, and whether something is missing because of it."""
+    """Cause of each fault, and whether a value is lost."""
     return [(fault.cause, fault.lost) for fault in faults]
 
 
 async def test_a_plain_function_that_hangs_costs_one_collection(
     registry: CollectorRegistry, gauge: Gauge, held: Held
 ) -> None:
-    """The ones behind it have their values in the next one, and it is not called again meanwhile."""
+    """The callbacks after it have their values in the next one, and it is not called again meanwhile."""
     gauge.set_function({"f": "held"}, held)
     gauge.set_function({"f": "one"}, lambda: 1)
     gauge.set_function({"f": "two"}, two)
@@ -77,10 +77,10 @@ async def test_a_plain_function_that_hangs_costs_one_collection(
     assert gauge.get({"f": "held"}) == held.calls == 2
 
 
-async def test_a_function_that_hangs_hurts_no_other_collector(
+async def test_a_callback_that_hangs_delays_no_other_collector(
     registry: CollectorRegistry, gauge: Gauge, held: Held
 ) -> None:
-    """Neither their functions nor the collectors without any."""
+    """With or without callbacks."""
     other = Gauge("y", "What.", registry=registry)
     Counter("z_total", "What.", registry=registry).inc()
     gauge.set_function({}, held)
@@ -91,8 +91,10 @@ async def test_a_function_that_hangs_hurts_no_other_collector(
     assert {b"x 5", b"y 1", b"z_total 1"} < set(body.splitlines())
 
 
-async def test_a_coroutine_function_has_its_time(registry: CollectorRegistry, gauge: Gauge) -> None:
-    """It is cancelled then, and called anew for the next response; the others do not wait longer."""
+async def test_a_coroutine_function_has_a_timeout(
+    registry: CollectorRegistry, gauge: Gauge
+) -> None:
+    """Then it is cancelled, and called again for the next response; the others are not delayed."""
     ended: list[str] = []
 
     async def slow() -> int:
@@ -115,10 +117,10 @@ async def test_a_coroutine_function_has_its_time(registry: CollectorRegistry, ga
     assert gauge.get({"f": "two"}) == 2
 
 
-async def test_a_coroutine_function_that_will_not_end_costs_one_collection(
+async def test_a_coroutine_function_that_ignores_cancellation_costs_one_collection(
     registry: CollectorRegistry, gauge: Gauge
 ) -> None:
-    """One that goes on when it is cancelled is left alone until it returns."""
+    """It is not called again until it returns."""
     go, calls = asyncio.Event(), []
 
     async def stubborn() -> int:
@@ -157,10 +159,10 @@ WAYS = ["remove", "clear", "remove_matching"]
 @pytest.mark.parametrize("remove", REMOVALS, ids=WAYS)
 @pytest.mark.parametrize("function", [two, lambda: 2])
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_function_goes_with_its_series(
+def test_a_callback_is_removed_with_its_series(
     registry: CollectorRegistry, gauge: Gauge, remove: Any, function: Any, asked: bool
 ) -> None:
-    """Also before it has given a value."""
+    """Also before it has returned a value."""
     gauge.set_function({"f": "1"}, function)
     if asked:
         registry.gather()
@@ -168,14 +170,14 @@ def test_a_function_goes_with_its_series(
     registry.gather()
 
     assert gauge.get_all() == []
-    assert gauge.chores() == []
+    assert gauge.pre_collect_hooks() == []
 
 
 @pytest.mark.parametrize("remove", REMOVALS, ids=WAYS)
-async def test_a_function_removed_while_it_is_asked_brings_nothing_back(
+async def test_a_callback_removed_during_its_call_stores_nothing(
     registry: CollectorRegistry, gauge: Gauge, held: Held, remove: Any
 ) -> None:
-    """What it returns after that is dropped."""
+    """Its return value is dropped."""
     gauge.set({"f": 1}, 5)
     gauge.set_function({"f": 1}, held)
     under_way = asyncio.create_task(registry.async_gather(DEADLINE))
@@ -187,7 +189,7 @@ async def test_a_function_removed_while_it_is_asked_brings_nothing_back(
     assert gauge.get_all() == []
 
 
-def test_a_series_without_labels_takes_its_function_along_however_it_was_spelled(
+def test_a_series_without_labels_is_removed_with_its_callback_however_it_is_spelled(
     registry: CollectorRegistry, gauge: Gauge
 ) -> None:
     """A label with an empty value is none."""
@@ -199,31 +201,31 @@ def test_a_series_without_labels_takes_its_function_along_however_it_was_spelled
     assert gauge.get_all() == []
 
 
-def test_what_is_unknown_cannot_be_removed(gauge: Gauge) -> None:
-    """With neither a series nor a function."""
+def test_an_unknown_label_set_cannot_be_removed(gauge: Gauge) -> None:
+    """With neither a series nor a callback."""
     gauge.set_function({"f": 1}, lambda: 1)
     with pytest.raises(KeyError):
         gauge.remove({"f": 2})
 
-    assert len(gauge.chores()) == 1
+    assert len(gauge.pre_collect_hooks()) == 1
 
 
-# --- strangers in a hurry --------------------------------------------------------------
+# --- client deadlines ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("plain", [True, False])
-async def test_a_hasty_request_spoils_none_after_it(
+async def test_a_client_deadline_does_not_affect_later_requests(
     registry: CollectorRegistry, gauge: Gauge, held: Held, plain: bool
 ) -> None:
-    """The next one waits for the function, as if there had been none."""
+    """The next request waits for the callback as usual."""
 
     async def ask() -> int:
         return await asyncio.to_thread(held)
 
     gauge.set_function({}, held if plain else ask, timeout=DEADLINE)
     for _ in range(3):
-        hasty = await registry.async_gather(0.02, hasty=True)
-        assert causes(hasty.faults) == [("late", True)]
+        client_deadline = await registry.async_gather(0.02, client_deadline=True)
+        assert causes(client_deadline.faults) == [("late", True)]
     patient = asyncio.create_task(registry.async_gather(DEADLINE))
     assert await asyncio.to_thread(held.begun.acquire, timeout=DEADLINE)
     held.go.set()
@@ -233,10 +235,10 @@ async def test_a_hasty_request_spoils_none_after_it(
 
 
 @pytest.mark.parametrize("plain", [True, False])
-async def test_a_function_that_hangs_is_passed_over_by_requests_in_a_hurry(
+async def test_requests_with_a_client_deadline_skip_a_callback_that_hangs(
     registry: CollectorRegistry, gauge: Gauge, held: Held, plain: bool
 ) -> None:
-    """Once its time is over, the others have their values."""
+    """After its timeout, the others have their values."""
 
     async def stubborn() -> int:
         try:
@@ -247,11 +249,11 @@ async def test_a_function_that_hangs_is_passed_over_by_requests_in_a_hurry(
     gauge.set_function({"f": "held"}, held if plain else stubborn, timeout=0.1)
     gauge.set_function({"f": "one"}, lambda: 1)
     gauge.set_function({"f": "two"}, two)
-    chores = registry._chores.values
-    await registry.async_gather(0.02, hasty=True)
-    await until(lambda: any(feed._source.hangs() for feed in chores()))
-    await registry.async_gather(0.02, hasty=True)
-    faults = (await registry.async_gather(DEADLINE, hasty=True)).faults
+    hook_runners = registry._hook_runners.values
+    await registry.async_gather(0.02, client_deadline=True)
+    await until(lambda: any(runner._source.hangs() for runner in hook_runners()))
+    await registry.async_gather(0.02, client_deadline=True)
+    faults = (await registry.async_gather(DEADLINE, client_deadline=True)).faults
 
     held.go.set()
 

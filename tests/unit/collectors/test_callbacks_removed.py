@@ -1,4 +1,4 @@
-"""Functions that are removed by a part of their labels, constant ones among them."""
+"""Callbacks that are removed by some of their labels, including constant labels."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 
 
-def asked_from(registry: CollectorRegistry, kind: Callable[..., Any] = Gauge) -> Any:
-    """A collector with a constant label and functions, which say themselves that they were asked."""
+def collector_with_callbacks(registry: CollectorRegistry, kind: Callable[..., Any] = Gauge) -> Any:
+    """A collector with a constant label and callbacks; each returns its label value."""
     collector = kind("x", "What.", {"host": "a"}, registry=registry)
     collector.set_function({"of": 1}, lambda: 1)
     collector.set_function({"of": 2}, lambda: 2)
-    collector.set_function({"of": 3, "host": "b"}, lambda: 3)  # what a call says wins
+    collector.set_function({"of": 3, "host": "b"}, lambda: 3)  # overrides the constant label
     return collector
 
 
-def shown(registry: CollectorRegistry) -> list[str]:
+def exposed(registry: CollectorRegistry) -> list[str]:
     """The samples of a response, by the value of ``of``."""
     lines = sample_lines(render(registry)[0].decode())
     return [line.rpartition("of=")[2][1] for line in lines if line.startswith("x{")]
 
 
 @pytest.mark.parametrize("kind", [Gauge, Counter])
-@pytest.mark.parametrize("asked_before", [True, False])
+@pytest.mark.parametrize("called_before", [True, False])
 @pytest.mark.parametrize(
     ("labels", "left"),
     [
@@ -43,18 +43,18 @@ def shown(registry: CollectorRegistry) -> list[str]:
     ],
     ids=str,
 )
-def test_functions_are_removed_by_constant_labels_too(
+def test_callbacks_are_removed_by_constant_labels_too(
     registry: CollectorRegistry,
     kind: Callable[..., Any],
     labels: dict[str, object],
     left: list[str],
-    asked_before: bool,
+    called_before: bool,
 ) -> None:
-    """With their series, or before there is one; the others are asked on."""
-    collector = asked_from(registry, kind)
-    if asked_before:
-        assert shown(registry) == ["1", "2", "3"]
+    """With their series, or before there is one; the others are still called."""
+    collector = collector_with_callbacks(registry, kind)
+    if called_before:
+        assert exposed(registry) == ["1", "2", "3"]
     removed = collector.remove_matching(labels)
 
-    assert removed == (3 - len(left)) * asked_before
-    assert shown(registry) == left
+    assert removed == (3 - len(left)) * called_before
+    assert exposed(registry) == left

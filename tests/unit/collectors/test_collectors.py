@@ -1,4 +1,4 @@
-"""The native collectors, and what they share."""
+"""The native collectors and their base."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from quantile import Estimator
 
-from otel_aioprom import collectors
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
 from otel_aioprom.collectors.series import classic_histogram
 from otel_aioprom.collectors.series.number import NumberSeries
@@ -20,18 +19,18 @@ INF = math.inf
 
 
 class Listing:
-    """A registry that only takes notes."""
+    """A registry that only records names."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def register(self, collector: Any, /) -> None:
-        """Note the name."""
+        """Record the name."""
         self.names.append(collector.name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_collector_registers_when_it_is_whole(kind: type[Collector[Any]]) -> None:
+def test_a_collector_registers_when_it_is_complete(kind: type[Collector[Any]]) -> None:
     """Anything with ``register`` is a registry; what is refused is not registered."""
     registry = Listing()
     kind("x", "What.", registry=registry)
@@ -50,8 +49,8 @@ def test_a_collector_registers_when_it_is_whole(kind: type[Collector[Any]]) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bound_series_is_the_one_that_calls_use(kind: type[Collector[Any]]) -> None:
-    """``labels`` finds or makes it, in any order of names, and it is always the same object."""
+def test_a_bound_child_is_the_series_that_calls_use(kind: type[Collector[Any]]) -> None:
+    """``labels`` finds or creates it, in any order of names, and it is always the same object."""
     collector = kind("x", "What.", {"c": 3})
     child = collector.labels({"a": "1", "b": "2"})
 
@@ -95,7 +94,7 @@ def test_nothing_of_another_type_stands_for_no_labels(labels: Any) -> None:
 
 
 def test_names_of_mixed_types_are_invalid_labels() -> None:
-    """They cannot be sorted, and must not be told about in terms of sorting."""
+    """They cannot be sorted, but the error is not about sorting."""
     counter = Counter("x", "What.")
     with pytest.raises(InvalidLabelsError):
         counter.inc({1: "a", "b": "c"})  # type: ignore[dict-item]
@@ -104,8 +103,8 @@ def test_names_of_mixed_types_are_invalid_labels() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_removed_series_is_gone(kind: type[Collector[Any]]) -> None:
-    """A second time is a KeyError, and recording makes it anew."""
+def test_a_removed_series_is_not_exposed(kind: type[Collector[Any]]) -> None:
+    """A second removal is a KeyError, and recording creates a new series."""
     collector = kind("x", "What.")
     old = collector.labels({"a": "1"})
     collector.labels({})
@@ -121,7 +120,7 @@ def test_a_removed_series_is_gone(kind: type[Collector[Any]]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_clear_forgets_all_series(kind: type[Collector[Any]]) -> None:
+def test_clear_removes_all_series(kind: type[Collector[Any]]) -> None:
     """The collector can be used again."""
     collector = kind("x", "What.")
     collector.labels({"a": "1"})
@@ -146,7 +145,7 @@ def test_a_family_has_the_series_live() -> None:
 
 
 def test_filling_replaces_all_series() -> None:
-    """Look-ups, listing and the family show the new ones at once."""
+    """Look-ups, listing and the family have the new ones at once."""
     gauge = Gauge("x", "What.")
     gauge.set({"old": "1"}, 1)
     gauge.fill([NumberSeries(("a",), ("1",), '{a="1"} ', 7)])  # type: ignore[list-item]
@@ -156,23 +155,23 @@ def test_filling_replaces_all_series() -> None:
     assert gauge.get_all() == [({"a": "1"}, 7)]
 
 
-def test_the_text_of_a_collector_says_what_it_is() -> None:
-    """Kind, name and how many series."""
+def test_repr_of_a_collector() -> None:
+    """Kind, name and number of series."""
     counter = Counter("x_total", "What.")
     counter.inc()
 
     assert repr(counter) == "<Counter x_total: 1 series>"
 
 
-def test_collectors_cannot_be_hashed() -> None:
-    """They change, and compare by value."""
+def test_collectors_are_unhashable() -> None:
+    """They are mutable, and compare by value."""
     with pytest.raises(TypeError, match="unhashable"):
         hash(Counter("x", "What."))
 
 
 @pytest.mark.parametrize("kind", [Collector, Counter, Gauge])
 def test_numbers_are_stored_and_compared(kind: type[Collector[Any]]) -> None:
-    """``set_value`` stores, ``get_value`` gives back, and equality looks at what is stored."""
+    """``set_value`` stores, ``get_value`` returns, and equality compares what is stored."""
     one, other = kind("x", "What."), kind("x", "What.")
     one.set_value({"a": "1"}, 2)
     differ = one != other
@@ -184,7 +183,7 @@ def test_numbers_are_stored_and_compared(kind: type[Collector[Any]]) -> None:
     assert kind("x", "Other.") != kind("x", "What.")
 
 
-def test_summaries_observe_and_give_their_estimator() -> None:
+def test_summaries_observe_and_return_their_estimator() -> None:
     """``add`` is ``observe``."""
     summary = Summary("x", "What.")
     summary.observe({}, 2)
@@ -194,15 +193,15 @@ def test_summaries_observe_and_give_their_estimator() -> None:
     assert isinstance(summary.get_value(), Estimator)
 
 
-def test_comparison_with_others_is_left_to_them() -> None:
-    """A collector claims nothing about other classes."""
+def test_comparison_with_other_classes_is_not_implemented() -> None:
+    """The other operand decides."""
     counter = Counter("x", "What.")
 
     assert counter.__eq__("x") is NotImplemented
     assert counter.__eq__(Gauge("x", "What.")) is NotImplemented
 
 
-def test_what_is_not_there_is_named_in_the_error() -> None:
+def test_an_unknown_label_set_is_named_in_the_error() -> None:
     """Both the collector and the labels."""
     with pytest.raises(KeyError, match=r"x_total has no series with the labels \{'a': 1\}"):
         Counter("x_total", "What.").get({"a": 1})
@@ -211,7 +210,7 @@ def test_what_is_not_there_is_named_in_the_error() -> None:
 
 
 @pytest.mark.parametrize("value", ["1", None, [1]])
-def test_a_counter_refuses_what_is_no_number_and_makes_no_series(value: Any) -> None:
+def test_a_counter_refuses_what_is_no_number_and_creates_no_series(value: Any) -> None:
     """As with negative amounts."""
     counter = Counter("x", "What.")
     with pytest.raises(TypeError, match="number"):
@@ -221,7 +220,7 @@ def test_a_counter_refuses_what_is_no_number_and_makes_no_series(value: Any) -> 
 
 
 def test_a_histogram_stores_only_its_own_bounds() -> None:
-    """Other bounds could not be shown in one family; neither could other things."""
+    """Other bounds could not be exposed in one family."""
     collector = Histogram("x", "What.", buckets=[1])
     for value in (classic_histogram.Histogram(2), 5, None):
         with pytest.raises(TypeError, match="bounds"):
@@ -231,12 +230,12 @@ def test_a_histogram_stores_only_its_own_bounds() -> None:
 
 
 def test_what_a_histogram_stores_is_a_copy() -> None:
-    """Later observations of the given object are its own affair; stored ones are live."""
+    """Later observations of the original do not count; the stored one is live."""
     collector = Histogram("x", "What.", buckets=[1])
-    given = classic_histogram.Histogram(1, INF)
-    given.observe(0.5)
-    collector.set_value({}, given)
-    given.observe(0.5)
+    original = classic_histogram.Histogram(1, INF)
+    original.observe(0.5)
+    collector.set_value({}, original)
+    original.observe(0.5)
     collector.observe({}, 0.5)
 
     assert collector.get({}) == {1.0: 2, INF: 2, "count": 2, "sum": 1.0}
@@ -255,13 +254,8 @@ def test_a_summary_stores_only_estimators() -> None:
     assert summary.invariants == ((0.5, 0.1),)
 
 
-def test_the_module_offers_what_it_lists() -> None:
-    """Each name of ``__all__`` is there."""
-    assert [name for name in collectors.__all__ if not hasattr(collectors, name)] == []
-
-
 def test_recording_methods_take_labels_first_or_none_at_all() -> None:
-    """``inc`` and ``dec`` may be called bare, bound series need no labels."""
+    """``inc`` and ``dec`` may be called without arguments; bound children take no labels."""
     gauge, counter = Gauge("x", "What."), Counter("y", "What.")
     gauge.inc()
     gauge.inc(None)
@@ -292,16 +286,16 @@ def test_recording_methods_take_labels_first_or_none_at_all() -> None:
         (Collector("u", "d"), "set_value", "x"),
     ],
 )
-def test_refused_values_leave_no_series_behind(collector: Any, method: str, value: object) -> None:
-    """What raises on the first use of a label set has not made a series."""
+def test_refused_values_create_no_series(collector: Any, method: str, value: object) -> None:
+    """Also on the first use of a label set."""
     with pytest.raises((TypeError, ValueError)):
         getattr(collector, method)({"a": "1"}, value)
 
     assert collector.get_all() == []
 
 
-def test_e35_what_was_counted_elsewhere_has_no_start() -> None:
-    """Nobody knows when that began; what starts from nothing starts now."""
+def test_e35_a_count_from_elsewhere_has_no_start_time() -> None:
+    """It is unknown; a count that starts from 0 starts now."""
     counter = Counter("c_total", "C.")
     before = time.time()
     counter.set({"of": "elsewhere"}, 1_000_000)
@@ -312,5 +306,5 @@ def test_e35_what_was_counted_elsewhere_has_no_start() -> None:
 
     assert starts["elsewhere"] is None
     assert before <= starts["nothing"] <= starts["here"] <= time.time()  # type: ignore[operator]
-    counter.set({"of": "elsewhere"}, 5)  # a reset, which is seen
+    counter.set({"of": "elsewhere"}, 5)  # a reset
     assert before <= (counter.labels({"of": "elsewhere"}).created or 0) <= time.time()

@@ -1,4 +1,4 @@
-"""Measuring of blocks and functions: time, work in progress, exceptions."""
+"""Measure blocks and functions: durations, calls in progress, exceptions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_block_is_timed_in_a_coroutine(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_gauge_keeps_the_last_time() -> None:
-    """And may be set to that of now."""
+    """And may be set to the current time."""
     gauge = Gauge("last_seconds", "Time.")
     with gauge.time(L):
         pass
@@ -90,7 +90,7 @@ def test_a_gauge_keeps_the_last_time() -> None:
 
 
 def test_work_in_progress_is_counted() -> None:
-    """It comes down however a block ends; blocks may lie inside each other."""
+    """The gauge goes down however a block ends; blocks may be nested."""
     gauge = Gauge("busy", "Busy.")
     busy = gauge.track_inprogress(L)
 
@@ -112,7 +112,7 @@ def raise_it(error: BaseException) -> None:
 
 
 def test_exceptions_are_counted() -> None:
-    """Those of the given types, which come out all the same; there is no series before the first one."""
+    """Those of the given types, which propagate; there is no series before the first one."""
     counter = Counter("failures_total", "Failures.")
     for error in (KeyError("k"), KeyboardInterrupt(), asyncio.CancelledError()):
         with pytest.raises(type(error)), counter.count_exceptions(L):
@@ -139,31 +139,31 @@ def test_types_must_be_exceptions(types: Any) -> None:
 
 
 def plain(a: int, *, b: str = "b") -> str:
-    """Say what was given."""
+    """Return the arguments."""
     return f"{a}{b}"
 
 
 async def waits(a: int, *, b: str = "b") -> str:
-    """Say what was given."""
+    """Return the arguments."""
     await asyncio.sleep(0)
     return f"{a}{b}"
 
 
 def yields(a: int, *, b: str = "b") -> Generator[str, str, str]:
-    """Say what was given and what is sent."""
+    """Yield the arguments and what is sent."""
     got = yield f"{a}{b}"
     return got
 
 
 async def yields_async(a: int, *, b: str = "b") -> AsyncGenerator[str, str]:
-    """Say what was given and what is sent."""
+    """Yield the arguments and what is sent."""
     got = yield f"{a}{b}"
     yield got
 
 
 @pytest.mark.parametrize("function", [plain, waits, yields, yields_async])
 def test_a_function_keeps_its_kind_and_its_signature(function: Callable[..., Any]) -> None:
-    """For those who call it, and for frameworks that look at it."""
+    """For callers, and for frameworks that inspect it."""
     decorated = histogram().time(L)(function)
     for ask in (
         inspect.iscoroutinefunction,
@@ -200,7 +200,7 @@ async def test_functions_of_every_kind_are_measured() -> None:
     assert (count(metric), gauge.get(L)) == (4, 0)
 
 
-async def test_generators_that_are_left_alone_are_measured() -> None:
+async def test_unfinished_generators_are_measured() -> None:
     """Closed, thrown into, or collected as garbage."""
     metric, gauge = histogram(), Gauge("busy", "Busy.")
     decorate = lambda function: metric.time(L)(gauge.track_inprogress(L)(function))  # noqa: E731
@@ -244,7 +244,7 @@ async def test_calls_at_the_same_time_are_each_measured() -> None:
 
 
 def test_recursion_is_measured_call_by_call() -> None:
-    """Each has its own beginning."""
+    """Each has its own start time."""
     metric = histogram()
 
     @metric.time(L)
@@ -257,7 +257,7 @@ def test_recursion_is_measured_call_by_call() -> None:
 
 
 async def test_exceptions_of_functions_are_counted_once() -> None:
-    """The end of a generator is none, nor that it is closed."""
+    """The end of a generator is no exception, nor is closing it."""
     counter = Counter("failures_total", "Failures.")
     decorate = counter.count_exceptions(L)
 
@@ -285,7 +285,7 @@ async def test_exceptions_of_functions_are_counted_once() -> None:
 
 
 def test_methods_of_every_kind_are_measured() -> None:
-    """And partial functions, and objects that can be called."""
+    """And partial functions and callable objects."""
     metric = histogram()
 
     class Worker:
@@ -309,7 +309,7 @@ def test_methods_of_every_kind_are_measured() -> None:
     assert count(metric) == 4
 
 
-def test_a_series_that_was_cleared_begins_anew() -> None:
+def test_a_series_that_was_cleared_is_created_again() -> None:
     """It is looked up each time."""
     metric = histogram()
     call = metric.time(L)(plain)
@@ -320,7 +320,7 @@ def test_a_series_that_was_cleared_begins_anew() -> None:
     assert count(metric) == 1
 
 
-async def test_a_coroutine_function_of_the_old_kind_stays_one() -> None:
+async def test_a_generator_based_coroutine_function_stays_one() -> None:
     """It can be awaited as before."""
     seconds = Histogram("x", "What.")
 
@@ -334,8 +334,8 @@ async def test_a_coroutine_function_of_the_old_kind_stays_one() -> None:
     assert seconds.get()["count"] == 1
 
 
-def test_one_object_tracks_blocks_within_blocks() -> None:
-    """Each comes down once, on the series on which it went up."""
+def test_one_object_tracks_nested_blocks() -> None:
+    """Each decrements once, on the series that it incremented."""
     busy = Gauge("x", "What.", max_series=1)
     busy.set({"queue": "a"}, 0)
     tracked = busy.track_inprogress({"queue": "b"})

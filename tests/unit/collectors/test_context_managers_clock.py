@@ -1,4 +1,4 @@
-"""Durations by a clock that the test sets: each block and each call has its own."""
+"""Durations by a manual clock: each block and each call has its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from clocks import ManualClock
 from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge, Histogram, Summary, context_managers
-from otel_aioprom.collectors.context_managers import Timing
+from otel_aioprom.collectors.context_managers import Timer
 
 
 class BoomError(Exception):
@@ -20,7 +20,7 @@ class BoomError(Exception):
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
-    """The clock by which code is timed."""
+    """The clock of timers."""
     made = ManualClock()
     monkeypatch.setattr(context_managers, "perf_counter", made)
     return made
@@ -28,18 +28,18 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
 
 @pytest.fixture
 def durations() -> list[float]:
-    """What was observed."""
+    """Observed durations."""
     return []
 
 
 @pytest.fixture
-def timing(durations: list[float]) -> Timing:
-    """What observes them."""
-    return Timing(lambda _labels, seconds: durations.append(seconds), {})
+def timing(durations: list[float]) -> Timer:
+    """A timer that observes them."""
+    return Timer(lambda _labels, seconds: durations.append(seconds), {})
 
 
-def test_blocks_within_blocks_have_each_their_own_time(
-    ticks: ManualClock, durations: list[float], timing: Timing
+def test_nested_blocks_have_each_their_own_duration(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
     """Of one object; the inner one ends first."""
     with timing:
@@ -55,10 +55,10 @@ def test_blocks_within_blocks_have_each_their_own_time(
     assert durations == [4, 6, 16, 31]
 
 
-def test_a_block_or_a_call_that_raises_has_its_time_too(
-    ticks: ManualClock, durations: list[float], timing: Timing
+def test_a_block_or_a_call_that_raises_is_timed_too(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
-    """And leaves nothing behind for the next one."""
+    """And does not affect the next one."""
 
     @timing
     def fail() -> None:
@@ -76,8 +76,8 @@ def test_a_block_or_a_call_that_raises_has_its_time_too(
     assert durations == [3, 3, 3, 5]
 
 
-async def test_calls_of_a_coroutine_function_that_overlap_have_each_their_own_time(
-    ticks: ManualClock, durations: list[float], timing: Timing
+async def test_overlapping_calls_of_a_coroutine_function_have_each_their_own_duration(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
     """The one that began first may end first."""
     gates = [asyncio.Event(), asyncio.Event()]
@@ -99,8 +99,8 @@ async def test_calls_of_a_coroutine_function_that_overlap_have_each_their_own_ti
     assert durations == [12, 21]
 
 
-def test_generators_that_overlap_have_each_their_own_time(
-    ticks: ManualClock, durations: list[float], timing: Timing
+def test_overlapping_generators_have_each_their_own_duration(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
     """From the first step to the end, not from the call."""
 
@@ -121,8 +121,8 @@ def test_generators_that_overlap_have_each_their_own_time(
     assert durations == [11, 20]
 
 
-async def test_asynchronous_generators_that_overlap_have_each_their_own_time(
-    ticks: ManualClock, durations: list[float], timing: Timing
+async def test_overlapping_asynchronous_generators_have_each_their_own_duration(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
     """From the first step to the end, not from the call."""
 
@@ -143,8 +143,8 @@ async def test_asynchronous_generators_that_overlap_have_each_their_own_time(
     assert durations == [11, 20]
 
 
-def test_a_function_that_calls_itself_is_timed_call_by_call(
-    ticks: ManualClock, durations: list[float], timing: Timing
+def test_a_recursive_function_is_timed_call_by_call(
+    ticks: ManualClock, durations: list[float], timing: Timer
 ) -> None:
     """The innermost ends first."""
 
@@ -167,7 +167,7 @@ MAKERS: list[Callable[[], Any]] = [
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=["classic", "native", "summary"])
-def test_collectors_observe_what_the_clock_says(
+def test_collectors_observe_durations_by_the_clock(
     make: Callable[[], Any], ticks: ManualClock
 ) -> None:
     """Each block of its own label set."""
@@ -182,8 +182,8 @@ def test_collectors_observe_what_the_clock_says(
     ]
 
 
-def test_a_gauge_has_the_time_of_the_last_block(ticks: ManualClock) -> None:
-    """Of the one that has ended last."""
+def test_a_gauge_has_the_duration_of_the_last_block(ticks: ManualClock) -> None:
+    """The one that ended last."""
     gauge = Gauge("x", "What.")
     timing = gauge.time()
     with timing:

@@ -1,4 +1,4 @@
-"""Measuring of what is no plain function, and what cannot be measured."""
+"""Measure callable objects and methods; refuse what cannot be measured."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ async def test_an_object_that_is_awaited_is_measured_until_its_end(function: Any
     assert gauge.get(L) == 0
 
 
-async def test_an_object_that_generates_is_measured_until_its_end() -> None:
-    """Of both kinds."""
+async def test_a_generator_object_is_measured_until_its_end() -> None:
+    """Synchronous or asynchronous."""
     gauge = Gauge("busy", "Calls.")
     plain = gauge.track_inprogress(L)(Generated())
     waiting = gauge.track_inprogress(L)(GeneratedAsync())
@@ -82,7 +82,7 @@ async def test_an_object_that_generates_is_measured_until_its_end() -> None:
     assert gauge.get(L) == 0
 
 
-def test_static_and_class_methods_may_stand_below_the_decorator() -> None:
+def test_static_and_class_methods_can_be_decorated() -> None:
     """They stay what they are."""
     counter = Counter("failures_total", "Failures.")
     decorate = counter.count_exceptions(L)
@@ -107,9 +107,9 @@ def test_static_and_class_methods_may_stand_below_the_decorator() -> None:
 
 
 @pytest.mark.parametrize("thing", [None, 5, "name", property(lambda _: 1)], ids=repr)
-def test_what_cannot_be_called_is_refused(thing: Any) -> None:
+def test_only_callables_can_be_decorated(thing: Any) -> None:
     """When it is decorated."""
-    with pytest.raises(TypeError, match="functions can be measured, and"):
+    with pytest.raises(TypeError, match="only functions can be decorated, not"):
         Histogram("h", "H.").time(L)(thing)
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_called_is_refused(thing: Any) -> None:
 def test_labels_that_are_not_allowed_are_refused_before_anything_is_measured(
     make: Callable[[Any], Any],
 ) -> None:
-    """Else the first request would fail; no series is made by looking."""
+    """Otherwise the first request would fail; the check creates no series."""
     for labels in ({"1st": "x"}, {"__name__": "x"}, {"job": "x"}):
         with pytest.raises(InvalidLabelsError):
             make(labels)
@@ -127,7 +127,7 @@ def test_labels_that_are_not_allowed_are_refused_before_anything_is_measured(
     make({"fine": "x"})
 
 
-def test_looking_at_labels_makes_no_series() -> None:
+def test_checking_labels_creates_no_series() -> None:
     """Only a measurement does."""
     every: list[Any] = [
         Histogram("h", "H."),
@@ -145,7 +145,7 @@ def test_looking_at_labels_makes_no_series() -> None:
 
 
 def test_a_generator_that_is_closed_raises_nothing() -> None:
-    """Unless just that is to be counted."""
+    """Unless ``GeneratorExit`` is to be counted."""
     all_of_them, closed = Counter("all_total", "All."), Counter("closed_total", "Closed.")
 
     @all_of_them.count_exceptions(L, types=BaseException)
@@ -167,7 +167,7 @@ def test_a_generator_that_is_closed_raises_nothing() -> None:
 
 
 def test_calls_in_progress_are_each_on_their_own_series() -> None:
-    """A call whose series was forgotten meanwhile does not take one away from those that came after it."""
+    """A call whose series was removed meanwhile does not decrement its successor."""
     gauge = Gauge("busy", "Calls.")
     seen: list[int] = []
 
@@ -179,12 +179,12 @@ def test_calls_in_progress_are_each_on_their_own_series() -> None:
     def leaf() -> None:
         seen.append(gauge.get(L))
 
-    def forget_and_go_on() -> None:
+    def clear_and_go_on() -> None:
         gauge.remove(L)
         outer(leaf)
         seen.append(gauge.get(L))
 
-    outer(forget_and_go_on)
+    outer(clear_and_go_on)
     assert seen == [2, 0]
     assert gauge.get(L) == 0
 
@@ -197,8 +197,8 @@ EVERY_WAY: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-def test_an_asynchronous_generator_that_the_loop_ends_ends_well(way: Callable[[Any], Any]) -> None:
-    """The loop ends what it knows all at once: the wrapper alone, which ends the generator."""
+def test_an_asynchronous_generator_is_closed_by_the_loop(way: Callable[[Any], Any]) -> None:
+    """The loop closes all generators that it knows: only the wrapper, which closes the generator."""
     counter = Counter("c_total", "C.")
     log: list[str] = []
     said: list[dict[str, Any]] = []
@@ -225,8 +225,8 @@ def test_an_asynchronous_generator_that_the_loop_ends_ends_well(way: Callable[[A
     assert counter.get_all() == []
 
 
-async def test_hooks_of_the_loop_stay_as_they_were() -> None:
-    """Other generators are known to it."""
+async def test_hooks_of_the_loop_are_restored() -> None:
+    """The loop knows other generators."""
     before = sys.get_asyncgen_hooks()
     generate = Histogram("h", "H.").time(L)(GeneratedAsync())
     gauge = Gauge("g", "G.")
@@ -236,8 +236,8 @@ async def test_hooks_of_the_loop_stay_as_they_were() -> None:
     assert sys.get_asyncgen_hooks() == before
 
 
-async def test_what_stands_for_a_coroutine_function_is_awaited() -> None:
-    """Such as a mock, whose class calls a plain function."""
+async def test_a_mock_of_a_coroutine_function_is_awaited() -> None:
+    """Its class has a plain ``__call__``."""
     counter = Counter("c_total", "C.")
     mock = AsyncMock(side_effect=KeyError("no"))
     call = counter.count_exceptions(L)(mock)
@@ -254,8 +254,8 @@ async def test_what_stands_for_a_coroutine_function_is_awaited() -> None:
     assert b"\ng 5\n" in text
 
 
-def test_labels_are_those_of_the_moment_when_the_object_is_made() -> None:
-    """Whatever becomes of the dict, and of the values in it."""
+def test_labels_are_copied_when_the_object_is_created() -> None:
+    """Later changes of the dict and of its values do not matter."""
     histogram = Histogram("h", "H.")
     labels: dict[str, Any] = {"queue": "a"}
     calls = []

@@ -1,4 +1,4 @@
-"""Series that nobody records on any more: forgotten, and back again with their values."""
+"""Expiry of idle series, and their revival with their values."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from otel_aioprom.renderer import async_render, render
 AFTER = 10.0
 
 
-def grow_old(registry: CollectorRegistry, clock: ManualClock) -> None:
-    """Collect twice, with an age between, so that what is not recorded on goes."""
+def expire_idle(registry: CollectorRegistry, clock: ManualClock) -> None:
+    """Collect twice, one idle time apart, so that idle series expire."""
     registry.gather()
     clock.now += AFTER
     registry.gather()
@@ -65,14 +65,14 @@ RECORDERS: list[tuple[Callable[..., Any], Callable[[Any], object]]] = [
 
 
 @pytest.mark.parametrize(("make", "record"), RECORDERS)
-def test_series_of_every_kind_go_and_come_back(
+def test_series_of_every_kind_expire_and_are_revived(
     make: Any, record: Any, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """Whatever is recorded keeps them or brings them back, with what they had."""
+    """Every kind of recording keeps a series or revives it, with its values."""
     collector = make("x", "What.", registry=registry, expire_after=AFTER)
     child = collector.labels({"a": "1"})
     record(child)
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     assert collector.get_all() == []
     record(child)
     assert collector.labels({"a": "1"}) is child
@@ -86,8 +86,8 @@ def test_series_of_every_kind_go_and_come_back(
     assert [labels for labels, _ in collector.get_all()] == [{"a": "1"}]
 
 
-def test_a_series_is_forgotten(registry: CollectorRegistry, clock: ManualClock) -> None:
-    """It is neither shown nor found; the others stay."""
+def test_an_idle_series_expires(registry: CollectorRegistry, clock: ManualClock) -> None:
+    """It is neither exposed nor found; the others stay."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     counter.inc({"a": 1})
     counter.inc({"a": 2})
@@ -115,38 +115,38 @@ def test_reading_is_no_measurement(registry: CollectorRegistry, clock: ManualClo
     assert gauge.get_all() == []
 
 
-def test_a_series_comes_back_with_its_value(
+def test_a_series_is_revived_with_its_value(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """For whoever holds it, and for those who use its labels meanwhile."""
+    """By a bound child, and by its labels while there is a bound child."""
     counter = Counter("x_total", "What.", {"app": "b"}, registry=registry, expire_after=AFTER)
     child = counter.labels({"a": "1"})
     child.add(5)
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     child.inc()
     assert counter.get_all() == [({"a": "1"}, 6)]
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     counter.inc({"a": 1})
 
     assert counter.get_all() == [({"a": "1"}, 7)]
     assert counter.labels({"app": "b", "a": "1"}) is child
 
 
-def test_a_series_that_nobody_holds_begins_anew(
+def test_an_expired_series_without_references_is_freed(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """Nothing of it is kept."""
+    """Its label set starts from 0."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     counter.add({"a": 1}, 5)
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     gc.collect()
     counter.inc({"a": 1})
 
     assert counter.get_all() == [({"a": "1"}, 1)]
 
 
-def test_making_series_sweeps_where_nobody_collects(clock: ManualClock) -> None:
-    """So that their number stays within bounds."""
+def test_creating_series_sweeps_without_collections(clock: ManualClock) -> None:
+    """So that their number stays bounded."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     for number in range(6 * MANY):
         clock.now += 2 * AFTER / MANY
@@ -155,10 +155,10 @@ def test_making_series_sweeps_where_nobody_collects(clock: ManualClock) -> None:
     assert len(counter.get_all()) <= 2 * MANY
 
 
-async def test_sweeps_leave_the_event_loop_alone(
+async def test_sweeps_do_not_block_the_event_loop(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """They run in a worker thread, before the series are read."""
+    """They run in a thread of the pool, before the series are read."""
     Counter("x_total", "What.", registry=registry, expire_after=AFTER).inc({"a": 1})
     clock.threads.clear()
     await async_render(registry)
@@ -181,8 +181,8 @@ async def test_sweeps_leave_the_event_loop_alone(
         (Decimal(5), TypeError),
     ],
 )
-def test_what_is_no_age_is_refused(bad: Any, error: type[Exception]) -> None:
-    """And the collector is registered nowhere."""
+def test_an_invalid_idle_time_is_refused(bad: Any, error: type[Exception]) -> None:
+    """The collector is not registered."""
     registry = CollectorRegistry()
     with pytest.raises(error, match="expire_after must be"):
         Counter("x_total", "What.", expire_after=bad, registry=registry)
@@ -198,8 +198,8 @@ def test_what_is_no_age_is_refused(bad: Any, error: type[Exception]) -> None:
     ],
     ids=repr,
 )
-def test_a_copy_of_a_series_is_no_part_of_its_collector(collector: Any) -> None:
-    """It can be recorded on, and brings nothing back."""
+def test_a_copy_of_a_series_does_not_belong_to_its_collector(collector: Any) -> None:
+    """It can be recorded on, and revives nothing."""
     child = collector.labels({"a": "1"})
     child.add(1)
     before = child.get()
@@ -211,16 +211,16 @@ def test_a_copy_of_a_series_is_no_part_of_its_collector(collector: Any) -> None:
     assert collector.get_all() == []
 
 
-def test_looks_that_were_begun_keep_nothing_alive(
+def test_a_partial_sweep_keeps_no_series_alive(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """Who makes a series looks at some; what the next collection takes is gone for good."""
+    """The creation of a series sweeps a batch; what the next collection expires is freed."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
     for number in range(300):
         gauge.set({"a": number}, 1)
     clock.now += AFTER
-    gauge.set({"late": 1}, 1)  # looks at a hundred
-    grow_old(registry, clock)
+    gauge.set({"late": 1}, 1)  # sweeps a batch
+    expire_idle(registry, clock)
     assert gauge.get_all() == []
     gc.collect()
     for number in range(300):

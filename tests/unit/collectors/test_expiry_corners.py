@@ -1,4 +1,4 @@
-"""Series that have gone, at the corners: other spellings, removal, bounds, and what happens meanwhile."""
+"""Corner cases of expiry: other spellings, removal, limits, and concurrent changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from otel_aioprom.registry import CollectorRegistry
 AFTER = 10.0
 
 
-def grow_old(registry: CollectorRegistry, clock: ManualClock) -> None:
-    """Collect twice, with an age between, so that what is not recorded on goes."""
+def expire_idle(registry: CollectorRegistry, clock: ManualClock) -> None:
+    """Collect twice, one idle time apart, so that idle series expire."""
     registry.gather()
     clock.now += AFTER
     registry.gather()
@@ -25,14 +25,14 @@ def grow_old(registry: CollectorRegistry, clock: ManualClock) -> None:
 @pytest.mark.parametrize(
     ("held", "used"), [({"a": ""}, {}), ({}, {"a": ""}), ({"app": ""}, {"app": "", "a": ""})]
 )
-def test_other_spellings_find_a_series_that_has_gone(
+def test_other_spellings_find_an_expired_series(
     held: dict[str, str], used: dict[str, str], registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """An empty value is as good as none, so nothing that is recorded on either is lost."""
+    """An empty value counts as absent, so nothing that is recorded under either is lost."""
     counter = Counter("x_total", "What.", {"app": "b"}, registry=registry, expire_after=AFTER)
     child = counter.labels(held)
     child.inc()
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     counter.inc(used)
     child.inc()
 
@@ -40,14 +40,14 @@ def test_other_spellings_find_a_series_that_has_gone(
 
 
 @pytest.mark.parametrize("forget", ["clear", "remove_matching", "replace"])
-def test_what_is_removed_stays_away_though_it_had_gone_before(
+def test_a_removed_series_is_not_revived_though_it_had_expired_before(
     forget: str, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """A series that is held and has gone does not come back to a collector that was emptied."""
+    """A bound child of an expired series does not revive it in a collector that was cleared."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     child = counter.labels({"a": "1"})
     child.inc()
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     if forget == "clear":
         counter.clear()
     elif forget == "replace":
@@ -62,8 +62,8 @@ def test_what_is_removed_stays_away_though_it_had_gone_before(
     assert counter.get_all() == [({"a": "1"}, 1)]
 
 
-def test_places_of_old_series_are_free_where_nobody_collects(clock: ManualClock) -> None:
-    """A collector that is full of them sweeps before it overflows."""
+def test_slots_of_idle_series_are_free_without_collections(clock: ManualClock) -> None:
+    """A full collector sweeps before it overflows."""
     counter = Counter("x_total", "What.", expire_after=AFTER, max_series=5)
     for number in range(20):
         clock.now += 10 * AFTER
@@ -72,18 +72,16 @@ def test_places_of_old_series_are_free_where_nobody_collects(clock: ManualClock)
     assert counter.count_overflows() == 0
 
 
-def test_a_sweep_takes_no_series_that_is_new(
-    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that was removed and made again while a sweep looks for old ones stays."""
+def test_a_sweep_expires_no_new_series(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series that was removed and created again during a sweep stays."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     counter.inc({"a": 1})
-    (expire,) = counter.chores()
+    (expire,) = counter.pre_collect_hooks()
     assert expire.run is not None
     expire.run(None)
     held: list[Any] = []
 
-    def remove_and_make() -> float:
+    def remove_and_create() -> float:
         if not held:
             held.append(None)
             counter.remove({"a": 1})
@@ -92,31 +90,31 @@ def test_a_sweep_takes_no_series_that_is_new(
         return clock.now
 
     clock.now += AFTER
-    monkeypatch.setattr(expiry, "monotonic", remove_and_make)
+    monkeypatch.setattr(expiry, "monotonic", remove_and_create)
     expire.run(None)
     held[1].inc()
 
     assert counter.get_all() == [({"a": "1"}, 2)]
 
 
-def test_a_block_that_outlasts_its_series_comes_down_to_zero(
+def test_a_block_that_outlasts_its_series_decrements_to_zero(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     """A gauge of blocks in progress is never below zero."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
     with gauge.track_inprogress({"a": 1}):
-        grow_old(registry, clock)
+        expire_idle(registry, clock)
 
     assert [value for _, value in gauge.get_all()] in ([], [0])
 
 
-def test_a_series_that_another_sweep_has_taken_is_taken_once(
+def test_a_series_that_another_sweep_has_expired_is_expired_once(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep within a sweep changes nothing, and the series comes back with its value."""
+    """A sweep within a sweep changes nothing, and the series is revived with its value."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     child = counter.labels({"a": "1"})
-    (expire,) = counter.chores()
+    (expire,) = counter.pre_collect_hooks()
     assert expire.run is not None
     expire.run(None)
     clock.now += AFTER
@@ -138,10 +136,10 @@ def test_a_series_that_another_sweep_has_taken_is_taken_once(
 
 
 @pytest.mark.parametrize("forget", ["clear", "remove", "remove_matching"])
-def test_a_series_that_is_removed_is_shown_no_more(
+def test_a_removed_series_is_not_exposed(
     forget: str, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """Sweeps neither bring it back nor stumble over it."""
+    """Sweeps neither revive it nor fail because of it."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER)
     child = counter.labels({"a": "1"})
     registry.gather()
@@ -153,27 +151,27 @@ def test_a_series_that_is_removed_is_shown_no_more(
     assert counter.get_all() == []
 
 
-def test_the_overflow_grows_old_too(registry: CollectorRegistry, clock: ManualClock) -> None:
+def test_the_overflow_series_expires_too(registry: CollectorRegistry, clock: ManualClock) -> None:
     """It is a series like others."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER, max_series=1)
     gauge.set({"a": 1}, 1)
     gauge.set({"a": 2}, 2)
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     assert gauge.get_all() == []
     gauge.set({"a": 3}, 3)
 
     assert gauge.get_all() == [({"a": "3"}, 3)]
 
 
-def test_an_overflow_that_is_held_comes_back(
+def test_a_bound_overflow_series_is_revived(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """For those who use it by labels, too, so that nothing that is recorded on it is lost."""
+    """Also by other label sets that overflow, so that nothing that is recorded on it is lost."""
     counter = Counter("x_total", "What.", registry=registry, expire_after=AFTER, max_series=1)
     counter.inc({"a": 1})
     child = counter.labels({"a": 2})
     child.inc()
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     counter.inc({"a": 1})
     counter.inc({"a": 2})
     child.inc()
@@ -181,15 +179,15 @@ def test_an_overflow_that_is_held_comes_back(
     assert counter.get_all()[1] == ({"otel_metric_overflow": "true"}, 3)
 
 
-def test_replaced_series_grow_old_in_their_collector(
+def test_series_of_a_new_set_expire_in_their_collector(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
-    """Those of the new set go, and come back to the collector that shows them."""
+    """They expire, and are revived in the collector that exposes them."""
     gauge = Gauge("x", "What.", registry=registry, expire_after=AFTER)
     with gauge.replace() as fresh:
         child = fresh.labels({"a": "1"})
         child.set(5)
-    grow_old(registry, clock)
+    expire_idle(registry, clock)
     assert gauge.get_all() == []
     child.inc()
 

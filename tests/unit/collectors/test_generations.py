@@ -1,4 +1,4 @@
-"""Sets of series that were replaced: nothing keeps them but who holds their series."""
+"""Generations of series: only bound children keep an earlier one alive."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from otel_aioprom.registry import CollectorRegistry
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"expire_after": 60.0}, {"max_series": 9}], ids=["plain", "expiring", "bounded"]
+    "options", [{}, {"expire_after": 60.0}, {"max_series": 9}], ids=["plain", "expiring", "limited"]
 )
-def test_sets_that_are_over_are_let_go(options: dict[str, Any]) -> None:
-    """Though a series of the first one is held."""
+def test_earlier_generations_are_freed(options: dict[str, Any]) -> None:
+    """Though there is a bound child of the first one."""
     gauge = Gauge("x", "What.", registry=CollectorRegistry(max_series=9), **options)
     held = gauge.labels({"a": "held"})
     seen = []

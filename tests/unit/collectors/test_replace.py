@@ -1,4 +1,4 @@
-"""Many series at once: put in place of all others, or forgotten because of a label that they have."""
+"""Replace all series at once, or remove those with a label."""
 
 from __future__ import annotations
 
@@ -56,10 +56,8 @@ def gauge() -> Gauge:
 
 
 @pytest.mark.parametrize(("kind", "given", "method", "value"), KINDS)
-def test_a_new_set_takes_the_place_of_the_old_one(
-    kind: Any, given: Any, method: str, value: Any
-) -> None:
-    """Collectors of every kind: all at once, when the block has ended."""
+def test_a_new_set_replaces_the_old_one(kind: Any, given: Any, method: str, value: Any) -> None:
+    """In collectors of every kind: all at once, at the end of the block."""
     registry = CollectorRegistry()
     collector = kind("x", "What.", *given, registry=registry)
     getattr(collector, method)({"a": "old"}, *value)
@@ -75,7 +73,7 @@ def test_a_new_set_takes_the_place_of_the_old_one(
 
 
 def test_a_block_that_raises_changes_nothing(gauge: Gauge) -> None:
-    """What it has recorded is gone."""
+    """What it has recorded is dropped."""
     before = gauge.get_all()
     with pytest.raises(WrongError):
         replace_and_fail(gauge, lambda fresh: fresh.set({"tenant": "c"}, 9))
@@ -83,8 +81,8 @@ def test_a_block_that_raises_changes_nothing(gauge: Gauge) -> None:
     assert gauge.get_all() == before
 
 
-def test_a_child_of_the_old_set_is_shown_no_more(gauge: Gauge) -> None:
-    """One of the new set is."""
+def test_a_child_of_the_old_set_is_not_exposed(gauge: Gauge) -> None:
+    """A child of the new set is."""
     old = gauge.labels({"tenant": "b"})
     with gauge.replace() as fresh:
         new = fresh.labels({"tenant": "b"})
@@ -95,7 +93,7 @@ def test_a_child_of_the_old_set_is_shown_no_more(gauge: Gauge) -> None:
     assert gauge.labels({"tenant": "b"}) is new
 
 
-def test_what_is_recorded_after_the_block_is_shown(gauge: Gauge) -> None:
+def test_what_is_recorded_after_the_block_is_exposed(gauge: Gauge) -> None:
     """By the labels of old series, of new ones, and of others."""
     with gauge.replace() as fresh:
         fresh.set({"tenant": "b"}, 5)
@@ -106,7 +104,7 @@ def test_what_is_recorded_after_the_block_is_shown(gauge: Gauge) -> None:
 
 
 def test_constant_labels_and_options_hold_for_the_new_set() -> None:
-    """It is a collector as the first one."""
+    """It is a collector like the old one."""
     histogram = Histogram("x", "What.", {"app": "shop"}, buckets=[2], max_series=1)
     with histogram.replace() as fresh:
         fresh.observe({"a": 1}, 1)
@@ -121,8 +119,8 @@ def test_constant_labels_and_options_hold_for_the_new_set() -> None:
     assert {series.values[0] for series in histogram.family().series} == {"1", "shop"}
 
 
-def test_a_bound_of_a_registry_holds_after_the_block() -> None:
-    """The new series count, and the old ones do not any more."""
+def test_the_limit_of_a_registry_holds_after_the_block() -> None:
+    """The new series count, the old ones do not."""
     registry = CollectorRegistry(max_series=2)
     gauge = Gauge("x", "What.", registry=registry)
     other = Gauge("y", "What.", registry=registry)
@@ -139,8 +137,8 @@ def test_a_bound_of_a_registry_holds_after_the_block() -> None:
     ]
 
 
-def test_of_blocks_at_once_the_last_one_to_end_is_shown(gauge: Gauge) -> None:
-    """Whole."""
+def test_of_concurrent_blocks_the_last_one_to_end_wins(gauge: Gauge) -> None:
+    """Completely."""
     with gauge.replace() as outer:
         outer.set({"n": 1}, 1)
         with gauge.replace() as inner:
@@ -150,8 +148,8 @@ def test_of_blocks_at_once_the_last_one_to_end_is_shown(gauge: Gauge) -> None:
     assert gauge.get_all() == [({"n": "1"}, 1)]
 
 
-def test_responses_show_one_set_or_the_other() -> None:
-    """Never a part of one, whatever threads do."""
+def test_responses_expose_one_set_or_the_other() -> None:
+    """Never a part of one, with any number of threads."""
     registry = CollectorRegistry()
     gauge = Gauge("x", "What.", registry=registry)
     ended = threading.Event()
@@ -184,8 +182,8 @@ def test_responses_show_one_set_or_the_other() -> None:
     ],
     ids=["clear", "remove_matching", "set_function"],
 )
-def test_a_block_that_raises_leaves_functions_alone(act: Callable[[Gauge], object]) -> None:
-    """Those of the collector are asked as before, and no others."""
+def test_a_block_that_raises_does_not_change_callbacks(act: Callable[[Gauge], object]) -> None:
+    """Those of the collector are called as before, and no others."""
     registry = CollectorRegistry()
     gauge = Gauge("x", "What.", registry=registry)
     gauge.set_function({"tenant": "f"}, lambda: 1)
@@ -205,22 +203,23 @@ def test_a_block_that_raises_leaves_functions_alone(act: Callable[[Gauge], objec
         ({"tenant": "a", "path": "/"}, [2, 3]),
         ({"tenant": "a", "path": "/other"}, [1, 2, 3]),
         ({"tenant": ""}, [1, 2]),
+        ({"tenant": "", "app": "shop"}, [1, 2]),
         ({"path": None}, [1, 2, 3]),
         ({"app": "shop"}, []),
         ({"app": "other"}, [1, 2, 3]),
         ({}, []),
     ],
 )
-def test_series_with_a_label_are_forgotten(
+def test_series_with_a_label_are_removed(
     gauge: Gauge, wanted: dict[str, object], left: list[int]
 ) -> None:
-    """All labels must be there; an empty value stands for none, and constant labels count."""
+    """All labels must match; an empty value matches an absent label, and constant labels count."""
     assert gauge.remove_matching(wanted) == 3 - len(left)
 
     assert sorted(value for _, value in gauge.get_all()) == left
 
 
-def test_values_match_as_text() -> None:
+def test_values_match_as_strings() -> None:
     """As they are exposed."""
     counter = Counter("x_total", "What.")
     counter.inc({"code": "404"})
@@ -240,7 +239,7 @@ def test_what_is_no_mapping_removes_nothing(gauge: Gauge, bad: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "given", "method", "value"), KINDS)
 def test_series_of_every_kind_match(kind: Any, given: Any, method: str, value: Any) -> None:
-    """What is removed begins anew."""
+    """A removed label set starts from 0."""
     collector = kind("x", "What.", *given)
     getattr(collector, method)({"a": "1"}, *value)
     getattr(collector, method)({"a": "2"}, *value)

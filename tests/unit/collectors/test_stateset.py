@@ -27,8 +27,8 @@ def lines(*collectors: Any) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(("#", OWN))]
 
 
-def test_facts_are_labels_of_a_one() -> None:
-    """Others take their place; a label set has its own."""
+def test_info_labels_are_labels_of_a_one() -> None:
+    """``set`` replaces them; each label set has its own."""
     info = Info("build", "Build.", {"app": "shop"})
     info.set({}, {"version": "1", "commit": 7})
     info.set({}, {"version": "2"})
@@ -44,8 +44,8 @@ def test_facts_are_labels_of_a_one() -> None:
     assert Info("x_info", "X.").name == "x_info"
 
 
-def test_facts_that_make_no_sense_are_refused() -> None:
-    """And leave no series behind."""
+def test_invalid_info_labels_are_refused() -> None:
+    """And create no series."""
     info = Info("build", "Build.", {"app": "shop"})
     for labels, facts in (
         ({"a": 1}, {"a": 2}),
@@ -68,7 +68,7 @@ def test_facts_that_make_no_sense_are_refused() -> None:
     assert info.get() == {"version": "2"}
 
 
-def test_any_number_of_states_may_hold() -> None:
+def test_any_number_of_states_may_be_on() -> None:
     """Each is a series."""
     states = StateSet("features", "On.", ["search", "chat"])
     states.set({"of": "shop"}, "chat")
@@ -84,7 +84,7 @@ def test_any_number_of_states_may_hold() -> None:
     assert lines(states) == lines(states)
 
 
-def test_one_state_of_an_enumeration_holds() -> None:
+def test_one_state_of_an_enumeration_is_on() -> None:
     """The first until another is set."""
     phase = Enum("phase", "Phase.", ["starting", "running"])
     child = phase.labels()
@@ -97,25 +97,25 @@ def test_one_state_of_an_enumeration_holds() -> None:
 
 
 @pytest.mark.parametrize("states", [[], ["a", "a"], [""], ["1", 1]])
-def test_states_are_different_texts(states: Any) -> None:
-    """One at least."""
+def test_states_are_distinct_strings(states: Any) -> None:
+    """At least one."""
     for kind in (StateSet, Enum):
-        with pytest.raises(ValueError, match="states must be different texts"):
+        with pytest.raises(ValueError, match="states must be distinct strings"):
             kind("x", "X.", states)
 
 
 def test_states_are_several() -> None:
-    """What is no list of them is refused by their name."""
+    """What is no list is refused; the error names the argument."""
     for kind in (StateSet, Enum):
         for wrong in ("abc", b"abc", 5, None):
-            with pytest.raises(TypeError, match="states must be several texts, not"):
+            with pytest.raises(TypeError, match="states must be a list of strings, not"):
                 kind("x", "X.", wrong)
 
 
-def test_states_that_do_not_exist_are_refused() -> None:
-    """And leave no series behind; an enumeration is always in one."""
+def test_unknown_states_are_refused() -> None:
+    """And create no series; an enumeration is always in a state."""
     for made in (StateSet("x", "X.", ["a"]), Enum("x", "X.", ["a"])):
-        with pytest.raises(ValueError, match="the states are a, and 'b' is none"):
+        with pytest.raises(ValueError, match="the states are a, not 'b'"):
             made.set({}, "b")
         with pytest.raises(InvalidLabelsError):
             made.set({"x": "1"}, "a")
@@ -124,8 +124,8 @@ def test_states_that_do_not_exist_are_refused() -> None:
         Enum("x", "X.", ["a"]).set({}, "a", on=False)
 
 
-def test_formats_show_them_as_what_they_are() -> None:
-    """OpenMetrics by their types, protobuf as gauges."""
+def test_types_in_each_format() -> None:
+    """OpenMetrics has types of their own, protobuf has gauges."""
     registry = CollectorRegistry()
     Info("build", "B.", registry=registry).set({}, {"v": "1"})
     StateSet("on", "O.", ["a", "b"], registry=registry).set({}, "a")
@@ -143,8 +143,8 @@ def test_formats_show_them_as_what_they_are() -> None:
     assert [one.gauge.value for each in binary for one in each.metric] == [1, 1, 0, 0, 1]
 
 
-def test_threads_that_set_other_states_lose_nothing() -> None:
-    """Each sets its own."""
+def test_threads_that_set_other_states_lose_no_update() -> None:
+    """Each thread sets its own."""
     names = [f"s{number}" for number in range(8)]
     states = StateSet("x", "X.", names)
     child = states.labels()
@@ -162,8 +162,8 @@ def test_threads_that_set_other_states_lose_nothing() -> None:
     assert states.get() == dict.fromkeys(names, True)
 
 
-def test_equality_removal_and_bounds_are_those_of_all_collectors() -> None:
-    """A label set counts as one."""
+def test_equality_removal_and_limits_are_those_of_all_collectors() -> None:
+    """A label set counts as one series."""
     first, second = Enum("x", "X.", ["a", "b"], max_series=1), Enum("x", "X.", ["a", "b"])
     first.set({"k": 1}, "b")
     second.set({"k": 1}, "b")
@@ -193,8 +193,8 @@ def test_a_name_that_no_label_can_have_is_refused(name: str) -> None:
     assert registry.get_all() == []
 
 
-def test_a_fact_with_an_empty_value_is_none() -> None:
-    """As labels have it; what is the same without it is shown once."""
+def test_an_info_label_with_an_empty_value_counts_as_absent() -> None:
+    """As with other labels; duplicates are exposed once."""
     info = Info("build", "What runs.")
     info.set({"host": "a"}, {"version": "1", "commit": ""})
     info.set({}, {"host": "a", "version": "1"})
@@ -202,7 +202,7 @@ def test_a_fact_with_an_empty_value_is_none() -> None:
     assert [series.text for series in info.family().series] == ['{host="a",version="1"} ']
 
 
-def test_facts_that_are_refused_leave_no_series() -> None:
+def test_refused_info_labels_create_no_series() -> None:
     """By ``set`` and by ``set_value``."""
     info = Info("build", "What runs.", {"app": "x"})
     for facts in ({"host": "b"}, {"app": "y"}, {"1st": "x"}):
@@ -217,18 +217,18 @@ def test_facts_that_are_refused_leave_no_series() -> None:
     assert info.get_value({"host": "a"}) == {"version": "1"}
 
 
-def test_states_are_told_by_their_text() -> None:
-    """As label values are; a single text is not several states."""
+def test_states_are_compared_as_strings() -> None:
+    """Like label values; a single string is not several states."""
     level = Enum("level", "How loud.", [1, 2])  # type: ignore[list-item]
     level.set({}, 2)  # type: ignore[arg-type]
     assert level.get() == "2"
     for kind in (Enum, StateSet):
-        with pytest.raises(TypeError, match="several texts, not 'abc': give a list"):
+        with pytest.raises(TypeError, match="a list of strings, not 'abc'"):
             kind("level", "How loud.", "abc")
 
 
-def test_two_label_sets_of_an_info_may_say_the_same() -> None:
-    """It is shown once."""
+def test_two_label_sets_of_an_info_may_be_exposed_as_one() -> None:
+    """Duplicates are exposed once."""
     info = Info("build", "What runs.")
     info.set({"version": "1"}, {"commit": "c"})
     info.set({"commit": "c"}, {"version": "1"})
@@ -236,8 +236,8 @@ def test_two_label_sets_of_an_info_may_say_the_same() -> None:
     assert [series.text for series in info.family().series] == ['{commit="c",version="1"} ']
 
 
-def test_threads_that_set_facts_leave_one_of_theirs() -> None:
-    """What is shown and what ``get`` gives are of one call."""
+def test_threads_that_set_info_labels_are_consistent() -> None:
+    """What is exposed and what ``get`` returns are from one call."""
     info = Info("build", "Build.")
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -257,8 +257,8 @@ def test_threads_that_set_facts_leave_one_of_theirs() -> None:
 
 
 @pytest.mark.parametrize("kind", [Enum, StateSet])
-def test_labels_of_states_are_written_once(kind: type[Enum]) -> None:
-    """Changes choose among series that are there already."""
+def test_labels_of_states_are_encoded_once(kind: type[Enum]) -> None:
+    """Changes choose among existing series."""
     states = kind("phase", "Phase.", ["a", "b"])
     states.set({"of": "x"}, "a")
     first = states.family().series
@@ -272,7 +272,7 @@ def test_labels_of_states_are_written_once(kind: type[Enum]) -> None:
 
 
 def test_states_are_stored_as_they_are_read() -> None:
-    """All of them at once, or the one that holds."""
+    """All of them at once, or the current one."""
     states = StateSet("features", "On.", ["a", "b", "c"])
     states.set({}, "b")
     states.set_value({"of": "copy"}, states.get_value({}))
@@ -289,8 +289,8 @@ def test_states_are_stored_as_they_are_read() -> None:
     assert [labels for labels, _ in states.get_all()] == [{}, {"of": "copy"}]
 
 
-def test_n13_own_classes_are_asked_for_their_facts_and_states() -> None:
-    """What ``get_all`` gives is exposed as what the class is; an item that makes no sense costs itself."""
+def test_n13_get_all_of_subclasses_is_exposed() -> None:
+    """With the type of the class; an invalid item is dropped alone."""
 
     class Facts(Info):
         def get_all(self) -> list[tuple[dict[str, str], Any]]:
@@ -320,9 +320,7 @@ def test_n13_own_classes_are_asked_for_their_facts_and_states() -> None:
 
 
 @pytest.mark.parametrize(("count", "apart"), [(250, False), (251, True)])
-async def test_many_label_sets_are_not_put_together_on_the_event_loop(
-    count: int, apart: bool
-) -> None:
+async def test_many_label_sets_do_not_block_the_event_loop(count: int, apart: bool) -> None:
     """Each state of each takes some microseconds."""
     threads = []
 

@@ -1,4 +1,4 @@
-"""Pieces of protobuf messages, byte by byte."""
+"""Protobuf wire encoding, byte by byte."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def test_e63_doubles_are_eight_bytes_the_lowest_first(number: float) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16383, 16384])
 def test_a_field_has_its_length_in_front(size: int) -> None:
-    """Of its bytes, not of its characters."""
+    """In bytes, not in characters."""
     assert protobuf_wire.field(b"\x0a", b"x" * size) == b"\x0a" + runtime_varint(size) + b"x" * size
-    assert protobuf_wire.text_field(b"\x0a", "é" * size) == protobuf_wire.field(
+    assert protobuf_wire.string_field(b"\x0a", "é" * size) == protobuf_wire.field(
         b"\x0a", "é".encode() * size
     )
 
 
 def test_labels_are_messages_of_name_and_value() -> None:
-    """One after the other; none are nothing."""
+    """Without labels, no bytes."""
     metric = MetricFamily().metric.add()
     for name, value in (("a", ""), ("é", "x" * 200)):
         metric.label.add(name=name, value=value)
@@ -89,17 +89,17 @@ COUNTS = st.lists(st.integers(0, 2**60) | st.integers(0, 300), min_size=1, max_s
 def test_classic_fields_are_those_of_the_runtime(
     first: list[int], second: list[int], total: float | None
 ) -> None:
-    """Whatever the lengths of the counts, and whatever was written before; a bound may hold any byte."""
+    """For counts of any encoded length, with cached templates, and for bounds with any byte."""
     size = min(len(first), len(second))
     bounds = [*[struct.unpack("<d", b"%%%%%%%%")[0] * (n + 1) for n in range(size - 1)], math.inf]
     fields = protobuf_wire.ClassicFields(bounds)
     for counts in (first[:size], second[:size], first[:size]):
         found = MetricFamily().metric.add().histogram
         found.ParseFromString(fields.write(counts, total))
-        upto = [sum(counts[: n + 1]) for n in range(size)]
-        assert [each.cumulative_count for each in found.bucket] == upto[:-1]
+        cumulative = [sum(counts[: n + 1]) for n in range(size)]
+        assert [each.cumulative_count for each in found.bucket] == cumulative[:-1]
         assert [each.upper_bound for each in found.bucket] == bounds[:-1]
-        assert found.sample_count == upto[-1]
+        assert found.sample_count == cumulative[-1]
         assert found.HasField("sample_sum") is (total is not None)
         assert total is None or repr(found.sample_sum) == repr(total)
         assert fields.write_with_exemplars(counts, total, [b""] * size) == fields.write(

@@ -1,4 +1,4 @@
-"""How text is written: chunk by chunk, values read as late as possible."""
+"""The text formatter: chunks and values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from otel_aioprom.formats import IFormatter, TextFormatter
 
 
 def chunks_of(*families: MetricFamily) -> list[bytes]:
-    """All chunks, the head of a family being the first of its own."""
+    """All chunks; the metadata of a family is a chunk of its own."""
     return list(TextFormatter().encode(families))
 
 
-def test_a_formatter_is_made_with_one_flag() -> None:
-    """No timestamps unless asked."""
+def test_timestamps_are_off_by_default() -> None:
+    """The argument is positional."""
     assert isinstance(TextFormatter(), IFormatter)
     assert not TextFormatter().timestamps
     assert not TextFormatter(False).timestamps
@@ -27,13 +27,13 @@ def test_a_formatter_is_made_with_one_flag() -> None:
 
 
 def test_its_headers_are_a_content_type() -> None:
-    """The same whether there are timestamps or not."""
+    """The same with and without timestamps."""
     headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
     assert TextFormatter().get_headers() == TextFormatter(True).get_headers() == headers
 
 
-def test_marshall_is_all_chunks_together() -> None:
+def test_marshall_joins_all_chunks() -> None:
     """Of a registry, collected in this thread."""
     registry = all_kinds({"a": 1})
     formatter = TextFormatter()
@@ -41,18 +41,18 @@ def test_marshall_is_all_chunks_together() -> None:
     assert formatter.marshall(registry) == b"".join(formatter.encode(registry.gather().families))
 
 
-def test_families_without_series_are_left_out() -> None:
-    """Their head too."""
+def test_families_without_series_are_skipped() -> None:
+    """Their metadata too."""
     assert chunks_of(MetricFamily("x", "gauge", "What.", "", ())) == []
 
 
-def test_types_that_are_not_known_are_numbers() -> None:
-    """A source may bring its own."""
+def test_untyped_families_are_numbers() -> None:
+    """A third-party source may return them."""
     assert b"".join(chunks_of(family("x", number(2), kind="untyped"))) == b"# TYPE x untyped\nx 2\n"
 
 
-def test_nothing_is_written_before_it_is_asked_for() -> None:
-    """A value is read as its chunk is made, so that the first chunks are quick to come."""
+def test_values_are_read_lazily() -> None:
+    """When their chunk is encoded, so that the first chunks are available early."""
     gauge = Gauge("g", "")
     gauge.set({}, 1)
     chunks = TextFormatter().encode([gauge.family()])
@@ -64,7 +64,7 @@ def test_nothing_is_written_before_it_is_asked_for() -> None:
 
 
 def test_a_histogram_without_a_sum_has_no_sum_line() -> None:
-    """The source gave none; with labels and without."""
+    """With labels and without."""
     histogram = Histogram("h", "", buckets=[1])
     histogram.labels().load([1, 2], None)
     histogram.labels({"a": "1"}).load([3, 4], None)
@@ -77,7 +77,7 @@ def test_a_histogram_without_a_sum_has_no_sum_line() -> None:
 
 
 def test_histograms_of_one_family_may_have_different_bounds() -> None:
-    """Each series is written with its own."""
+    """Each series is encoded with its own."""
     one, two = Histogram("h", "", buckets=[1]), Histogram("h", "", buckets=[2, 3])
     one.observe({"a": 1}, 1)
     two.observe({"a": 2}, 2.5)
@@ -94,7 +94,7 @@ def test_histograms_of_one_family_may_have_different_bounds() -> None:
 
 @pytest.mark.parametrize("labels", [{"a": "%s %d %%"}, {"a": "\0"}, {"a": "{}"}, {"a": '"% (x)s'}])
 def test_labels_are_never_taken_for_a_template(labels: dict[str, str]) -> None:
-    """Whatever the writers use inside."""
+    """They may have percent signs and control characters."""
     histogram, summary = Histogram("h", "", buckets=[1]), Summary("s", "")
     histogram.observe(labels, 1)
     summary.observe(labels, 1)
@@ -105,8 +105,8 @@ def test_labels_are_never_taken_for_a_template(labels: dict[str, str]) -> None:
     assert f's_sum{{a="{value}"}} 1' in lines
 
 
-def test_timestamps_stand_behind_every_sample() -> None:
-    """Of all kinds, and one formatter's encoding has one."""
+def test_every_sample_has_the_same_timestamp() -> None:
+    """For all types of metrics."""
     text = TextFormatter(True).marshall(all_kinds({"a": 1})).decode()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
 
@@ -115,8 +115,8 @@ def test_timestamps_stand_behind_every_sample() -> None:
 
 
 @pytest.mark.parametrize("kind", [Gauge, Histogram, Summary])
-def test_chunks_stay_small_and_lose_nothing(kind: type[Gauge | Histogram | Summary]) -> None:
-    """Ten thousand series come in many chunks, none of more than some tens of kilobytes."""
+def test_chunks_are_small_and_complete(kind: type[Gauge | Histogram | Summary]) -> None:
+    """Ten thousand series are many chunks of some tens of kilobytes at most."""
     collector = kind("x", "")
     for number_ in range(10_000):
         collector.labels({"n": number_})
@@ -128,8 +128,8 @@ def test_chunks_stay_small_and_lose_nothing(kind: type[Gauge | Histogram | Summa
     assert max(map(len, chunks)) < 150_000
 
 
-def test_huge_labels_make_small_steps() -> None:
-    """Of label values of a megabyte a chunk holds one, as soon as the first few were seen."""
+def test_huge_labels_make_small_batches() -> None:
+    """One label value of a megabyte per chunk, after the first few."""
     megabyte = "x" * 1_000_000
     series = [number(1, {"a": megabyte, "n": str(index)}) for index in range(16)]
     sizes = [len(chunk) for chunk in TextFormatter().encode([family("g", *series)])][1:]
@@ -139,8 +139,8 @@ def test_huge_labels_make_small_steps() -> None:
     assert all(size < 1_100_000 for size in sizes[1:])
 
 
-def test_steps_grow_again_after_a_huge_label() -> None:
-    """One strange series does not make the others slow."""
+def test_batches_grow_again_after_a_huge_label() -> None:
+    """One unusual series does not make the others slow."""
     series = [number(1, {"n": str(index)}) for index in range(4000)]
     series[0] = number(1, {"n": "x" * 1_000_000})
     chunks = list(TextFormatter().encode([family("g", *series)]))

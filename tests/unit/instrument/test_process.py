@@ -1,4 +1,4 @@
-"""Metrics of the process itself."""
+"""Process metrics."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def values(registry: CollectorRegistry) -> dict[str, float]:
     return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_e113_what_the_system_tells() -> None:
-    """Each value is what the system says elsewhere."""
+    """Each value is what the system reports elsewhere."""
     registry = CollectorRegistry()
     process_metrics(registry)
     found = values(registry)
@@ -57,7 +57,7 @@ def test_e113_what_the_system_tells() -> None:
 
 
 def test_e113_the_texts_are_those_of_other_clients() -> None:
-    """Types and help; nothing is shown before the call."""
+    """Types and help; nothing is exposed before the call."""
     registry = CollectorRegistry()
     assert values(registry) == {}
     process_metrics(registry)
@@ -74,7 +74,7 @@ def test_e113_the_texts_are_those_of_other_clients() -> None:
 def test_e113_what_cannot_be_read_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without ``/proc`` and without limits there is still the time."""
+    """Without ``/proc`` and resource limits, only the times are exposed."""
     monkeypatch.setattr(process, "_PROC", tmp_path)
     monkeypatch.setattr(process, "resource", None)
     registry = CollectorRegistry()
@@ -85,15 +85,15 @@ def test_e113_what_cannot_be_read_is_left_out(
     assert abs(found["process_start_time_seconds"] - time.time()) < DEADLINE
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
-def test_a_name_that_is_cut_inside_a_character_costs_nothing(
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_program_name_may_be_cut_inside_a_character(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The kernel keeps 15 bytes of it."""
+    """The kernel keeps its first 15 bytes."""
     (tmp_path / "self").mkdir()
-    told = Path("/proc/self/stat").read_bytes()
-    name, rest = told[: told.index(b"(")], told[told.rindex(b")") :]
-    (tmp_path / "self/stat").write_bytes(name + b"(a) b\xc3" + rest)
+    stat = Path("/proc/self/stat").read_bytes()
+    pid, rest = stat[: stat.index(b"(")], stat[stat.rindex(b")") :]
+    (tmp_path / "self/stat").write_bytes(pid + b"(a) b\xc3" + rest)
     (tmp_path / "stat").write_bytes(b"cpu \xff\n" + Path("/proc/stat").read_bytes())
     began = process._start_time()
     monkeypatch.setattr(process, "_PROC", tmp_path)
@@ -106,8 +106,8 @@ def test_a_name_that_is_cut_inside_a_character_costs_nothing(
     assert found["process_start_time_seconds"] == began
 
 
-def test_twice_does_no_harm() -> None:
-    """An application and what it stands on may both ask for them."""
+def test_process_metrics_may_be_called_twice() -> None:
+    """By an application and by its framework."""
     registry = CollectorRegistry()
     assert process_metrics(registry) is process_metrics(registry)
     found = values(registry)
@@ -121,7 +121,7 @@ def test_twice_does_no_harm() -> None:
 
 
 def test_e35_the_time_is_counted_from_the_start() -> None:
-    """And not from the first response."""
+    """Of the process, not from the first response."""
     source = process.ProcessMetrics()
     (cpu,) = [each for each in source.collect() if each.name == "process_cpu_seconds_total"]
 
@@ -130,8 +130,8 @@ def test_e35_the_time_is_counted_from_the_start() -> None:
     assert next(iter(source.collect())).labels().created == source._start()
 
 
-def test_it_can_be_switched_off_again() -> None:
-    """A collector of such a name goes before it."""
+def test_the_source_can_be_removed() -> None:
+    """And native collectors of the same names override it."""
     registry = CollectorRegistry()
     Gauge("process_threads", "Mine.", registry=registry).set({}, -1)
     source = process_metrics(registry)
@@ -143,8 +143,8 @@ def test_it_can_be_switched_off_again() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_process_tells_of_itself() -> None:
-    """Its start is its own."""
+def test_a_child_process_reports_itself() -> None:
+    """With its own start time."""
     source = process.ProcessMetrics()
     before = source._start()
     source._began = 0.0

@@ -30,7 +30,7 @@ def served() -> tuple[CollectorRegistry, Any]:
 
 
 async def lines(registry: CollectorRegistry, timeout: float = DEADLINE) -> list[str]:
-    """Samples of a response, those of the target left out."""
+    """Samples of a response, without those of the target."""
     text = (await async_render(registry, timeout=timeout))[0].decode()
     wanted = ("#", "target_info", "otel_aioprom")
     return [line for line in text.splitlines() if not line.startswith(wanted)]
@@ -73,7 +73,7 @@ async def test_observations_have_attributes() -> None:
 
 
 @pytest.mark.parametrize("bad", [KeyError("boom"), "text", True, [1, 2]])
-async def test_what_was_given_last_is_shown_for_a_while(
+async def test_the_last_values_are_exposed_until_max_age(
     bad: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line when it begins to fail, and one when it works again."""
@@ -91,7 +91,7 @@ async def test_what_was_given_last_is_shown_for_a_while(
     answers[0] = bad
     for _ in range(2):
         assert await lines(registry) == ["x 5"]
-    observer._known_at -= 61
+    observer._updated_at -= 61
     assert await lines(registry) == []
     answers[0] = 6
     assert await lines(registry) == ["x 6"]
@@ -101,7 +101,7 @@ async def test_what_was_given_last_is_shown_for_a_while(
 
 
 async def test_a_callback_that_is_late_costs_itself() -> None:
-    """Others are shown, in time."""
+    """Others are exposed, in time."""
     registry, meter = served()
     hold = asyncio.Event()
 
@@ -141,7 +141,7 @@ async def test_its_own_time_ends_it() -> None:
     assert cancelled
 
 
-async def test_where_nobody_of_ours_serves_a_task_refreshes() -> None:
+async def test_without_our_service_a_task_refreshes() -> None:
     """Another reader, in a thread or on the loop, gets what is not too old."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("m")
@@ -176,7 +176,7 @@ def test_without_a_loop_the_readers_thread_waits() -> None:
 
 
 async def test_a_loop_that_waits_for_the_thread_is_not_waited_for() -> None:
-    """The collection gives up in its time."""
+    """The collection times out."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("m")
 
@@ -185,14 +185,14 @@ async def test_a_loop_that_waits_for_the_thread_is_not_waited_for() -> None:
 
     observer = observe_async(meter, "gauge", "x", callback, timeout=0.05)
     await observer.refresh()
-    observer._asked_at -= 3600
+    observer._called_at -= 3600
     thread = asyncio.to_thread(reader.get_metrics_data)
     task = asyncio.ensure_future(thread)
     await asyncio.wait_for(task, DEADLINE)
 
 
 async def test_a_callback_of_another_provider_is_not_waited_for() -> None:
-    """Once it is known who shows it."""
+    """Once its readers are known."""
     one, meter = served()
     other, other_meter = served()
     calls: list[str] = []
@@ -251,7 +251,7 @@ async def test_a_time_out_of_its_own_is_an_error(caplog: pytest.LogCaptureFixtur
     del observer
 
 
-async def test_a_child_process_asks_anew() -> None:
+async def test_a_child_process_starts_anew() -> None:
     """The run of its parent never ends there."""
     meter = MeterProvider([InMemoryMetricReader()]).get_meter("m")
     held, calls = asyncio.Event(), []
@@ -277,7 +277,7 @@ async def test_a_child_process_asks_anew() -> None:
         (("histogram", "x", lambda: 1), {}, ValueError, "kind must be one of"),
         ((["gauge"], "x", lambda: 1), {}, ValueError, "kind must be one of"),
         (("gauge", "x", lambda: 1), {"max_age": 10**400}, ValueError, "that a float can hold"),
-        (("gauge", "x", 1), {}, TypeError, "a coroutine function is needed"),
+        (("gauge", "x", 1), {}, TypeError, "callback must be a coroutine function"),
         (("gauge", "x", lambda: 1), {"timeout": 0}, ValueError, "timeout must be"),
         (("gauge", "x", lambda: 1), {"max_age": -1}, ValueError, "max_age must be"),
     ],
@@ -325,9 +325,9 @@ async def test_a_callback_may_give_numbers_of_all_kinds(found: Any, value: float
 
 
 @pytest.mark.parametrize("found", [True, "1", None, object()], ids=["bool", "str", "None", "any"])
-async def test_a_callback_gives_numbers(found: Any) -> None:
-    """Neither truth nor text."""
+async def test_a_callback_returns_numbers(found: Any) -> None:
+    """Neither booleans nor strings."""
     with gauge_that_gives(found) as registry:
         gathering = await registry.async_gather(DEADLINE)
 
-    assert "a callback gives numbers or observations" in gathering.faults[0].message
+    assert "a callback must return numbers or observations" in gathering.faults[0].message

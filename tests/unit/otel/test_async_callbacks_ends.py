@@ -41,11 +41,11 @@ def observed(*readers: MetricReader, **options: Any) -> tuple[AsyncObserver, Cou
 
 
 def tasks() -> list[asyncio.Task[Any]]:
-    """Those that ask again and again."""
+    """The background tasks."""
     return [task for task in asyncio.all_tasks() if task.get_name() == "refresh x"]
 
 
-async def test_a_closed_observer_asks_no_more() -> None:
+async def test_a_closed_observer_calls_no_more() -> None:
     """Its instrument has no values, and its task ends; a second time does nothing."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)
@@ -78,7 +78,7 @@ async def test_a_closed_observer_makes_no_reader_wait() -> None:
 
 
 async def test_a_task_keeps_nothing_alive() -> None:
-    """What nobody has any more is not asked any more."""
+    """A garbage-collected observer calls no more."""
     observer, callback = observed(InMemoryMetricReader(), max_age=SHORT)
     await until(lambda: callback.calls > 1)
     weak = ref(observer)
@@ -89,7 +89,7 @@ async def test_a_task_keeps_nothing_alive() -> None:
 
 
 async def test_the_last_reader_takes_the_task_along() -> None:
-    """The only one that has shown it."""
+    """The only one that has collected it."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry)
     observer, _ = observed(reader, max_age=SHORT)
@@ -97,7 +97,7 @@ async def test_the_last_reader_takes_the_task_along() -> None:
     reader.shutdown()
     await until(lambda: not tasks())
 
-    assert observer._refreshing is None
+    assert observer._refresh_task is None
 
 
 async def test_a_reader_leaves_the_task_to_others() -> None:
@@ -124,8 +124,8 @@ def test_an_observer_may_be_closed_when_its_loop_is() -> None:
     asyncio.run(begin()).close()
 
 
-async def test_what_fails_after_the_end_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever closes it may have closed what the callback asks, too."""
+async def test_failures_after_close_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The resources of the callback may be closed, too."""
     caplog.set_level(logging.WARNING, "otel_aioprom")
     begun, go = asyncio.Event(), asyncio.Event()
 

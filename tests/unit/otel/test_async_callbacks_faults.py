@@ -50,7 +50,7 @@ async def test_whatever_ends_a_callback_is_logged_once(
 async def test_a_callback_that_fails_for_many_at_once_has_failed_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Those who ask at the same time share one answer."""
+    """Concurrent callers share one call."""
     caplog.set_level(logging.INFO)
     gate, calls = asyncio.Event(), []
 
@@ -74,7 +74,7 @@ async def test_a_callback_that_fails_for_many_at_once_has_failed_once(
     assert "after 1 that failed" in caplog.text
 
 
-async def test_an_instrument_that_is_refused_leaves_nothing_that_asks() -> None:
+async def test_a_rejected_instrument_leaves_no_observer() -> None:
     """No task, and nothing that a service awaits."""
     before = asyncio.all_tasks()
 
@@ -87,13 +87,13 @@ async def test_an_instrument_that_is_refused_leaves_nothing_that_asks() -> None:
     async def callback() -> int:
         return 1
 
-    known = len(async_observer._every)
+    known = len(async_observer._observers)
     meter: Any = Refusing()
     with pytest.raises(ValueError, match="no instrument of this name"):
         observe_async(meter, "gauge", "x", callback)
 
     assert asyncio.all_tasks() == before
-    assert len(async_observer._every) <= known
+    assert len(async_observer._observers) <= known
 
 
 async def test_collections_without_a_new_value_are_counted() -> None:
@@ -128,12 +128,12 @@ def test_a_callback_that_wants_arguments_is_refused() -> None:
     async def callback(_options: object) -> int:
         return 1
 
-    with pytest.raises(TypeError, match="without arguments"):
+    with pytest.raises(TypeError, match="must have no parameters"):
         observe_async(a_meter(), "gauge", "x", callback)  # type: ignore[arg-type]
     observe_async(a_meter(), "gauge", "x", lambda given=1: asyncio.sleep(0, given))
 
 
-async def test_what_a_callback_has_never_given_is_lost() -> None:
+async def test_a_callback_that_never_returned_counts_as_lost() -> None:
     """A response can be refused for it; once there is a value, that one stands for its time."""
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(registry=registry, target_info_enabled=False)

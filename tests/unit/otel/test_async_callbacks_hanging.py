@@ -27,7 +27,7 @@ async def hang() -> int:
 
 
 class Stubborn:
-    """A callback that goes on when it is cancelled, until it is let go."""
+    """A callback that ignores its cancellation, until it is released."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -53,7 +53,7 @@ def served() -> tuple[CollectorRegistry, Any]:
     return registry, meter
 
 
-async def test_what_the_loop_has_given_up_is_not_waited_for_again() -> None:
+async def test_a_hanging_callback_is_not_waited_for_again() -> None:
     """The SDK is collected in time, however old the values are."""
     registry, meter = served()
     observers = [
@@ -105,7 +105,7 @@ async def test_a_callback_that_goes_on_when_it_is_cancelled_is_waited_for_once(
     observer = observe_async(meter, "gauge", "bad", stubborn, timeout=0.05)
     try:
         await registry.async_gather(0.2)
-        await until(observer._hangs)
+        await until(observer._is_hung)
         before = len(asyncio.all_tasks())
         began = time.monotonic()
         gatherings = [await registry.async_gather(DEADLINE) for _ in range(20)]
@@ -115,21 +115,19 @@ async def test_a_callback_that_goes_on_when_it_is_cancelled_is_waited_for_once(
         stubborn.go.set()
 
     assert [names_of(each) for each in gatherings] == [["fine_total"]] * 20
-    assert caplog.messages == [
-        "callbacks of bad fail: no answer within 0.05 s, and it does not end"
-    ]
+    assert caplog.messages == ["callbacks of bad fail: timed out after 0.05 s, and does not end"]
     await until(lambda: observer._flight.busy_for() == 0)
     assert "bad" in names_of(await registry.async_gather(DEADLINE))
 
 
 async def test_a_reader_of_others_does_not_wait_behind_a_callback_that_hangs() -> None:
-    """Its thread shows what is known."""
+    """Its thread exposes the last values."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("m")
     stubborn = Stubborn()
     observer = observe_async(meter, "gauge", "bad", stubborn, timeout=0.5, max_age=0.1)
     try:
-        await until(observer._hangs)
+        await until(observer._is_hung)
         began = time.monotonic()
         for _ in range(10):
             await asyncio.to_thread(reader.get_metrics_data)
@@ -140,7 +138,7 @@ async def test_a_reader_of_others_does_not_wait_behind_a_callback_that_hangs() -
 
 
 @pytest.mark.no_cover
-async def test_observers_that_begin_while_others_are_looked_for_harm_nobody() -> None:
+async def test_observers_can_be_created_during_a_look_up() -> None:
     """At every call."""
     registry, meter = served()
     made: list[AsyncObserver] = []

@@ -32,13 +32,13 @@ class Level(enum.IntEnum):
 
 
 class Color(str, enum.Enum):
-    """An enumeration of texts."""
+    """An enumeration of strings."""
 
     RED = "red"
 
 
 class Shy(str):
-    """A text that shows itself otherwise."""
+    """A string with another repr."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ class Shy(str):
 
 
 class Odd(float):
-    """A number that shows itself otherwise, as those of numpy do."""
+    """A number with another repr, as in numpy."""
 
     __slots__ = ()
 
@@ -127,8 +127,8 @@ def test_attribute_text_of_lists_and_maps(value: object, text: str) -> None:
     assert attribute_text(value) == text
 
 
-def test_attribute_text_of_anything_else_is_its_own() -> None:
-    """The SDK hands over no other types; should it, they show themselves as they like."""
+def test_attribute_text_of_anything_else_is_its_str() -> None:
+    """The SDK passes no other types; if it does, their ``str`` counts."""
     assert attribute_text(1j) == "1j"
 
 
@@ -146,7 +146,7 @@ NESTED = st.recursive(
 
 @given(st.lists(NESTED))
 def test_attribute_text_of_a_list_reads_back(value: list[object]) -> None:
-    """What JSON can carry comes back from the text unchanged."""
+    """JSON values survive a round trip."""
     assert json.loads(attribute_text(value)) == value
 
 
@@ -160,7 +160,7 @@ def test_scope_pairs_always_name_the_three() -> None:
 
 
 def test_scope_pairs_take_attributes_by_original_key() -> None:
-    """Attributes keep their own spelling behind the prefix, and are written as texts."""
+    """Attributes keep their original key after the prefix; values are strings."""
     pairs = scope_pairs(
         Scope(version="1", schema_url="u", attributes={"build.id": 7, "on": True}), refuse
     )
@@ -227,7 +227,7 @@ def test_join_labels_keeps_marked_labels_though_empty() -> None:
 
 
 def test_join_labels_moves_reserved_names_away() -> None:
-    """A name that the family needs itself stays free, and the new name may collide in turn."""
+    """Reserved names get a prefix, and the new name may collide again."""
     reserved = frozenset({"le"})
 
     assert join_labels([("le", "x")], reserved=reserved) == (("exported_le", "x"),)

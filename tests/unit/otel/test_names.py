@@ -133,11 +133,11 @@ def test_a_name_without_a_legal_character_is_refused(name: str, kind: Kind) -> N
 
 
 def test_another_strategy_is_only_other_data() -> None:
-    """A strategy says how each part is spelled and put together."""
+    """A strategy escapes each part and joins them."""
     listing = TranslationStrategy(
         name="Listing",
-        spell=str,
-        spell_unit=str,
+        escape=str,
+        escape_unit=str,
         complete=lambda *parts: " ".join(parts),
         label=str,
     )

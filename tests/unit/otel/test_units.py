@@ -12,7 +12,7 @@ from otel_aioprom.otel.units import PER_WORDS, UNIT_WORDS, escape, escaped_words
 
 
 @pytest.mark.parametrize(
-    ("text", "spelled"),
+    ("text", "escaped"),
     [
         ("", ""),
         ("abc:9", "abc:9"),
@@ -23,16 +23,16 @@ from otel_aioprom.otel.units import PER_WORDS, UNIT_WORDS, escape, escaped_words
         ("a\nb", "a_b"),
     ],
 )
-def test_escape_makes_one_underscore_of_a_run(text: str, spelled: str) -> None:
+def test_escape_makes_one_underscore_of_a_run(text: str, escaped: str) -> None:
     """Every run of illegal characters and underscores ends as one underscore."""
-    assert escape(text) == spelled
+    assert escape(text) == escaped
 
 
 @pytest.mark.parametrize(
     ("text", "words"), [("custom unit", "custom_unit"), ("_x_", "x"), ("→", ""), ("", "")]
 )
 def test_escaped_words_have_no_underscores_at_their_ends(text: str, words: str) -> None:
-    """Words are joined by whoever uses them, so they bring no underscores along."""
+    """Words are joined by the caller, so they have no underscores at their ends."""
     assert escaped_words(text) == words
 
 
@@ -93,7 +93,7 @@ def test_everything_else_stays_as_it_is(unit: str, words: str) -> None:
 )
 def test_a_strategy_may_keep_the_characters(unit: str, words: str) -> None:
     """Which characters are legal is not decided here: words of the tables come out the same."""
-    assert unit_words(unit, spell=str) == words
+    assert unit_words(unit, escape_unit=str) == words
 
 
 @given(st.text())

@@ -17,7 +17,7 @@ FORMATTERS = pytest.mark.parametrize("formatter", [TextFormatter(), BinaryFormat
 
 
 def some(count: int) -> list[MetricFamily]:
-    """Families of 20 bytes of text and more."""
+    """Families of 20 bytes and more in the text format."""
     return [family(f"name_{place}", number(place)) for place in range(count)]
 
 
@@ -87,8 +87,8 @@ async def test_each_body_is_compressed_on_its_own(formatter: IFormatter) -> None
 
 
 @pytest.mark.parametrize("limit", [None, 10_000_000])
-async def test_a_body_comes_in_pieces(limit: int | None) -> None:
-    """Of some 64 KiB, and the event loop has its turn between them."""
+async def test_a_body_comes_in_chunks(limit: int | None) -> None:
+    """Of about 64 KiB, with a yield to the event loop in between."""
     series = [histogram([1] * 20, 1.0, tuple(range(19)), labels={"a": str(n)}) for n in range(500)]
     families = [family(f"h_{place}", *series, kind="histogram") for place in range(4)]
     turns = 0

@@ -55,7 +55,7 @@ def test_sources_are_collected_in_the_calling_thread() -> None:
     assert families_in(gateway.last) == {"a", "of_a_source"}
 
 
-def test_calls_retry_as_they_are_told() -> None:
+def test_calls_use_their_retry_policy() -> None:
     """With the pusher's own policy, or one for the call."""
     with Gateway(Answer(500), Answer(200), Answer(503), Answer(200)) as gateway:
         assert BlockingPusher("j", gateway.url, retry=QUICK).add(levels(1)).status == 200
@@ -65,7 +65,7 @@ def test_calls_retry_as_they_are_told() -> None:
 
 
 def test_errors_come_out() -> None:
-    """Where nobody listens, and of a refusal if that is asked for."""
+    """For an unreachable server, and for an error status with raise_for_status."""
     registry = levels(1)
     with pytest.raises(PushError, match=r"127\.0\.0\.1"):
         BlockingPusher("j", f"http://127.0.0.1:{free_port()}").add(registry)
@@ -89,7 +89,7 @@ def test_threads_push_at_the_same_time() -> None:
 
 
 async def test_the_thread_of_a_loop_is_not_for_it() -> None:
-    """It would hold the loop, and says so."""
+    """It would block the loop, and raises."""
     with Gateway() as gateway, pytest.raises(RuntimeError, match="use Pusher there"):
         BlockingPusher("j", gateway.url).add(levels(1))
 
@@ -104,7 +104,7 @@ async def test_a_session_belongs_to_a_loop() -> None:
 
 
 def test_host_names_are_looked_up_in_place() -> None:
-    """As no thread can be asked."""
+    """Because threads cannot be started."""
     with Gateway() as gateway:
         url = gateway.url.replace("127.0.0.1", "localhost")
         assert BlockingPusher("j", url).add(levels(1)).status == 200
@@ -151,8 +151,8 @@ def test_an_empty_registry_is_pushed_too() -> None:
 # --- sources -----------------------------------------------------------------------------
 
 
-def test_a_source_may_run_a_loop_of_its_own() -> None:
-    """It is asked in a thread in which no loop runs, as everywhere else."""
+def test_a_source_may_run_an_event_loop_of_its_own() -> None:
+    """It is collected in a thread without a running loop, as everywhere else."""
 
     class Source(FakeSource):
         def collect(self) -> list[MetricFamily]:
@@ -206,7 +206,7 @@ def test_no_answer_is_an_error(call: str) -> None:
         with pytest.raises(PushError) as raised:
             getattr(BlockingPusher("j", gateway.url, timeout=2), call)(levels(1))
         gateway.default = Answer(hold=Hold())
-        with pytest.raises(PushError, match="no answer in time"):
+        with pytest.raises(PushError, match="timed out"):
             getattr(BlockingPusher("j", gateway.url, timeout=0.05), call)(levels(1))
 
     assert raised.value.status is None
@@ -216,7 +216,7 @@ def test_no_answer_is_an_error(call: str) -> None:
 
 
 @pytest.mark.parametrize("charset", ["none-such", "hex", "idna", "undefined"])
-def test_any_answer_is_text(charset: str) -> None:
+def test_any_response_body_is_decoded(charset: str) -> None:
     """An odd charset does not hide the status."""
     answer = Answer(400, "refused", {"Content-Type": f"text/plain; charset={charset}"})
     with Gateway(answer) as gateway:

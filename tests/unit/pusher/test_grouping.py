@@ -32,18 +32,18 @@ def test_a_label_that_a_path_cannot_carry_is_refused(name: str) -> None:
     assert caught.value.labels == {"fine": "1", name: "x"}
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
+def test_a_name_that_is_no_string_is_rejected() -> None:
     """As any other name that is none."""
     with pytest.raises(InvalidLabelsError, match="1: letters"):
         check_group("j", {1: "x"})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("value", [None, 1, b"x", ["x"]])
-def test_values_are_texts(value: object) -> None:
+def test_values_are_strings(value: object) -> None:
     """The error says which one is not."""
-    with pytest.raises(TypeError, match="the grouping label a must be text"):
+    with pytest.raises(TypeError, match="the grouping label a must be a string"):
         check_group("j", {"a": value})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="the job's name must be text"):
+    with pytest.raises(TypeError, match="the job's name must be a string"):
         check_group(value, {})  # type: ignore[arg-type]
 
 
@@ -55,9 +55,9 @@ def test_there_is_a_job() -> None:
 
 def test_halves_of_characters_are_refused() -> None:
     """UTF-8 cannot carry them, and one such label breaks a gateway for all."""
-    with pytest.raises(ValueError, match="job's name contains half a character"):
+    with pytest.raises(ValueError, match="job's name contains a lone surrogate"):
         check_group("a\ud800", {})
-    with pytest.raises(ValueError, match="grouping label b contains half a character"):
+    with pytest.raises(ValueError, match="grouping label b contains a lone surrogate"):
         check_group("j", {"a": "fine", "b": "\udcff"})
 
 
@@ -103,7 +103,7 @@ def test_a_value_stands_in_a_path_so_that_it_arrives(value: str, segment: str) -
     ],
 )
 def test_a_job_is_written_like_a_label(job: str, path: str) -> None:
-    """It may be any text but the empty one."""
+    """It may be any string except the empty one."""
     assert group_path(GATEWAY, (("job", job),)) == path
     assert group_of(path) == {"job": job}
 

@@ -55,7 +55,7 @@ async def test_a_job_that_raises_is_pushed_too() -> None:
 
 
 async def test_a_job_that_is_cancelled_is_pushed_too() -> None:
-    """With one try, for whoever cancels does not want to wait."""
+    """With one attempt, because the caller does not want to wait."""
     with Gateway(default=Answer(500)) as gateway:
 
         async def work() -> None:
@@ -104,7 +104,7 @@ async def test_a_push_that_fails_hides_nothing(
     assert all("the metrics of a job are lost" in each.getMessage() for each in lost)
 
 
-async def test_pushes_are_tried_again() -> None:
+async def test_pushes_are_retried() -> None:
     """By default a few times."""
     with Gateway(Answer(503, headers={"Retry-After": "0"})) as gateway:
         async with job_metrics("j", gateway.url):
@@ -153,7 +153,7 @@ async def test_in_a_loop_a_job_is_awaited() -> None:
         pass
 
 
-async def test_a_name_that_is_taken_is_told_before_the_job() -> None:
+async def test_a_name_collision_raises_before_the_job() -> None:
     """Its own error cannot be hidden by that."""
     registry = CollectorRegistry()
     Counter("job_success", "What.", registry=registry)

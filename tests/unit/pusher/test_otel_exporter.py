@@ -23,7 +23,7 @@ SUCCESS, FAILURE = sdk.MetricExportResult.SUCCESS, sdk.MetricExportResult.FAILUR
 
 
 def provider_of(exporter: PushMetricExporter) -> MeterProvider:
-    """A provider that exports when it is asked to."""
+    """A provider that exports on demand."""
     reader = sdk.PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     return MeterProvider([reader], resource=Resource({"service.name": "shop"}))
 
@@ -65,7 +65,7 @@ def test_aggregations_are_as_preferred() -> None:
     assert [line.rpartition(" ")[2] for line in counts] == ["0", "1", "1"]
 
 
-def test_an_export_tells_what_became_of_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_export_returns_its_outcome(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when exports begin to fail, and one when they work again."""
     caplog.set_level(logging.INFO, "otel_aioprom")
     with Gateway(Answer(400, "why"), Answer(400, "again"), Answer(202)) as gateway:
@@ -77,15 +77,15 @@ def test_an_export_tells_what_became_of_it(caplog: pytest.LogCaptureFixture) -> 
     assert "why" in caplog.messages[0]
 
 
-def test_a_gateway_that_is_away_fails_the_export_in_its_time() -> None:
+def test_an_unreachable_gateway_fails_the_export_in_time() -> None:
     """No longer than the SDK gives it."""
     exporter = PushMetricExporter("j", f"http://127.0.0.1:{free_port()}")
 
     assert exporter.export(data_of(), timeout_millis=200) is FAILURE
 
 
-def test_pushes_are_tried_again() -> None:
-    """As told, or within the time of the export."""
+def test_pushes_are_retried() -> None:
+    """By the retry policy, or within the timeout of the export."""
     with Gateway(Answer(500), Answer(500)) as gateway:
         assert PushMetricExporter("j", gateway.url, retry=QUICK).export(data_of()) is SUCCESS
 
@@ -103,10 +103,10 @@ def test_nothing_is_exported_after_the_shutdown() -> None:
     assert gateway.requests == []
 
 
-def test_the_group_is_deleted_at_the_end_if_that_is_asked_for(
+def test_the_group_is_deleted_on_shutdown_if_enabled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once; that the gateway is away then is told."""
+    """Once; an unreachable gateway is logged."""
     with Gateway() as gateway:
         provider = provider_of(PushMetricExporter("j", gateway.url, delete_on_shutdown=True))
         provider.get_meter("m").create_counter("x").add(1)
@@ -115,7 +115,7 @@ def test_the_group_is_deleted_at_the_end_if_that_is_asked_for(
 
     away = f"http://127.0.0.1:{free_port()}"
     PushMetricExporter("j", away, delete_on_shutdown=True, retry=QUICK).shutdown()
-    assert "the group of a program that ends stays" in caplog.text
+    assert "the group could not be deleted on shutdown" in caplog.text
 
 
 def test_metrics_that_are_gone_may_stay() -> None:
@@ -141,7 +141,7 @@ def test_a_flush_waits_for_an_export_under_way() -> None:
         assert exporter.force_flush()
 
 
-def test_metrics_are_translated_as_told() -> None:
+def test_metrics_are_translated_with_the_options() -> None:
     """With the options of the reader."""
     translation = {"prefix": "app", "scope_info_enabled": False, "target_info_enabled": False}
     with Gateway() as gateway:
@@ -160,7 +160,7 @@ def test_metrics_are_translated_as_told() -> None:
         ({"headers": {"X-Tenant": "a\r\nb"}}, ValueError, "X-Tenant"),
     ],
 )
-def test_wrong_options_are_refused(options: Any, error: type[Exception], message: str) -> None:
+def test_wrong_options_are_rejected(options: Any, error: type[Exception], message: str) -> None:
     """At once, by their name."""
     with pytest.raises(error, match=message):
         PushMetricExporter("j", "http://h", **options)

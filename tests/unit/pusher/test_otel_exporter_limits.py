@@ -36,7 +36,7 @@ def data_of(name: str = "x") -> Any:
 
 
 def seconds_of(gateway: Gateway, call: Any, **arguments: Any) -> float:
-    """How long a call takes; what holds answers back is let go long before the deadline of a test."""
+    """How long a call takes; delayed responses are released long before the deadline of a test."""
     end = threading.Timer(DEADLINE / 2, lambda: [hold.let_go() for hold in gateway._holds])
     end.start()
     began = time.monotonic()
@@ -64,7 +64,7 @@ def test_an_export_in_batches_ends_in_its_time() -> None:
 
 
 def test_a_shutdown_does_not_wait_for_ever_for_an_export() -> None:
-    """But as long as it was told; what is exported then is given up."""
+    """But as long as its timeout; the export is abandoned then."""
     with Gateway(default=Answer(hold=Hold())) as gateway:
         exporter = PushMetricExporter("j", gateway.url)
         exporting = threading.Thread(target=exporter.export, args=(data_of(),))

@@ -70,13 +70,13 @@ def test_options_of_a_wrong_kind_are_refused(options: Any, error: type[Exception
     ["", "h", "h:9091", "localhost:9091", "/x", "ftp://h", "http://", "http:///x", "http://h?x=1", "http://h#x", "unix:///x"],
 )  # fmt: skip
 def test_an_address_is_one_of_a_server(addr: str) -> None:
-    """The error shows what was given, and what would have been right."""
-    with pytest.raises(ValueError, match="addr must be an address such as 'http://localhost:9091'"):
+    """The error contains the value and an example."""
+    with pytest.raises(ValueError, match="addr must be a URL such as 'http://localhost:9091'"):
         Pusher("j", addr)
 
 
 @pytest.mark.parametrize("addr", ["http://u:hidden@h?x=1", "ftp://u:hidden@h", "htp://u:hidden@h/"])
-def test_a_wrong_address_is_shown_without_credentials(addr: str) -> None:
+def test_errors_contain_the_url_without_credentials(addr: str) -> None:
     """Errors end up in logs."""
     with pytest.raises(ValueError, match="addr") as caught:
         Pusher("j", addr)
@@ -96,7 +96,7 @@ def test_a_wrong_address_is_shown_without_credentials(addr: str) -> None:
     ],
 )
 def test_a_path_in_the_address_stands_in_front(addr: str, url: str) -> None:
-    """Credentials are not shown."""
+    """Credentials are not in the error."""
     assert Pusher("j", addr).url == url
 
 
@@ -114,13 +114,13 @@ def test_a_path_begins_with_a_slash(addr: str) -> None:
 
 def test_credentials_in_the_address_and_others_are_too_many() -> None:
     """Nobody could tell which ones count."""
-    with pytest.raises(ValueError, match="credentials stand in the address"):
+    with pytest.raises(ValueError, match="the URL contains credentials"):
         Pusher("j", "http://u:p@h", auth=BasicAuth("u", "p"))
 
 
 async def test_a_loop_is_accepted_and_warned_about() -> None:
-    """The warning points to whoever calls."""
-    with pytest.warns(DeprecationWarning, match="leave the argument loop out") as caught:
+    """The warning points to the caller."""
+    with pytest.warns(DeprecationWarning, match="remove the argument loop") as caught:
         Pusher("j", "http://h", asyncio.get_running_loop())
 
     assert caught[0].filename == __file__
@@ -154,7 +154,7 @@ async def test_a_push_says_what_a_scrape_would() -> None:
 
 @pytest.mark.parametrize(("call", "method"), [("add", "POST"), ("replace", "PUT"), ("delete", "DELETE")])  # fmt: skip
 async def test_each_call_has_its_method(call: str, method: str) -> None:
-    """And tries once, if it is not told otherwise by the pusher or the call."""
+    """With one attempt, unless the pusher or the call has a retry policy."""
     with Gateway(default=Answer(503)) as gateway:
         await getattr(Pusher("j", gateway.url), call)(levels(1))
         assert gateway.methods == [method]
@@ -199,7 +199,7 @@ async def test_an_empty_registry_may_be_compressed() -> None:
 
 
 async def test_bodies_may_be_compressed() -> None:
-    """The length that is told is that of the compressed one."""
+    """Content-Length is that of the compressed body."""
     registry = CollectorRegistry()
     gauge = Gauge("g", "Level.", registry=registry)
     for place in range(10_000):
@@ -244,7 +244,7 @@ async def test_what_a_format_cannot_carry_is_counted() -> None:
     assert b"otel_aioprom_dropped_total" in render(registry)[0]
 
 
-async def test_a_source_that_is_late_is_left_out() -> None:
+async def test_a_source_that_is_late_is_skipped() -> None:
     """The rest is pushed in time."""
     registry = levels(1)
     held = HeldSource(family("late"))
@@ -280,7 +280,7 @@ def answered(registry: CollectorRegistry) -> float:
     return sum(count for _, count in registry.pushes.requests.get_all())
 
 
-async def test_a_given_session_serves_all_and_stays_open() -> None:
+async def test_an_external_session_serves_all_and_stays_open() -> None:
     """Inside of blocks and outside, and while it pushes again and again."""
     registry = levels(1)
     with Gateway() as gateway:
@@ -311,7 +311,7 @@ async def test_pushes_over_tls_with_a_password(tmp_path: Any) -> None:
     assert await refused.text() == "Unauthorized"
 
 
-async def test_a_refusal_is_raised_if_that_is_asked_for() -> None:
+async def test_raise_for_status() -> None:
     """By every call; it is counted by its status all the same."""
     registry = levels(1)
     with Gateway(default=Answer(400, "why")) as gateway:
@@ -371,6 +371,6 @@ async def test_pushes_are_counted_by_what_became_of_them() -> None:
     assert all(destination in line for line in text.splitlines() if line.startswith(PUSHES))
 
 
-async def test_nothing_is_shown_before_the_first_push() -> None:
+async def test_there_are_no_self_metrics_before_the_first_push() -> None:
     """A registry that is never pushed has no such metrics."""
     assert own(levels(1)) == {}

@@ -34,7 +34,7 @@ async def test_an_addition_in_batches_posts() -> None:
     assert [families_in(each) for each in gateway.requests] == [{"a", "b"}, {"c", "d"}]
 
 
-async def test_a_part_that_fails_is_tried_again_alone() -> None:
+async def test_a_failed_batch_is_retried_alone() -> None:
     """The others are not sent twice."""
     script = (Answer(), Answer(503), Answer(cut="answer"), Answer(), Answer(204))
     with Gateway(*script) as gateway:
@@ -104,8 +104,8 @@ async def test_without_an_answer_the_rest_is_not_sent(answered: int) -> None:
     assert len(gateway.requests) == answered + 1
 
 
-async def test_a_refusal_is_not_forgotten_when_the_server_goes_away() -> None:
-    """The first problem is the one that is told, if errors are to be raised."""
+async def test_an_error_status_is_kept_when_the_server_becomes_unreachable() -> None:
+    """The first error is the one that is raised."""
     with Gateway(Answer(), Answer(400, "why"), Answer(cut="answer")) as gateway:
         pusher = Pusher("j", gateway.url, max_batch_bytes=1, raise_for_status=True)
         with pytest.raises(PushError, match="status 400: why"):

@@ -1,4 +1,4 @@
-"""Pushing again and again, and once more on the way out."""
+"""Periodic pushes, and the last one on exit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pushed import LONG, PUSHES, REPEATS, levels, own
         ({"method": "put"}, "method must be 'replace' or 'add', not 'put'"),
     ],
 )
-async def test_wrong_options_of_a_run_are_refused(arguments: Any, message: str) -> None:
+async def test_wrong_options_of_run_are_rejected(arguments: Any, message: str) -> None:
     """Nothing is pushed, and the error names the option."""
     with Gateway() as gateway, pytest.raises(ValueError, match=f"^{message}"):
         await Pusher("j", gateway.url).run(levels(1), **arguments)
@@ -43,8 +43,8 @@ async def test_wrong_options_of_a_run_are_refused(arguments: Any, message: str) 
     assert gateway.requests == []
 
 
-async def test_a_wrong_option_of_running_is_told_before_the_block() -> None:
-    """Else a program would go on without ever pushing, and be told at its end."""
+async def test_a_wrong_option_of_running_raises_before_the_block() -> None:
+    """Otherwise a program would run without ever pushing, and fail at its end."""
     entered = False
     block = Pusher("j", "http://h").running(levels(1), method="put")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="method must be"):
@@ -61,7 +61,7 @@ async def ended(task: asyncio.Task[None]) -> bool:
     return task.cancelled()
 
 
-async def test_a_run_pushes_at_once_and_every_interval_and_at_last() -> None:
+async def test_run_pushes_at_once_and_every_interval_and_on_exit() -> None:
     """Each time what the registry has then, over one connection."""
     registry = CollectorRegistry()
     counter = Counter("c_total", "Counts.", registry=registry)
@@ -77,29 +77,21 @@ async def test_a_run_pushes_at_once_and_every_interval_and_at_last() -> None:
     assert gateway.last.value("c_total") == 42.0
 
 
-async def test_a_run_may_add() -> None:
-    """With POST, at last too."""
+@pytest.mark.parametrize(
+    ("options", "methods"),
+    [({"method": "add"}, ["POST", "POST"]), ({"delete_on_exit": True}, ["PUT", "DELETE"])],
+)
+async def test_run_may_add_or_delete_on_exit(options: Any, methods: list[str]) -> None:
+    """The last push uses POST too; a delete replaces it."""
     with Gateway() as gateway:
-        pusher = Pusher("j", gateway.url)
-        task = asyncio.create_task(pusher.run(levels(1), LONG, method="add"))
+        task = asyncio.create_task(Pusher("j", gateway.url).run(levels(1), LONG, **options))
         await gateway.arrived(1)
         assert await ended(task)
 
-    assert gateway.methods == ["POST", "POST"]
+    assert gateway.methods == methods
 
 
-async def test_a_run_may_delete_at_last() -> None:
-    """Instead of pushing."""
-    with Gateway() as gateway:
-        pusher = Pusher("j", gateway.url)
-        task = asyncio.create_task(pusher.run(levels(1), LONG, delete_on_exit=True))
-        await gateway.arrived(1)
-        assert await ended(task)
-
-    assert gateway.methods == ["PUT", "DELETE"]
-
-
-async def test_a_run_keeps_one_connection_and_closes_it() -> None:
+async def test_run_uses_one_connection_and_closes_it() -> None:
     """One that was open before stays open."""
     with Gateway() as gateway:
         pusher = Pusher("j", gateway.url)
@@ -117,7 +109,7 @@ async def test_a_run_keeps_one_connection_and_closes_it() -> None:
 
 
 @REPEATS
-async def test_no_failure_ends_a_run(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_failure_ends_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when pushes begin to fail, one when they work again, and all are counted."""
     caplog.set_level(logging.INFO, "otel_aioprom")
     registry = levels(1)
@@ -139,8 +131,8 @@ async def test_no_failure_ends_a_run(caplog: pytest.LogCaptureFixture) -> None:
     assert found[PUSHES + '{code="200"}'] == 2
 
 
-async def test_no_error_at_all_ends_a_run(caplog: pytest.LogCaptureFixture, tmp_path: Any) -> None:
-    """Also where the secret is away for a while, or the registry raises."""
+async def test_no_exception_ends_run(caplog: pytest.LogCaptureFixture, tmp_path: Any) -> None:
+    """Also if the secret file is missing for a while, or the registry raises."""
     file = tmp_path / "password"
     file.write_text("p")
     with Gateway() as gateway:
@@ -159,7 +151,7 @@ async def test_no_error_at_all_ends_a_run(caplog: pytest.LogCaptureFixture, tmp_
     assert "not callable" in caplog.messages[1]
 
 
-async def test_a_push_of_a_run_is_tried_again() -> None:
+async def test_pushes_of_run_are_retried() -> None:
     """Unless ``retry`` says otherwise."""
     with Gateway(Answer(503, headers={"Retry-After": "0"}), Answer(503), Answer()) as gateway:
         async with Pusher("j", gateway.url).running(levels(1), LONG):
@@ -173,7 +165,7 @@ async def test_a_push_of_a_run_is_tried_again() -> None:
     assert gateway.methods[:3] == ["PUT", "PUT", "PUT"]
 
 
-async def test_slow_pushes_leave_out_turns() -> None:
+async def test_slow_pushes_skip_intervals() -> None:
     """They do not pile up."""
     hold = Hold()
     with Gateway(Answer(hold=hold)) as gateway:
@@ -185,7 +177,7 @@ async def test_slow_pushes_leave_out_turns() -> None:
             await gateway.arrived(3)
 
 
-async def test_the_way_out_takes_no_longer_than_allowed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_shutdown_has_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
     """A gateway that does not answer the last push keeps nobody."""
     with Gateway(Answer(), default=Answer(hold=Hold())) as gateway:
         task = asyncio.create_task(Pusher("j", gateway.url).run(levels(1), LONG, exit_timeout=0.1))
@@ -194,7 +186,7 @@ async def test_the_way_out_takes_no_longer_than_allowed(caplog: pytest.LogCaptur
         assert await ended(task)
         assert len(gateway.requests) == 2
 
-    assert caplog.messages[-1] == "the last turn took more than 0.1 s and was given up"
+    assert caplog.messages[-1] == "the last call took more than 0.1 s and was given up"
 
 
 async def test_a_block_is_pushed_at_its_end() -> None:
@@ -243,7 +235,7 @@ async def test_a_block_ends_as_cancelled_if_it_is_cancelled() -> None:
     assert len(gateway.requests) == 2
 
 
-async def test_a_cancellation_on_the_way_out_is_not_lost() -> None:
+async def test_a_cancellation_during_shutdown_is_not_lost() -> None:
     """Whoever waits for the last push is cancelled like anywhere else."""
     reached = False
     with Gateway(Answer(), default=Answer(hold=Hold())) as gateway:
@@ -332,8 +324,8 @@ def test_a_program_that_handles_the_signal_is_not_disturbed() -> None:
     assert [each.value("g") for each in gateway.requests] == [1.0, 2.0]
 
 
-async def test_a_gateway_that_is_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    """However long it stays away."""
+async def test_an_unreachable_gateway_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However long it is unreachable."""
     registry = levels(1)
     pusher = Pusher("j", f"http://127.0.0.1:{free_port()}", retry=Retry(attempts=1))
     async with pusher.running(registry, 0.01):

@@ -1,4 +1,4 @@
-"""Sources that are awaited: on the loop of whoever serves, or one of their own; late, raising, cancelled."""
+"""Asynchronous sources: awaited on the service's event loop or on one of their own; late, raising, cancelled."""
 
 from __future__ import annotations
 
@@ -10,58 +10,51 @@ from typing import Any
 import pytest
 
 from awaited_sources import BOTH, Awaited, Generated
-from oracles import DEADLINE, FakeSource, dropped, family, names_of
+from oracles import DEADLINE, dropped, family, names_of
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.renderer import render
 
+pytestmark = pytest.mark.usefixtures("others")
+
 SOON = 0.2
 
 
 async def never() -> list[Any]:
-    """Do not answer."""
+    """Never return."""
     await asyncio.Event().wait()
     return []
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """A registry with something else to show."""
-    made = CollectorRegistry()
-    Gauge("g", "What.", registry=made).set({}, 1)
-    made.add_source(FakeSource(family("other"), name="other"))
-    return made
 
 
 @BOTH
 async def test_sources_are_awaited_on_the_loop_that_serves(
     registry: CollectorRegistry, kind: type[Awaited]
 ) -> None:
-    """And their families, collectors and faults are those of any source."""
+    """They may return families, collectors and faults."""
     gauge = Gauge("mine", "Of the source.")
     gauge.set({}, 2)
-    said = Fault("untranslatable", "y", "Odd.")
+    fault = Fault("untranslatable", "y", "Odd.")
 
     async def answer() -> list[Any]:
-        return [family("x"), gauge, said]
+        return [family("x"), gauge, fault]
 
     source = kind(answer)
     registry.add_source(source)
     gathering = await registry.async_gather(DEADLINE)
 
     assert names_of(gathering) == ["g", "other", "x", "mine"]
-    assert list(gathering.faults) == [said]
+    assert list(gathering.faults) == [fault]
     assert source.loops == [asyncio.get_running_loop()]
 
 
 @BOTH
 @pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), RecursionError()])
-async def test_a_source_that_raises_costs_itself(
+async def test_a_source_that_raises_is_dropped_alone(
     registry: CollectorRegistry, kind: type[Awaited], error: Exception
 ) -> None:
-    """Also half-way."""
+    """Also after some items."""
 
     async def answer() -> Iterable[Any]:
         if kind is Awaited:
@@ -83,10 +76,10 @@ async def cancelled() -> list[Any]:
 
 
 @BOTH
-async def test_a_source_that_awaits_what_is_cancelled_costs_itself(
+async def test_a_source_that_awaits_a_cancelled_future_is_dropped_alone(
     registry: CollectorRegistry, kind: type[Awaited]
 ) -> None:
-    """Neither the request nor the next one is."""
+    """Neither the request nor the next one is cancelled."""
     registry.add_source(kind(cancelled))
     for number in (1, 2):
         gathering = await registry.async_gather(DEADLINE)
@@ -106,8 +99,8 @@ def test_a_cancelled_source_cancels_no_rendering(
 
 
 @BOTH
-async def test_a_source_has_its_time(registry: CollectorRegistry, kind: type[Awaited]) -> None:
-    """It is cancelled then, and asked anew."""
+async def test_a_source_has_a_timeout(registry: CollectorRegistry, kind: type[Awaited]) -> None:
+    """It is cancelled then, and collected again by the next request."""
     source = kind(never, timeout=0.05)
     registry.add_source(source)
     for number in (1, 2):
@@ -120,8 +113,8 @@ async def test_a_source_has_its_time(registry: CollectorRegistry, kind: type[Awa
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_source_whose_own_call_is_late_has_raised(registry: CollectorRegistry) -> None:
-    """It has used up none of its time."""
+async def test_a_source_that_raises_a_timeout_error_has_raised(registry: CollectorRegistry) -> None:
+    """Its own timeout has not expired."""
 
     async def answer() -> list[Any]:
         raise asyncio.TimeoutError
@@ -131,8 +124,8 @@ async def test_a_source_whose_own_call_is_late_has_raised(registry: CollectorReg
     assert dropped(await registry.async_gather(DEADLINE)) == {"raised": 1}
 
 
-async def test_a_late_source_is_asked_once(registry: CollectorRegistry) -> None:
-    """Requests that have no time for it go without; it is in the one after it has answered."""
+async def test_a_late_source_is_collected_once(registry: CollectorRegistry) -> None:
+    """Requests with a short timeout drop it; it is in the one after it has returned."""
     go = asyncio.Event()
 
     async def answer() -> list[Any]:
@@ -149,8 +142,8 @@ async def test_a_late_source_is_asked_once(registry: CollectorRegistry) -> None:
     assert names_of(await registry.async_gather(DEADLINE)) == ["g", "other", "x"]
 
 
-async def test_requests_at_once_share_an_answer(registry: CollectorRegistry) -> None:
-    """Ten that come while one is under way cost one more; one that is cancelled takes nobody along."""
+async def test_concurrent_requests_share_a_result(registry: CollectorRegistry) -> None:
+    """Ten during a run cost one more run; cancelling one of them cancels no other."""
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def answer() -> list[Any]:
@@ -174,8 +167,8 @@ async def test_requests_at_once_share_an_answer(registry: CollectorRegistry) -> 
     assert len(source.loops) == 2
 
 
-async def test_an_answer_is_looked_at_in_another_thread(registry: CollectorRegistry) -> None:
-    """However many series there are, the loop is not held."""
+async def test_items_are_validated_in_another_thread(registry: CollectorRegistry) -> None:
+    """However many series there are, the event loop is not blocked."""
     threads: list[threading.Thread] = []
 
     class Noting(Gauge):
@@ -194,8 +187,8 @@ async def test_an_answer_is_looked_at_in_another_thread(registry: CollectorRegis
     assert threading.current_thread() not in threads
 
 
-async def test_an_exit_of_what_is_looked_at_stops_nobody(registry: CollectorRegistry) -> None:
-    """It costs itself, and no signal handler has raised it."""
+async def test_an_exit_of_an_item_stops_nobody(registry: CollectorRegistry) -> None:
+    """The item is dropped alone, since no signal handler has raised the exit."""
 
     class Exiting(Gauge):
         def family(self) -> MetricFamily:

@@ -1,4 +1,4 @@
-"""Awaited sources: loops that come and go, and answers that make no sense."""
+"""Asynchronous sources: event loops that end, and invalid results."""
 
 from __future__ import annotations
 
@@ -10,26 +10,17 @@ from typing import Any
 import pytest
 
 from awaited_sources import BOTH, Awaited, Generated, one
-from oracles import DEADLINE, FakeSource, dropped, family, names_of
-from otel_aioprom.collectors import Gauge
+from oracles import DEADLINE, dropped, family, names_of
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render, render
 
+pytestmark = pytest.mark.usefixtures("others")
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """A registry with something else to show."""
-    made = CollectorRegistry()
-    Gauge("g", "What.", registry=made).set({}, 1)
-    made.add_source(FakeSource(family("other"), name="other"))
-    return made
-
-
-# --- loops that come and go ------------------------------------------------------------
+# --- event loops that end ----------------------------------------------------------------
 
 
 def test_a_source_is_awaited_without_a_loop(registry: CollectorRegistry) -> None:
-    """In a thread with a loop of its own."""
+    """In a thread with an event loop of its own."""
     threads: list[threading.Thread] = []
 
     async def answer() -> list[Any]:
@@ -46,7 +37,7 @@ def test_a_source_is_awaited_without_a_loop(registry: CollectorRegistry) -> None
 async def test_a_source_is_awaited_on_the_loop_of_another_thread(
     registry: CollectorRegistry,
 ) -> None:
-    """The one that served last; in a thread that has a loop, rendering says how to."""
+    """The one that was used last; in a thread with an event loop, the fault says to use async_render."""
     source = Awaited(one)
     registry.add_source(source)
     await async_render(registry)
@@ -63,7 +54,7 @@ def in_thread(registry: CollectorRegistry, bodies: list[Any]) -> threading.Threa
     def run() -> None:
         try:
             bodies.append(render(registry)[0])
-        except BaseException as error:  # noqa: BLE001 - told to the test
+        except BaseException as error:  # noqa: BLE001 - reported to the test
             bodies.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -72,10 +63,10 @@ def in_thread(registry: CollectorRegistry, bodies: list[Any]) -> threading.Threa
 
 
 @BOTH
-def test_a_loop_that_ends_in_the_middle_of_an_answer(
+def test_a_loop_that_ends_while_a_source_is_awaited(
     registry: CollectorRegistry, kind: type[Awaited]
 ) -> None:
-    """Whoever waits in another thread gets a response without it; the next one is whole."""
+    """A caller in another thread gets a response without the source; the next one has it."""
     begun = threading.Event()
     bodies: list[Any] = []
 
@@ -103,43 +94,43 @@ def test_a_loop_that_ends_in_the_middle_of_an_answer(
     assert b"x 1" in asyncio.run(async_render(registry))[0].splitlines()
 
 
-def test_a_loop_that_ends_before_it_asks(registry: CollectorRegistry) -> None:
-    """Whoever waits in another thread does not wait for ever."""
+def test_a_loop_that_ends_before_the_source_is_awaited(registry: CollectorRegistry) -> None:
+    """A caller in another thread does not wait for ever."""
     source = Awaited(one)
     registry.add_source(source)
     bodies: list[Any] = []
-    (feed,) = [each for each in registry._feeds.values() if each._source is source]
+    (runner,) = [each for each in registry._runners.values() if each._source is source]
 
     async def serve() -> threading.Thread:
         await registry.async_gather(DEADLINE)
         thread = in_thread(registry, bodies)
-        while not feed.flight._next:
+        while not runner.flight._next:
             time.sleep(0.001)  # noqa: ASYNC251 - the loop must not run on
         return thread
 
     thread = asyncio.run(serve())
     thread.join(DEADLINE / 3)
     waits = thread.is_alive()
-    render(registry)  # which lets go whoever waits
+    render(registry)  # which releases waiting callers
     thread.join(DEADLINE)
 
     assert not waits
 
 
-# --- answers that make no sense --------------------------------------------------------
+# --- invalid results ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", [None, 5, [None], ["x"], [family], [5, family("y")]])
 @BOTH
-async def test_an_answer_that_makes_no_sense_costs_itself(
+async def test_an_invalid_result_is_dropped_alone(
     registry: CollectorRegistry, kind: type[Awaited], answer: Any
 ) -> None:
-    """Families beside it are shown."""
+    """Other families are exposed."""
 
-    async def give() -> Any:
+    async def collect() -> Any:
         return answer
 
-    registry.add_source(kind(give))
+    registry.add_source(kind(collect))
     gathering = await registry.async_gather(DEADLINE)
 
     assert names_of(gathering)[:2] == ["g", "other"]
@@ -147,10 +138,10 @@ async def test_an_answer_that_makes_no_sense_costs_itself(
     assert sum(dropped(gathering).values()) == 1
 
 
-async def test_a_plain_method_that_gives_a_coroutine_costs_itself(
+async def test_a_plain_method_that_returns_a_coroutine_is_a_fault(
     registry: CollectorRegistry,
 ) -> None:
-    """Without a warning that nobody has awaited it."""
+    """Without a warning that it was never awaited."""
 
     class Plain:
         name = "plain"
@@ -163,8 +154,8 @@ async def test_a_plain_method_that_gives_a_coroutine_costs_itself(
     assert dropped(await registry.async_gather(DEADLINE)) in ({}, {"raised": 1})
 
 
-def test_what_is_found_after_a_collection(registry: CollectorRegistry) -> None:
-    """Families of awaited sources, as those of others."""
+def test_look_up_after_a_collection(registry: CollectorRegistry) -> None:
+    """Families of asynchronous sources are found as those of others."""
     source = Awaited(one)
     registry.add_source(source)
     registry.gather()

@@ -1,4 +1,4 @@
-"""Collectors of users' own classes."""
+"""Collectors of user classes with their own ``get_all``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INF = math.inf
 
 
 class _Own:
-    """Gives what its test wants."""
+    """Returns what the test sets."""
 
     items: Any = ()
 
@@ -50,20 +50,20 @@ class OwnSummary(_Own, Summary):
 def collect(
     kind: Any, items: Any, const_labels: dict[str, object] | None = None
 ) -> tuple[list[str], list[Fault]]:
-    """The lines of a collector that gives these items, and what was wrong."""
+    """Return the sample lines of a collector with these items, and its faults."""
     collector = kind("x", "What.", const_labels)
     collector.items = items
-    got = list(CustomCollector(collector).collect())
-    faults = [item for item in got if isinstance(item, Fault)]
-    families = [item for item in got if isinstance(item, MetricFamily)]
+    found = list(CustomCollector(collector).collect())
+    faults = [item for item in found if isinstance(item, Fault)]
+    families = [item for item in found if isinstance(item, MetricFamily)]
     assert [(each.name, each.type, each.doc) for each in families] == [
         ("x", collector.kind.name, "What.")
     ]
     return sample_lines(b"".join(TextFormatter().encode(families)).decode()), faults
 
 
-def test_own_classes_are_told_from_ours() -> None:
-    """By their ``get_all``; a subclass that has none of its own is as ours."""
+def test_custom_collectors_override_get_all() -> None:
+    """A subclass that does not is no custom collector."""
 
     class Plain(Gauge):
         """Nothing is overridden."""
@@ -75,7 +75,7 @@ def test_own_classes_are_told_from_ours() -> None:
 
 @pytest.mark.parametrize("kind", [OwnUntyped, OwnCounter, OwnGauge])
 def test_numbers(kind: Any) -> None:
-    """Of any type that is a number, with the constant labels."""
+    """Of any numeric type, with the constant labels."""
     items = [({}, 1), ({"b": 2, "a": 1}, True), ({"c": "call"}, Decimal("0.5"))]
 
     assert collect(kind, items, {"c": "const"}) == (
@@ -92,8 +92,8 @@ def test_get_all_may_be_a_generator() -> None:
     )
 
 
-def test_what_get_all_raises_is_passed_on() -> None:
-    """The feed knows what to do."""
+def test_what_get_all_raises_propagates() -> None:
+    """The source runner handles it."""
     collector = OwnGauge("x", "")
     collector.items = None
     with pytest.raises(TypeError):
@@ -101,22 +101,22 @@ def test_what_get_all_raises_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("value", ["high", None, 10**400, {}])
-def test_a_bad_item_costs_itself(value: Any) -> None:
-    """Others are shown."""
+def test_an_invalid_item_is_dropped_alone(value: Any) -> None:
+    """Others are exposed."""
     lines, faults = collect(OwnGauge, [({"a": 1}, value), ({"a": 2}, 2)])
 
     assert lines == ['x{a="2"} 2']
     assert [(fault.cause, fault.subject, fault.lost) for fault in faults] == [
         ("untranslatable", "x", True)
     ]
-    assert faults[0].message.startswith("an item of get_all() is left out: ")
+    assert faults[0].message.startswith("an item of get_all() is dropped: ")
 
 
 @pytest.mark.parametrize(
     "item", [5, (), ({},), ({}, 1, 2), ({"a-b": 1}, 1), ("a", 1), ({"job": 1}, 1)]
 )
-def test_what_is_no_pair_of_labels_and_value_costs_itself(item: Any) -> None:
-    """Label names are checked as for our own collectors."""
+def test_what_is_no_pair_of_labels_and_value_is_dropped_alone(item: Any) -> None:
+    """Label names are checked as for other native collectors."""
     lines, faults = collect(OwnGauge, [item, ({"a": 2}, 2)])
 
     assert lines == ['x{a="2"} 2']
@@ -127,8 +127,8 @@ def test_what_is_no_pair_of_labels_and_value_costs_itself(item: Any) -> None:
     ("first", "second"),
     [({"a": 1, "b": 2}, {"b": "2", "a": "1"}), ({}, {"a": ""}), ({"a": ""}, {})],
 )
-def test_of_items_that_are_one_series_the_first_is_kept(first: Any, second: Any) -> None:
-    """The others are said to be lost."""
+def test_of_items_of_the_same_series_the_first_is_kept(first: Any, second: Any) -> None:
+    """The others are reported as lost."""
     lines, faults = collect(OwnGauge, [(first, 1), (second, 2)])
 
     assert [line.split(" ")[1] for line in lines] == ["1"]
@@ -136,7 +136,7 @@ def test_of_items_that_are_one_series_the_first_is_kept(first: Any, second: Any)
 
 
 def test_histograms() -> None:
-    """As ``get`` of a histogram gives them, with ``inf`` or without, in any order."""
+    """As ``get`` of a histogram returns them, with or without ``inf``, in any order."""
     whole = {2: 3, 1: 1, INF: 4, "count": 4, "sum": 6.5}
     short = {1: 1, 2: 3, "count": 4, "sum": 6.5}
     lines, faults = collect(OwnHistogram, [({"a": 1}, whole), ({"a": 2}, short)])
@@ -152,8 +152,8 @@ def test_histograms() -> None:
     assert faults == []
 
 
-def test_what_get_of_our_own_collectors_gives_is_understood() -> None:
-    """A subclass may hand on what the base has recorded."""
+def test_get_all_may_return_what_the_base_class_returns() -> None:
+    """A subclass may pass on what was recorded."""
 
     class Relay(Histogram):
         def get_all(self) -> Any:
@@ -188,8 +188,8 @@ def test_what_get_of_our_own_collectors_gives_is_understood() -> None:
         7,
     ],
 )
-def test_histograms_that_make_no_sense(value: Any) -> None:
-    """Counts that fall, that disagree, or are not there."""
+def test_invalid_histograms(value: Any) -> None:
+    """Counts that fall, that disagree, or are missing."""
     lines, faults = collect(OwnHistogram, [({}, value)])
 
     assert lines == []
@@ -197,7 +197,7 @@ def test_histograms_that_make_no_sense(value: Any) -> None:
 
 
 def test_summaries() -> None:
-    """As ``get`` of a summary gives them; quantiles are put in order."""
+    """As ``get`` of a summary returns them; quantiles are sorted."""
     value = {0.9: 3, 0.5: math.nan, "count": 2, "sum": 4.5}
     lines, faults = collect(OwnSummary, [({"a": 1}, value), ({}, {"count": 0, "sum": 0})])
 
@@ -222,15 +222,15 @@ def test_summaries() -> None:
         7,
     ],
 )
-def test_summaries_that_make_no_sense(value: Any) -> None:
-    """Something is missing or no number."""
+def test_invalid_summaries(value: Any) -> None:
+    """Something is missing, or is not a number."""
     lines, faults = collect(OwnSummary, [({}, value)])
 
     assert lines == []
     assert [fault.cause for fault in faults] == ["untranslatable"]
 
 
-def test_labels_that_samples_use_themselves_are_refused() -> None:
+def test_reserved_labels_are_rejected() -> None:
     """``le`` and ``quantile``, each by its kind alone."""
     histogram = {1: 1, "count": 1, "sum": 1}
 

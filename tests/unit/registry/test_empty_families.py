@@ -1,4 +1,4 @@
-"""Families without series: nobody loses a name to them."""
+"""Families without series do not own their names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ EMPTY = MetricFamily("x", "gauge", "One.", "", ())
 
 
 def counting() -> MetricFamily:
-    """A family of the same name and of another type, with a series."""
+    """A family of the same name, of another type, with a series."""
     return family("x", number(1, kind=CounterSeries), kind="counter", doc="Another.")
 
 
 def test_a_family_without_series_takes_no_name_from_another_source(
     registry: CollectorRegistry,
 ) -> None:
-    """The other one comes later in the same collection, or in the next one."""
+    """In the same collection, or in the next one."""
     registry.add_source(FakeSource(EMPTY, name="first"))
     late = FakeSource(name="second")
     registry.add_source(late)
@@ -35,7 +35,7 @@ def test_a_family_without_series_takes_no_name_from_another_source(
 def test_a_family_without_series_takes_no_name_within_its_source(
     registry: CollectorRegistry,
 ) -> None:
-    """Neither in one answer, nor from one to the next."""
+    """Neither in the same collection, nor in the next one."""
     source = FakeSource(EMPTY, counting())
     registry.add_source(source)
     for items in ([EMPTY, counting()], [EMPTY], [counting()]):
@@ -47,7 +47,7 @@ def test_a_family_without_series_takes_no_name_within_its_source(
 
 
 def test_a_family_without_series_hides_no_collector(registry: CollectorRegistry) -> None:
-    """Nor is anything said of it."""
+    """And is no fault."""
     registry.add_source(FakeSource(EMPTY))
     gauge = Gauge("x", "Mine.", registry=registry)
     gauge.set({}, 1)
@@ -57,10 +57,10 @@ def test_a_family_without_series_hides_no_collector(registry: CollectorRegistry)
     assert gathering.faults == []
 
 
-def test_a_name_is_another_s_when_its_series_are_gone_and_it_was_shown(
+def test_a_family_that_was_exposed_keeps_its_name_without_series(
     registry: CollectorRegistry,
 ) -> None:
-    """Who has shown it once keeps it, for a server knows its type by then."""
+    """Since a server knows its type by then."""
     first, second = FakeSource(counting(), name="first"), FakeSource(name="second")
     registry.add_source(first)
     registry.add_source(second)

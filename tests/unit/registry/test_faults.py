@@ -1,4 +1,4 @@
-"""What was left out: counted each time, logged once."""
+"""Faults: counted each time, logged once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def counts(log: FaultLog) -> dict[str, float]:
     return {dict(one.pairs)["cause"]: one.value for one in series if isinstance(one, NumberSeries)}
 
 
-def test_the_self_metric_is_silent_while_all_is_well() -> None:
-    """It has no series before the first loss."""
+def test_the_self_metric_has_no_series_before_the_first_loss() -> None:
+    """So that it is not exposed."""
     family = FaultLog().family()
 
     assert (family.name, family.type) == ("otel_aioprom_dropped_total", "counter")
@@ -26,7 +26,7 @@ def test_the_self_metric_is_silent_while_all_is_well() -> None:
 
 
 def test_losses_are_counted_by_cause() -> None:
-    """Each time, whatever they are about; what lost nothing does not count."""
+    """Each time, for any subject; faults that lose nothing are not counted."""
     log = FaultLog()
     log.record(Fault("late", "a", "Late."))
     log.record(Fault("late", "a", "Late."))
@@ -38,7 +38,7 @@ def test_losses_are_counted_by_cause() -> None:
 
 
 def test_a_fault_is_logged_once_for_cause_and_subject(caplog: pytest.LogCaptureFixture) -> None:
-    """Losses as errors, oddities as warnings."""
+    """At ERROR if something was lost, else at WARNING."""
     log = FaultLog()
     for _ in range(3):
         log.record(Fault("late", "a", "Late."))
@@ -52,8 +52,8 @@ def test_a_fault_is_logged_once_for_cause_and_subject(caplog: pytest.LogCaptureF
     ]
 
 
-def test_names_that_strangers_make_up_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """After ten thousand subjects new ones are counted, and neither remembered nor logged."""
+def test_names_that_clients_make_up_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """After ten thousand subjects, new ones are counted, but neither remembered nor logged."""
     log = FaultLog()
     caplog.set_level(logging.CRITICAL)
     for number in range(10_000):
@@ -66,8 +66,8 @@ def test_names_that_strangers_make_up_do_not_fill_the_log(caplog: pytest.LogCapt
     assert counts(log) == {"late": 10_002}
 
 
-def test_logs_of_two_registries_are_their_own() -> None:
-    """What one has counted, another has not."""
+def test_fault_logs_are_independent() -> None:
+    """One does not count what another counts."""
     first, second = FaultLog(), FaultLog()
     first.record(Fault("late", "a", "Late."))
 

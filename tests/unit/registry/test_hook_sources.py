@@ -1,4 +1,4 @@
-"""How long the coroutine functions of a collector get."""
+"""The timeout of a collector's coroutine callbacks."""
 
 from __future__ import annotations
 
@@ -10,68 +10,65 @@ import pytest
 from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.registry.hook_sources import AsyncUpkeep, make_upkeep
+from otel_aioprom.registry.hook_sources import AsyncHookSource, make_hook_source
 
 
-async def ask() -> float:
-    """Give a value."""
+async def callback() -> float:
+    """Return a value."""
     return 1.0
 
 
 async def never() -> float:
-    """Give no value until it is cancelled."""
+    """Never return."""
     await asyncio.Event().wait()
     return 1.0
 
 
-def awaiting(gauge: Gauge) -> Any:
-    """Return what awaits the functions of a gauge."""
-    (made,) = [
-        each
-        for each in (make_upkeep(gauge.name, chore) for chore in gauge.chores())
-        if isinstance(each, AsyncUpkeep)
-    ]
-    return made
+def async_source_of(gauge: Gauge) -> Any:
+    """Return the source that awaits the callbacks of a gauge."""
+    sources = [make_hook_source(gauge.name, hook) for hook in gauge.pre_collect_hooks()]
+    (source,) = [each for each in sources if isinstance(each, AsyncHookSource)]
+    return source
 
 
 @pytest.mark.parametrize("timeouts", [[0.5], [3.0, 0.25], [2.0, 2.0, 7.0]])
 def test_all_together_get_a_second_more_than_the_slowest(timeouts: list[float]) -> None:
-    """So that each is told of as late by itself, before all of them would be."""
+    """So that each is late by itself, before all of them are."""
     gauge = Gauge("x", "What.")
     for number, timeout in enumerate(timeouts):
-        gauge.set_function({"of": number}, ask, timeout=timeout)
+        gauge.set_function({"of": number}, callback, timeout=timeout)
 
-    assert awaiting(gauge).timeout == max(timeouts) + 1
+    assert async_source_of(gauge).timeout == max(timeouts) + 1
 
 
-def test_functions_that_are_called_get_nothing_of_it() -> None:
-    """Only those that are awaited have a time."""
+def test_timeouts_of_plain_callbacks_do_not_count() -> None:
+    """Only those of coroutine callbacks."""
     gauge = Gauge("x", "What.")
     gauge.set_function({"of": "called"}, lambda: 1, timeout=50)
-    gauge.set_function({"of": "awaited"}, ask, timeout=2)
+    gauge.set_function({"of": "awaited"}, callback, timeout=2)
 
-    assert awaiting(gauge).timeout == 3
+    assert async_source_of(gauge).timeout == 3
 
 
-def test_the_time_is_that_of_the_functions_there_are() -> None:
-    """Those that came or went since the last collection count."""
+def test_the_timeout_is_that_of_the_current_callbacks() -> None:
+    """Also if some were set or removed since the last collection."""
     gauge = Gauge("x", "What.")
-    gauge.set_function({"of": 1}, ask, timeout=2)
-    upkeep = awaiting(gauge)
-    gauge.set_function({"of": 2}, ask, timeout=4)
-    assert upkeep.timeout == 5
+    gauge.set_function({"of": 1}, callback, timeout=2)
+    source = async_source_of(gauge)
+    gauge.set_function({"of": 2}, callback, timeout=4)
+    assert source.timeout == 5
     gauge.clear()
 
-    assert upkeep.timeout == 1
+    assert source.timeout == 1
 
 
-async def test_a_function_that_is_late_is_told_of_by_itself(registry: CollectorRegistry) -> None:
-    """Not all of the collector's: the others have their values."""
+async def test_a_late_callback_is_a_fault_by_itself(registry: CollectorRegistry) -> None:
+    """The collector's other callbacks have their values."""
     gauge = Gauge("x", "What.", registry=registry)
     gauge.set_function({"of": "late"}, never, timeout=0.05)
-    gauge.set_function({"of": "fine"}, ask, timeout=0.05)
+    gauge.set_function({"of": "fine"}, callback, timeout=0.05)
     gathering = await registry.async_gather(DEADLINE)
 
     assert [fault.cause for fault in gathering.faults] == ["late"]
-    assert "the function for {'of': 'late'} took more than 0.05 s" in gathering.faults[0].message
+    assert "for {'of': 'late'} took more than 0.05 s" in gathering.faults[0].message
     assert gauge.get_all() == [({"of": "fine"}, 1)]

@@ -1,4 +1,4 @@
-"""What sources give that means harm, or changes afterwards: it costs itself, and falsifies nothing."""
+"""Hostile items of sources, and items that change later: they are dropped alone, and falsify nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from oracles import FakeSource, family, names_of, number
 from otel_aioprom._concurrency.atomic import with_lock
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Gauge
-from otel_aioprom.collectors.hooks import Chore
-from otel_aioprom.collectors.series.expiry import watched
+from otel_aioprom.collectors.hooks import PreCollectHook
+from otel_aioprom.collectors.series.expiry import expiring_class
 from otel_aioprom.collectors.series.number import CounterSeries, NumberSeries
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.registry.faults import Fault
@@ -25,16 +25,16 @@ PROTOBUF = (
 
 
 @pytest.mark.parametrize(
-    "cls", [watched(CounterSeries), with_lock(CounterSeries, ("inc",)), NumberSeries]
+    "cls", [expiring_class(CounterSeries), with_lock(CounterSeries, ("inc",)), NumberSeries]
 )
-def test_classes_of_series_that_we_make_are_known(cls: Any) -> None:
-    """Those of expiring collectors, and of interpreters without a global lock."""
+def test_generated_classes_of_series_are_valid(cls: Any) -> None:
+    """Those of expiring collectors, and of interpreters without a GIL."""
     assert well_formed(family("x", cls())).series
 
 
 @pytest.mark.parametrize("first", ["gauge", "counter"])
-def test_a_series_of_two_families_is_of_both_types(first: str) -> None:
-    """What the protobuf format keeps with it is for one of them, in every response."""
+def test_a_series_of_two_families_has_both_types(first: str) -> None:
+    """In every response, though the protobuf format keeps bytes with it."""
     second = {"gauge": "counter", "counter": "gauge"}[first]
     shared = NumberSeries(value=3)
     registry = CollectorRegistry()
@@ -61,13 +61,13 @@ def test_a_series_that_changes_its_type_has_the_new_one() -> None:
     assert found["b"].metric[0].counter.value == 3
 
 
-def test_a_list_that_grows_later_shows_nothing_unchecked() -> None:
-    """The series are those that were looked at."""
+def test_a_list_that_grows_later_exposes_nothing_unchecked() -> None:
+    """The series are those that were checked."""
     every: list[Any] = [number(1)]
-    made = well_formed(MetricFamily("x", "gauge", "", "", every))
+    checked = well_formed(MetricFamily("x", "gauge", "", "", every))
     every.append("bad")
 
-    assert len(made.series) == 1
+    assert len(checked.series) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,8 @@ def test_a_list_that_grows_later_shows_nothing_unchecked() -> None:
         Fault("late", "x", 5),  # type: ignore[arg-type]
     ],
 )
-def test_a_fault_that_makes_no_sense_costs_itself(
-    registry: CollectorRegistry, fault: Fault
-) -> None:
-    """It is told that it makes none."""
+def test_an_invalid_fault_is_dropped_alone(registry: CollectorRegistry, fault: Fault) -> None:
+    """And is a fault itself."""
     registry.add_source(FakeSource(fault, family("fine")))
     gathering = registry.gather()
 
@@ -90,7 +88,7 @@ def test_a_fault_that_makes_no_sense_costs_itself(
 
 
 class Disguised:
-    """Nobody learns its class."""
+    """An object whose class cannot be read."""
 
     @property
     def __class__(self) -> Any:  # type: ignore[override]
@@ -98,29 +96,27 @@ class Disguised:
         raise RuntimeError("no class")
 
 
-class Unkept(Gauge):
-    """A collector that does not tell what is to be done for it."""
+class NoHooks(Gauge):
+    """A collector whose hooks raise."""
 
-    def chores(self) -> list[Chore]:
+    def pre_collect_hooks(self) -> list[PreCollectHook]:
         """Fail."""
-        raise RuntimeError("no chores")
+        raise RuntimeError("no hooks")
 
 
 class Broken(Gauge):
-    """A collector that has no family."""
+    """A collector whose family raises."""
 
     def family(self) -> MetricFamily:
         """Fail."""
         raise KeyError("no family")
 
 
-def test_items_that_fail_when_they_are_looked_at_cost_themselves(
-    registry: CollectorRegistry,
-) -> None:
-    """Others of the same source are shown."""
-    unkept = Unkept("unkept", "What.")
-    unkept.set({}, 1)
-    items: list[Any] = [Disguised(), unkept, Broken("x", "What."), family("fine")]
+def test_items_that_raise_are_dropped_alone(registry: CollectorRegistry) -> None:
+    """Others of the same source are exposed."""
+    gauge = NoHooks("no_hooks", "What.")
+    gauge.set({}, 1)
+    items: list[Any] = [Disguised(), gauge, Broken("x", "What."), family("fine")]
 
     class Source:
         name = "source"
@@ -131,20 +127,20 @@ def test_items_that_fail_when_they_are_looked_at_cost_themselves(
     registry.add_source(Source())
     gathering = registry.gather()
 
-    assert names_of(gathering) == ["unkept", "fine"]
+    assert names_of(gathering) == ["no_hooks", "fine"]
     assert [each.lost for each in gathering.faults] == [True, False, True]
 
 
 class Custom(Gauge):
-    """A collector that tells its values itself."""
+    """A collector that overrides ``get_all``."""
 
     def get_all(self) -> list[Any]:
         """Return two."""
         return [({"a": "1"}, 1), ({"a": "2"}, 2)]
 
 
-def test_a_collector_with_its_own_values_is_asked_for_them(registry: CollectorRegistry) -> None:
-    """When a source gives it, as when it is registered."""
+def test_get_all_of_a_custom_collector_is_called(registry: CollectorRegistry) -> None:
+    """If a source returns it, as if it were registered."""
     registry.add_source(FakeSource(Custom("x", "What."), family("fine")))  # type: ignore[arg-type]
     body = render(registry)[0]
 

@@ -1,4 +1,4 @@
-"""Families of one name become one."""
+"""Families of the same name are merged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def histogram(
     return series
 
 
-def shown(families: list[MetricFamily]) -> dict[str, list[tuple[str, object]]]:
+def exposed(families: list[MetricFamily]) -> dict[str, list[tuple[str, object]]]:
     """Name → text and value of each series."""
     return {one.name: [(each.text, each.get()) for each in one.series] for one in families}  # type: ignore[attr-defined]
 
@@ -49,8 +49,8 @@ def causes(faults: list[Fault]) -> list[tuple[str, str, bool]]:
     return [(fault.cause, fault.subject, fault.lost) for fault in faults]
 
 
-def test_different_names_do_not_touch() -> None:
-    """They pass as the very same objects, in their order, and their heads are remembered without series."""
+def test_different_names_are_not_merged() -> None:
+    """The families are the same objects, in their order, and their owners are kept without series."""
     one, two = family("b", doc="B.", unit="s"), family("a", kind="counter")
     owners: Owners = {}
     families, faults = merge_families([one, two], owners)
@@ -62,12 +62,12 @@ def test_different_names_do_not_touch() -> None:
     assert [owner.series for owner in owners.values()] == [(), ()]
 
 
-def test_series_of_one_name_stand_together() -> None:
-    """In the order in which they came, under one head."""
+def test_series_of_one_name_are_put_together() -> None:
+    """In order, in one family."""
     parts = [family("x", number(value, {"from": str(value)}), doc="X.") for value in (2, 1)]
     families, faults = merge_families([parts[0], family("y"), parts[1]], {})
 
-    assert shown(families) == {
+    assert exposed(families) == {
         "x": [('{from="2"} ', 2), ('{from="1"} ', 1)],
         "y": [(" ", 1)],
     }
@@ -75,18 +75,18 @@ def test_series_of_one_name_stand_together() -> None:
 
 
 def test_of_two_types_the_first_keeps_the_name() -> None:
-    """The other one is left out whole."""
+    """The whole other family is dropped."""
     owners: Owners = {}
     both = [family("x", number(1)), family("x", number(2, kind=CounterSeries), kind="counter")]
     families, faults = merge_families(both, owners)
 
-    assert shown(families) == {"x": [(" ", 1)]}
+    assert exposed(families) == {"x": [(" ", 1)]}
     assert causes(faults) == [("type_conflict", "x", True)]
-    assert faults[0].message == "a counter of this name is left out: the name belongs to a gauge"
+    assert faults[0].message == "a counter of this name is dropped: the name belongs to a gauge"
 
 
 def test_the_first_keeps_the_name_in_later_collections() -> None:
-    """Even where only the other one is there."""
+    """Even if only the other family is there."""
     owners: Owners = {}
     merge_families([family("x")], owners)
     families, faults = merge_families([family("x", kind="counter")], owners)
@@ -95,8 +95,8 @@ def test_the_first_keeps_the_name_in_later_collections() -> None:
     assert causes(faults) == [("type_conflict", "x", True)]
 
 
-def test_of_two_descriptions_the_first_is_kept() -> None:
-    """All series stay; also when the first one comes no more."""
+def test_of_two_help_texts_the_first_is_kept() -> None:
+    """With all series, and also when the first family is gone."""
     owners: Owners = {}
     first, second = number(1, {"a": "1"}), number(2, {"a": "2"})
     both, faults = merge_families(
@@ -107,11 +107,11 @@ def test_of_two_descriptions_the_first_is_kept() -> None:
     assert both == [MetricFamily("x", "gauge", "One.", "s", [first, second])]
     assert alone == [MetricFamily("x", "gauge", "One.", "s", [second])]
     assert causes(faults) == causes(again) == [("help_conflict", "x", False)]
-    assert faults[0].message == "two descriptions; 'One.' is kept, 'Two.' is not"
+    assert faults[0].message == "two help texts: 'One.' is kept, 'Two.' is not"
 
 
 def test_of_two_units_the_first_is_kept() -> None:
-    """Without a word, for text does not show them."""
+    """Without a fault, because the text format does not expose units."""
     owners: Owners = {}
     merge_families([family("x", unit="s")], owners)
     families, faults = merge_families([family("x", unit="m")], owners)
@@ -120,17 +120,17 @@ def test_of_two_units_the_first_is_kept() -> None:
     assert faults == []
 
 
-def test_equal_labels_make_one_series() -> None:
-    """Said once, however many there are; what comes alone is not touched."""
+def test_series_with_the_same_labels_are_merged() -> None:
+    """With one fault, however many there are; other families are not changed."""
     parts = [family("x", number(value, kind=CounterSeries), kind="counter") for value in (1, 2, 3)]
     families, faults = merge_families([*parts, family("y")], {})
 
-    assert shown(families) == {"x": [(" ", 6)], "y": [(" ", 1)]}
+    assert exposed(families) == {"x": [(" ", 6)], "y": [(" ", 1)]}
     assert causes(faults) == [("duplicate_series", "x", False)]
 
 
-def test_equal_labels_within_one_family() -> None:
-    """``merge_series`` makes them one, and gives the same list back where there are none."""
+def test_the_same_labels_within_one_family() -> None:
+    """``merge_series`` merges them, and returns the same list if there are none."""
     different = [number(1), number(2, {"a": "1"})]
     faults: list[Fault] = []
 
@@ -143,7 +143,7 @@ def test_equal_labels_within_one_family() -> None:
 
 @pytest.mark.parametrize("kind", [CounterSeries, UpDownSeries])
 def test_sums_add_up(kind: type[NumberSeries]) -> None:
-    """In a new series; those that came are not changed."""
+    """In a new series; the two are not changed."""
     first, second = number(1, {"a": "1"}, kind), number(2.5, {"a": "1"}, kind)
     merged = merge_pair(first, second)
 
@@ -152,8 +152,8 @@ def test_sums_add_up(kind: type[NumberSeries]) -> None:
     assert (first.value, second.value) == (1, 2.5)
 
 
-def test_of_gauges_the_last_counts() -> None:
-    """As it stands."""
+def test_of_gauges_the_last_is_kept() -> None:
+    """As the same object."""
     first, second = number(1), number(2)
 
     assert merge_pair(first, second) is second
@@ -172,7 +172,7 @@ def test_equal_histograms_add_up() -> None:
 
 
 @pytest.mark.parametrize("totals", [(None, 1.0), (1.0, None), (None, None)])
-def test_a_sum_that_is_not_known_makes_no_sum(totals: tuple[float | None, float | None]) -> None:
+def test_an_unknown_sum_makes_the_sum_unknown(totals: tuple[float | None, float | None]) -> None:
     """Counts add up all the same."""
     merged = merge_pair(histogram([1, 0], totals[0]), histogram([0, 1], totals[1]))
 
@@ -180,14 +180,14 @@ def test_a_sum_that_is_not_known_makes_no_sum(totals: tuple[float | None, float 
     assert (merged.sum, merged.observations) == (None, 2)
 
 
-def test_histograms_with_other_bounds_cannot_add_up() -> None:
-    """The first stays."""
+def test_histograms_with_other_bounds_are_not_added_up() -> None:
+    """The first is kept."""
     first, second = histogram([1, 2], 3), histogram([3], 3, (INF,))
 
     assert merge_pair(first, second) is first
 
 
-def test_of_what_cannot_add_up_the_first_stays() -> None:
+def test_of_other_series_the_first_is_kept() -> None:
     """Summaries, and series of different kinds."""
     first = SummaryPoint((), (), " ", 1, 2.0, [])
     second = SummaryPoint((), (), " ", 3, 4.0, [])
@@ -199,36 +199,36 @@ def test_of_what_cannot_add_up_the_first_stays() -> None:
 
 
 def test_of_two_resources_the_first_is_kept() -> None:
-    """A target has one; equal ones are no conflict."""
+    """A target has one; the same one twice is no conflict."""
     one, two = number(1, {"service": "a"}), number(1, {"service": "b"})
     infos = [family("target_info", each, kind="info") for each in (one, two)]
     families, faults = merge_families(infos, {})
     alike, silence = merge_families([infos[0], infos[0]], {})
 
-    assert shown(families) == shown(alike) == {"target_info": [('{service="a"} ', 1)]}
+    assert exposed(families) == exposed(alike) == {"target_info": [('{service="a"} ', 1)]}
     assert causes(faults) == [("resource_conflict", "target_info", True)]
     assert silence == []
 
 
-def test_of_a_gauge_and_a_sum_behind_it_the_sum_counts() -> None:
-    """Levels do not add to sums."""
+def test_of_a_gauge_and_an_up_down_counter_the_second_is_kept() -> None:
+    """They are not added up."""
     gauge, up_down = number(5, kind=GaugeSeries), number(1, kind=UpDownSeries)
 
     assert merge_pair(gauge, up_down) is up_down
 
 
-# --- what belongs to a series beside its value -------------------------------------------
+# --- start times, exemplars and native buckets -------------------------------------------
 
 
-def counter(value: float, created: float | None, moment: float | None) -> CounterSeries:
-    """A counter with a start time, and an exemplar of some moment."""
+def counter(value: float, created: float | None, timestamp: float | None) -> CounterSeries:
+    """A counter with a start time, and an exemplar with a timestamp."""
     series = CounterSeries((), (), " ", value, created)
-    series.exemplar = None if moment is None else Exemplar((), value, moment)
+    series.exemplar = None if timestamp is None else Exemplar((), value, timestamp)
     return series
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "created", "moment"),
+    ("first", "second", "created", "timestamp"),
     [
         ((1.0, 5.0), (2.0, 6.0), 1.0, 6.0),
         ((2.0, 7.0), (1.0, 6.0), 1.0, 7.0),
@@ -238,26 +238,26 @@ def counter(value: float, created: float | None, moment: float | None) -> Counte
     ],
 )
 def test_counters_keep_the_earlier_start_and_the_later_exemplar(
-    first: Any, second: Any, created: float | None, moment: float | None
+    first: Any, second: Any, created: float | None, timestamp: float | None
 ) -> None:
-    """A start that is unknown of one is unknown of both."""
+    """If one start time is unknown, that of both is."""
     merged = merge_pair(counter(3, *first), counter(4, *second))
 
     assert isinstance(merged, CounterSeries)
     assert (merged.value, merged.created) == (7, created)
-    assert (merged.exemplar and merged.exemplar.timestamp) == moment
+    assert (merged.exemplar and merged.exemplar.timestamp) == timestamp
 
 
-def rich(native: NativeBuckets | None, *moments: float | None) -> HistogramSeries:
+def rich(native: NativeBuckets | None, *timestamps: float | None) -> HistogramSeries:
     """A histogram of two buckets with one observation in the first."""
     series = HistogramSeries((), (), " ", (1.0, math.inf), 1.0)
     series.load([1, 0], 0.5, native)
-    if moments:
-        series.exemplars = [None if at is None else Exemplar((), 0.5, at) for at in moments]
+    if timestamps:
+        series.exemplars = [None if at is None else Exemplar((), 0.5, at) for at in timestamps]
     return series
 
 
-def test_histograms_merge_natively_in_the_coarser_resolution() -> None:
+def test_native_buckets_are_added_up_in_the_lower_schema() -> None:
     """Indexes are halved until both have one schema."""
     fine = NativeBuckets(2, 0.5, 0, [(-3, 1)])
     coarse = NativeBuckets(1, 0.5, 1)
@@ -268,16 +268,16 @@ def test_histograms_merge_natively_in_the_coarser_resolution() -> None:
     assert merged.snapshot() == [2, 0, 1.0]
 
 
-def test_histograms_with_other_zero_buckets_merge_natively() -> None:
-    """The wider one is that of both."""
+def test_native_buckets_with_different_zero_buckets_are_added_up() -> None:
+    """The sum has the wider one."""
     merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(NativeBuckets(2, 0.25, 0, [(-5, 1)])))
 
     assert isinstance(merged, HistogramSeries)
     assert merged.native == NativeBuckets(2, 0.5, 2, [], [], [])
 
 
-def test_histograms_of_which_one_is_native_lose_that_part() -> None:
-    """The classic one stays."""
+def test_native_buckets_of_only_one_histogram_are_dropped() -> None:
+    """The classic buckets are added up."""
     merged = merge_pair(rich(NativeBuckets(2, 0.5, 1)), rich(None))
 
     assert isinstance(merged, HistogramSeries)
@@ -286,7 +286,7 @@ def test_histograms_of_which_one_is_native_lose_that_part() -> None:
 
 
 def test_histograms_keep_the_later_exemplar_of_each_bucket() -> None:
-    """Also if only one of them has any."""
+    """Also if only one histogram has any."""
     merged = merge_pair(rich(None, 5.0, 8.0), rich(None, 6.0, None))
     alone = merge_pair(rich(None), rich(None, 6.0, None))
 

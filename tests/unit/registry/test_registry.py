@@ -1,4 +1,4 @@
-"""The registry: what is registered, what is found, and whose a name is."""
+"""The registry: registration, look-up, and the owners of names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summar
 from otel_aioprom.collectors.series.number import CounterSeries
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry, Gathering, Registry
+from otel_aioprom.registry.gathering import Gathering
+from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry, Registry
 from otel_aioprom.renderer import render
 
 DROPPED = "otel_aioprom_dropped_total"
@@ -30,8 +31,8 @@ def names_of(registry: CollectorRegistry) -> list[str]:
 # --- registered collectors -------------------------------------------------------------
 
 
-def test_there_is_a_default_registry_with_nothing_in_it() -> None:
-    """And an alias for the class."""
+def test_the_default_registry_is_empty() -> None:
+    """And its class has an alias."""
     assert type(REGISTRY) is CollectorRegistry is Registry
     assert REGISTRY.get_all() == []
 
@@ -55,10 +56,8 @@ def test_a_registered_collector_is_found_until_it_is_deregistered(
 
 
 @pytest.mark.parametrize("name", ["x", DROPPED, "h_count", ""])
-def test_what_is_not_registered_cannot_be_deregistered(
-    registry: CollectorRegistry, name: str
-) -> None:
-    """Nor looked up; names of samples and of our own metric are no collectors."""
+def test_what_is_not_registered_is_a_key_error(registry: CollectorRegistry, name: str) -> None:
+    """For ``deregister`` and ``get``; names of samples and of self-metrics are no collectors."""
     Histogram("h", "", registry=registry)
     with pytest.raises(KeyError):
         registry.deregister(name)
@@ -70,13 +69,13 @@ def test_what_is_not_registered_cannot_be_deregistered(
 
 @pytest.mark.parametrize("what", [None, "g", 1, Gauge, family("x"), FakeSource()])
 def test_only_collectors_can_be_registered(registry: CollectorRegistry, what: Any) -> None:
-    """Not even what only has the right attributes."""
+    """Nothing else, whatever its attributes."""
     with pytest.raises(TypeError, match="only collectors"):
         registry.register(what)
 
 
 def test_a_collector_may_be_in_several_registries() -> None:
-    """Both show the same series."""
+    """Both expose the same series."""
     first, second, gauge = CollectorRegistry(), CollectorRegistry(), Gauge("g", "")
     first.register(gauge)
     second.register(gauge)
@@ -86,7 +85,7 @@ def test_a_collector_may_be_in_several_registries() -> None:
 
 
 def test_families_come_in_order_of_precedence(registry: CollectorRegistry) -> None:
-    """Hand-made ones first, then by who was first to use a name, then and later."""
+    """Native collectors first, then by who was first to use a name, also in later collections."""
     for name in ("b", "d", "a"):
         Gauge(name, "", registry=registry).set({}, 1)
     source = FakeSource(family("c"), family("B"))
@@ -98,7 +97,7 @@ def test_families_come_in_order_of_precedence(registry: CollectorRegistry) -> No
 
 
 def test_responses_are_sorted_by_name(registry: CollectorRegistry) -> None:
-    """Whatever the order of registration, and wherever they come from."""
+    """Whatever the order of registration, and whether they come from collectors or sources."""
     for name in ("b", "d", "a"):
         Gauge(name, "", registry=registry).set({}, 1)
     registry.add_source(FakeSource(family("c"), family("B")))
@@ -106,7 +105,7 @@ def test_responses_are_sorted_by_name(registry: CollectorRegistry) -> None:
     assert sample_lines(text_of(registry)) == ["B 1", "a 1", "b 1", "c 1", "d 1"]
 
 
-# --- names of hand-made collectors -----------------------------------------------------
+# --- names of native collectors ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_responses_are_sorted_by_name(registry: CollectorRegistry) -> None:
     ],
 )
 def test_a_collector_takes_its_samples_names(kind: Any, taken: list[str]) -> None:
-    """All of them, no more, and frees them when it goes."""
+    """All of them, no more, and frees them when it is deregistered."""
     candidates = ["x", "x_bucket", "x_sum", "x_count", "x_total", "x_created"]
     registry = CollectorRegistry()
     kind("x", "", registry=registry)
@@ -138,7 +137,7 @@ def test_a_collector_takes_its_samples_names(kind: Any, taken: list[str]) -> Non
 
 
 def test_a_collector_is_refused_for_its_samples_names(registry: CollectorRegistry) -> None:
-    """A histogram cannot come where its count is another collector; it leaves no trace."""
+    """A histogram whose count is another collector; nothing of it stays registered."""
     Gauge("h_count", "", registry=registry)
     with pytest.raises(DuplicateCollectorError) as caught:
         Histogram("h", "", registry=registry)
@@ -148,8 +147,10 @@ def test_a_collector_is_refused_for_its_samples_names(registry: CollectorRegistr
     Gauge("h_sum", "", registry=registry)
 
 
-def test_the_name_in_the_message_is_the_one_that_was_given(registry: CollectorRegistry) -> None:
-    """Where a collector is registered twice, its samples' names would only confuse."""
+def test_the_message_names_the_collector_that_is_registered_twice(
+    registry: CollectorRegistry,
+) -> None:
+    """And none of its samples."""
     histogram = Histogram("h", "", registry=registry)
     with pytest.raises(DuplicateCollectorError, match="'h' is taken by another collector"):
         registry.register(histogram)
@@ -172,11 +173,11 @@ def test_deregistering_frees_no_names_of_others(registry: CollectorRegistry) -> 
         registry.register(Gauge("b_sum", ""))
 
 
-# --- hand-made collectors and sources --------------------------------------------------
+# --- native collectors and sources --------------------------------------------------------
 
 
-def test_a_hand_made_name_beats_a_sources(registry: CollectorRegistry) -> None:
-    """Whoever came first; the source's family is counted as lost."""
+def test_a_native_collector_overrides_a_source(registry: CollectorRegistry) -> None:
+    """Whichever was first; the source's family is counted as lost."""
     registry.add_source(FakeSource(family("x", number(9)), family("y", number(8))))
     assert "x 9\n" in text_of(registry)
     assert registry.get("x").get() == 9
@@ -192,15 +193,15 @@ def test_a_hand_made_name_beats_a_sources(registry: CollectorRegistry) -> None:
     assert [each.name for each in registry.get_all()] == ["x", "y"]
 
 
-def test_a_hand_made_name_is_taken_while_it_has_no_series(registry: CollectorRegistry) -> None:
-    """Its family may come back at any time."""
+def test_a_native_collector_without_series_keeps_its_name(registry: CollectorRegistry) -> None:
+    """It may get a series at any time."""
     Gauge("x", "", registry=registry)
     registry.add_source(FakeSource(family("x")))
 
     assert names_of(registry) == []
 
 
-def test_a_source_gets_the_name_when_the_collector_goes(registry: CollectorRegistry) -> None:
+def test_a_source_gets_the_name_of_a_deregistered_collector(registry: CollectorRegistry) -> None:
     """In the next collection."""
     registry.add_source(FakeSource(family("x", number(9))))
     Gauge("x", "", registry=registry)
@@ -212,7 +213,7 @@ def test_a_source_gets_the_name_when_the_collector_goes(registry: CollectorRegis
 
 @pytest.mark.parametrize("name", ["h", "h_bucket", "h_sum", "h_count"])
 def test_a_source_cannot_take_derived_names(registry: CollectorRegistry, name: str) -> None:
-    """Of a hand-made histogram."""
+    """Of a native histogram."""
     Histogram("h", "", registry=registry).observe({}, 1)
     registry.add_source(FakeSource(family(name), family("h_max")))
     gathering = registry.gather()
@@ -220,11 +221,11 @@ def test_a_source_cannot_take_derived_names(registry: CollectorRegistry, name: s
     assert [each.name for each in gathering.families] == ["h", DROPPED, "h_max"]
     (fault,) = gathering.faults
     assert (fault.cause, fault.subject) == ("name_conflict", name)
-    assert fault.message == f"left out: samples called {name!r} belong to 'h'"
+    assert fault.message == f"dropped: the sample name {name!r} belongs to 'h'"
 
 
 def test_derived_names_are_taken_between_sources_too(registry: CollectorRegistry) -> None:
-    """First come, first served, within a source and between two."""
+    """The first family keeps them, within a source and between two."""
     histogram = Histogram("h", "")
     histogram.observe({}, 1)
     registry.add_source(FakeSource(histogram.family(), family("h_sum")))
@@ -235,7 +236,7 @@ def test_derived_names_are_taken_between_sources_too(registry: CollectorRegistry
 
 
 def test_a_source_may_not_use_the_librarys_own_name(registry: CollectorRegistry) -> None:
-    """What it brings under it is lost, and counted."""
+    """Its family is lost, and counted."""
     fake = family(DROPPED, number(99, kind=CounterSeries), kind="counter")
     registry.add_source(FakeSource(fake))
 
@@ -243,23 +244,23 @@ def test_a_source_may_not_use_the_librarys_own_name(registry: CollectorRegistry)
     assert "99" not in text_of(registry)
 
 
-# --- users' own collectors -------------------------------------------------------------
+# --- custom collectors ----------------------------------------------------------------------
 
 
 class Own(Gauge):
-    """A collector that is asked for its values."""
+    """A collector that overrides ``get_all``."""
 
     answer: Any = (({"a": 1}, 5),)
 
     def get_all(self) -> Any:
-        """Give what the test has set."""
+        """Return what the test has set."""
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def test_own_collectors_are_asked(registry: CollectorRegistry) -> None:
-    """And are found by name as any other."""
+def test_custom_collectors_are_collected(registry: CollectorRegistry) -> None:
+    """And found by name as others."""
     own = Own("own", "Own.", registry=registry)
 
     assert text_of(registry) == '# HELP own Own.\n# TYPE own gauge\nown{a="1"} 5\n'
@@ -269,8 +270,8 @@ def test_own_collectors_are_asked(registry: CollectorRegistry) -> None:
     assert text_of(registry) == ""
 
 
-def test_an_own_collector_that_raises_costs_itself(registry: CollectorRegistry) -> None:
-    """It has no name to lose meanwhile."""
+def test_a_custom_collector_that_raises_is_dropped_alone(registry: CollectorRegistry) -> None:
+    """It keeps its name."""
     own = Own("own", "", registry=registry)
     own.answer = RuntimeError("no")
     Gauge("g", "", registry=registry).set({}, 1)
@@ -283,8 +284,8 @@ def test_an_own_collector_that_raises_costs_itself(registry: CollectorRegistry) 
     assert f'{DROPPED}{{cause="raised"}} 1\n' in text
 
 
-async def test_own_collectors_are_asked_off_the_loop(registry: CollectorRegistry) -> None:
-    """As sources are."""
+async def test_async_gather_collects_custom_collectors(registry: CollectorRegistry) -> None:
+    """In a thread, as sources."""
     Own("own", "", registry=registry)
     gathering = await registry.async_gather(10)
 
@@ -294,12 +295,12 @@ async def test_own_collectors_are_asked_off_the_loop(registry: CollectorRegistry
 # --- gatherings ------------------------------------------------------------------------
 
 
-def test_a_gathering_insists_on_what_was_lost() -> None:
-    """Not on what is merely odd."""
+def test_raise_if_lost() -> None:
+    """Faults that lost nothing are not in the message."""
     odd = Fault("help_conflict", "x", "Two.", lost=False)
-    Gathering([], [odd]).insist()
+    Gathering([], [odd]).raise_if_lost()
     lost = [Fault("late", "a", "Late."), odd, Fault("raised", "b", "No.")]
     with pytest.raises(GatherError) as caught:
-        Gathering([], lost).insist()
+        Gathering([], lost).raise_if_lost()
 
     assert caught.value.faults == ("a: Late.", "b: No.")

@@ -1,11 +1,11 @@
-"""The registry asks its sources: those that raise, that are late, and requests that share an answer."""
+"""The registry collects its sources: those that raise or are late, and requests that share a result."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
@@ -28,27 +28,18 @@ from otel_aioprom.registry.faults import Fault
 from otel_aioprom.renderer import async_render, render
 
 
-@pytest.fixture
-def held(registry: CollectorRegistry) -> Iterator[HeldSource]:
-    """A source of the registry, let go at the end."""
-    source = HeldSource(family("held"))
-    registry.add_source(source)
-    yield source
-    source.go.release(100)
-
-
-async def test_nothing_is_waited_for_where_nobody_is_asked(registry: CollectorRegistry) -> None:
-    """A registry without sources answers at once."""
+async def test_a_registry_without_sources_waits_for_nothing(registry: CollectorRegistry) -> None:
+    """Its collectors are exposed."""
     Gauge("g", "", registry=registry).set({}, 1)
 
     assert names_of(await registry.async_gather(DEADLINE)) == ["g"]
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RecursionError(), StopIteration()])
-async def test_a_source_that_raises_costs_itself(
+async def test_a_source_that_raises_is_dropped_alone(
     registry: CollectorRegistry, error: Exception
 ) -> None:
-    """Whatever it raises, in both ways to collect."""
+    """Whatever it raises, with ``gather`` and ``async_gather``."""
     registry.add_source(FakeSource(error, name="bad"))
     registry.add_source(FakeSource(family("x")))
     waited, own_thread = await registry.async_gather(DEADLINE), registry.gather()
@@ -61,7 +52,7 @@ async def test_a_source_that_raises_costs_itself(
 async def test_a_source_in_its_thread_stops_nobody(
     registry: CollectorRegistry, error: BaseException
 ) -> None:
-    """Neither the request nor the loop ends because a callback wants an end."""
+    """Its exit or cancellation ends neither the request nor the event loop."""
     registry.add_source(FakeSource(error, name="bad"))
     registry.add_source(FakeSource(family("x")))
     gathering = await registry.async_gather(DEADLINE)
@@ -70,8 +61,8 @@ async def test_a_source_in_its_thread_stops_nobody(
     assert dropped(gathering) == {"raised": 1}
 
 
-async def test_a_late_source_is_left_out(registry: CollectorRegistry, held: HeldSource) -> None:
-    """The others are served; it is in the next response if it answers by then."""
+async def test_a_late_source_is_dropped(registry: CollectorRegistry, held: HeldSource) -> None:
+    """The others are exposed; it is in the next response if it returns by then."""
     registry.add_source(FakeSource(family("quick")))
     late = await registry.async_gather(0.5)
     assert names_of(late) == ["quick"]
@@ -85,10 +76,10 @@ async def test_a_late_source_is_left_out(registry: CollectorRegistry, held: Held
     assert failures.series[0].pairs == (("cause", "late"), ("source", "held"))
 
 
-async def test_a_source_that_hangs_is_asked_once(
+async def test_a_source_that_hangs_is_collected_once(
     registry: CollectorRegistry, held: HeldSource
 ) -> None:
-    """However many ask while it hangs; each of them is served without it."""
+    """However many requests come while it hangs; each of them is served without it."""
     gatherings = [await registry.async_gather(0.01) for _ in range(5)]
 
     assert [[fault.cause for fault in each.faults] for each in gatherings] == [["late"]] * 5
@@ -96,10 +87,10 @@ async def test_a_source_that_hangs_is_asked_once(
     assert held.runs == 1
 
 
-async def test_requests_at_the_same_time_share_a_collection(
+async def test_concurrent_requests_share_a_result(
     registry: CollectorRegistry, held: HeldSource
 ) -> None:
-    """Ten that come while one is under way cost one more."""
+    """Ten during a run cost one more run."""
     first = asyncio.create_task(registry.async_gather(DEADLINE))
     await held.wait_begun()
     later = [asyncio.create_task(registry.async_gather(DEADLINE)) for _ in range(10)]
@@ -111,10 +102,10 @@ async def test_requests_at_the_same_time_share_a_collection(
     assert held.runs == 2
 
 
-async def test_a_request_that_is_cancelled_takes_nobody_along(
+async def test_a_cancelled_request_cancels_no_other(
     registry: CollectorRegistry, held: HeldSource
 ) -> None:
-    """Those who share its collection get theirs."""
+    """Those that share its result get it."""
     tasks = [asyncio.create_task(registry.async_gather(DEADLINE)) for _ in range(2)]
     await held.wait_begun()
     tasks[0].cancel()
@@ -125,10 +116,10 @@ async def test_a_request_that_is_cancelled_takes_nobody_along(
     assert names_of(await tasks[1]) == ["held"]
 
 
-def test_an_answer_after_the_loop_has_closed_harms_nobody(
+def test_a_source_may_return_after_the_event_loop_has_closed(
     registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It came too late, and nobody hears of it."""
+    """Nothing is logged."""
     straggler = HeldSource(family("x"), name="straggler")
     registry.add_source(straggler)
     asyncio.run(async_render(registry, timeout=0.01))
@@ -141,7 +132,7 @@ def test_an_answer_after_the_loop_has_closed_harms_nobody(
     assert caplog.records == []
 
 
-def test_a_source_that_renders_its_own_registry_gets_an_end(registry: CollectorRegistry) -> None:
+def test_a_source_that_renders_its_own_registry_is_refused(registry: CollectorRegistry) -> None:
     """Neither a deadlock nor a crash."""
 
     class Selfish:
@@ -159,17 +150,19 @@ def test_a_source_that_renders_its_own_registry_gets_an_end(registry: CollectorR
     assert b'cause="raised"' in body
 
 
-def test_sources_that_render_their_own_registry_end_soon(registry: CollectorRegistry) -> None:
-    """Two of them do not multiply; asked from within itself, a source is refused at once."""
-    asked: list[str] = []
+def test_sources_that_render_their_own_registry_do_not_multiply(
+    registry: CollectorRegistry,
+) -> None:
+    """A source that is collected again by itself is refused at once."""
+    collected: list[str] = []
 
     class Selfish:
         def __init__(self, name: str) -> None:
             self.name = name
 
         def collect(self) -> Iterable[MetricFamily | Fault]:
-            asked.append(self.name)
-            if len(asked) < 1000:  # or this test would not end
+            collected.append(self.name)
+            if len(collected) < 1000:  # or this test would not end
                 render(registry)
             return [family(self.name)]
 
@@ -177,11 +170,13 @@ def test_sources_that_render_their_own_registry_end_soon(registry: CollectorRegi
     registry.add_source(Selfish("b"))
     body, _ = render(registry)
 
-    assert len(asked) < 20
+    assert len(collected) < 20
     assert b'cause="raised"' in body
 
 
-async def test_fail_says_all_that_is_missing(registry: CollectorRegistry, held: HeldSource) -> None:
+async def test_gather_error_lists_all_that_is_missing(
+    registry: CollectorRegistry, held: HeldSource
+) -> None:
     """Late sources, those that raise, and conflicts."""
     registry.add_source(FakeSource(ValueError("no"), name="bad"))
     registry.add_source(FakeSource(family("x"), counter_family("x")))
@@ -194,7 +189,7 @@ async def test_fail_says_all_that_is_missing(registry: CollectorRegistry, held: 
 def test_losses_are_counted_by_cause_and_logged_once(
     registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In the response that lacks them already."""
+    """Already in the response in which they are missing."""
     registry.add_source(FakeSource(ValueError("no"), name="bad"))
     registry.add_source(FakeSource(family("x"), counter_family("x"), family("g", doc="1")))
     registry.add_source(FakeSource(family("g", number(1, {"a": "1"}), doc="2")))
@@ -211,7 +206,7 @@ def test_losses_are_counted_by_cause_and_logged_once(
 
 
 async def test_collections_from_many_tasks_agree(registry: CollectorRegistry) -> None:
-    """Whoever asks gets a whole response."""
+    """Each of them gets a complete result."""
     registry.add_source(FakeSource(*[family(f"x{number_}") for number_ in range(50)]))
     gatherings = await asyncio.gather(*[registry.async_gather(DEADLINE) for _ in range(20)])
 

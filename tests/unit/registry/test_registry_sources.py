@@ -1,9 +1,8 @@
-"""The registry's sources: who owns a name, and what is found after a collection."""
+"""The registry's sources: owners of names, and look-up after a collection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,23 +19,14 @@ from oracles import (
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.gathering import Gathering
 from otel_aioprom.renderer import render
-
-
-@pytest.fixture
-def held(registry: CollectorRegistry) -> Iterator[HeldSource]:
-    """A source of the registry, let go at the end."""
-    source = HeldSource(family("held"))
-    registry.add_source(source)
-    yield source
-    source.go.release(100)
-
 
 # --- adding and removing ---------------------------------------------------------------
 
 
 def test_a_source_is_added_once(registry: CollectorRegistry) -> None:
-    """The second time is an error, unless it was removed between."""
+    """Adding it again is an error, unless it was removed."""
     source = FakeSource(family("x"), name="shop")
     registry.add_source(source)
     with pytest.raises(ValueError, match="shop is a source of this registry already"):
@@ -48,8 +38,8 @@ def test_a_source_is_added_once(registry: CollectorRegistry) -> None:
     assert names_of(registry.gather()) == ["x"]
 
 
-def test_a_removed_source_is_asked_no_more(registry: CollectorRegistry) -> None:
-    """And what it brought is forgotten at once; what another one brings as well stays."""
+def test_a_removed_source_is_not_collected(registry: CollectorRegistry) -> None:
+    """Its families are not found any more, unless another source has them too."""
     first = FakeSource(family("mine"), family("both", number(1, {"a": "1"})))
     second = FakeSource(family("both", number(2, {"a": "2"})))
     registry.add_source(first)
@@ -64,7 +54,7 @@ def test_a_removed_source_is_asked_no_more(registry: CollectorRegistry) -> None:
 
 
 def test_two_sources_share_names(registry: CollectorRegistry) -> None:
-    """Their series stand together; equal ones become one."""
+    """Their series are merged."""
     registry.add_source(FakeSource(counter_family("x_total", 1), family("g", number(1))))
     registry.add_source(FakeSource(counter_family("x_total", 2), family("g", number(2))))
     body, _ = render(registry)
@@ -72,15 +62,26 @@ def test_two_sources_share_names(registry: CollectorRegistry) -> None:
     assert body == b"# TYPE g gauge\ng 2\n# TYPE x_total counter\nx_total 3\n"
 
 
-# --- whose type a name has -------------------------------------------------------------
+# --- the type of a name ------------------------------------------------------------------
 
 
-def test_the_first_type_keeps_the_name_for_life(registry: CollectorRegistry) -> None:
-    """Also in collections without it, until its source goes."""
-    first, second = FakeSource(counter_family("x")), FakeSource(family("x"))
-    registry.add_source(first)
-    registry.add_source(second)
-    assert [each.type for each in registry.gather().families if each.name == "x"] == ["counter"]
+def add(registry: CollectorRegistry, *families: MetricFamily) -> list[FakeSource]:
+    """Add a source for each family."""
+    sources = [FakeSource(each) for each in families]
+    for source in sources:
+        registry.add_source(source)
+    return sources
+
+
+def types_of_x(gathering: Gathering) -> list[str]:
+    """Return the types of the families called x."""
+    return [each.type for each in gathering.families if each.name == "x"]
+
+
+def test_the_first_type_keeps_the_name(registry: CollectorRegistry) -> None:
+    """Also in collections without it, until its source is removed."""
+    first, _ = add(registry, counter_family("x"), family("x"))
+    assert types_of_x(registry.gather()) == ["counter"]
     first.items = []
     gathering = registry.gather()
 
@@ -88,36 +89,32 @@ def test_the_first_type_keeps_the_name_for_life(registry: CollectorRegistry) -> 
     assert dropped(gathering) == {"type_conflict": 2}
 
 
-def test_a_type_is_free_when_its_source_is_gone(registry: CollectorRegistry) -> None:
-    """The next one to come gets the name."""
-    first, second = FakeSource(counter_family("x")), FakeSource(family("x"))
-    registry.add_source(first)
-    registry.add_source(second)
+def test_a_name_is_free_when_its_source_is_removed(registry: CollectorRegistry) -> None:
+    """The next type gets it."""
+    first, _ = add(registry, counter_family("x"), family("x"))
     registry.gather()
     registry.remove_source(first)
 
     gathering = registry.gather()
-    assert [each.type for each in gathering.families if each.name == "x"] == ["gauge"]
+    assert types_of_x(gathering) == ["gauge"]
     assert dropped(gathering) == {"type_conflict": 1}
 
 
-def test_a_type_stays_while_another_source_uses_it(registry: CollectorRegistry) -> None:
-    """Names are free when the last one of those that used them goes."""
-    first, second = FakeSource(counter_family("x")), FakeSource(counter_family("x"))
-    registry.add_source(first)
-    registry.add_source(second)
+def test_a_type_keeps_its_name_while_another_source_uses_it(registry: CollectorRegistry) -> None:
+    """A name is free when its last source is removed."""
+    first, _ = add(registry, counter_family("x"), counter_family("x"))
     registry.gather()
     registry.remove_source(first)
     registry.add_source(FakeSource(family("x")))
 
     gathering = registry.gather()
-    assert [each.type for each in gathering.families if each.name == "x"] == ["counter"]
+    assert types_of_x(gathering) == ["counter"]
 
 
-async def test_a_source_removed_while_it_is_asked_frees_its_names(
+async def test_a_source_removed_while_it_is_collected_frees_its_names(
     registry: CollectorRegistry, held: HeldSource
 ) -> None:
-    """What it answers after that owns nothing."""
+    """What it returns after that owns nothing."""
     held.items = [counter_family("x")]
     under_way = asyncio.create_task(registry.async_gather(DEADLINE))
     await held.wait_begun()
@@ -127,14 +124,14 @@ async def test_a_source_removed_while_it_is_asked_frees_its_names(
     registry.add_source(FakeSource(family("x", number(2))))
 
     gathering = registry.gather()
-    assert [each.type for each in gathering.families if each.name == "x"] == ["gauge"]
+    assert types_of_x(gathering) == ["gauge"]
 
 
-# --- what is found after a collection --------------------------------------------------
+# --- look-up after a collection ----------------------------------------------------------
 
 
-def test_what_a_source_brought_is_found(registry: CollectorRegistry) -> None:
-    """As a collector, after a collection, until it comes no more."""
+def test_families_of_sources_are_found_as_collectors(registry: CollectorRegistry) -> None:
+    """After a collection, until one without them."""
     source = FakeSource(counter_family("x_total", 3), family("g", number(1, {"a": "1"})))
     registry.add_source(source)
     with pytest.raises(KeyError):
@@ -153,15 +150,15 @@ def test_what_a_source_brought_is_found(registry: CollectorRegistry) -> None:
 
 
 def test_families_without_series_are_not_found(registry: CollectorRegistry) -> None:
-    """There is nothing to see."""
+    """Nor exposed."""
     registry.add_source(FakeSource(MetricFamily("x", "gauge", "", "", [])))
 
     assert names_of(registry.gather()) == []
     assert registry.get_all() == []
 
 
-def test_what_was_left_out_is_not_found(registry: CollectorRegistry) -> None:
-    """The look-up and the response agree."""
+def test_dropped_families_are_not_found(registry: CollectorRegistry) -> None:
+    """Look-up and response agree."""
     gauge = Gauge("h", "", registry=registry)
     registry.add_source(FakeSource(counter_family("h"), family("x")))
     registry.gather()
@@ -170,10 +167,10 @@ def test_what_was_left_out_is_not_found(registry: CollectorRegistry) -> None:
     assert [each.name for each in registry.get_all()] == ["h", "x"]
 
 
-async def test_names_of_a_late_source_stay_found(
+async def test_families_of_a_late_source_are_still_found(
     registry: CollectorRegistry, held: HeldSource
 ) -> None:
-    """It has not said that they are gone."""
+    """They may not be gone."""
     held.go.release()
     await registry.async_gather(DEADLINE)
     await registry.async_gather(0.01)

@@ -1,4 +1,4 @@
-"""Collectors that stand for families from elsewhere."""
+"""Native collectors that stand for families of sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summar
 from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 from otel_aioprom.collectors.series.number import CounterSeries, NumberSeries
-from otel_aioprom.registry.source_collectors import Mirror
+from otel_aioprom.registry.source_collectors import SourceCollectors
 
 INF = math.inf
 
@@ -24,11 +24,11 @@ def histogram_series(*counts: int, bounds: tuple[float, ...] = (1.0, INF)) -> Hi
     return series
 
 
-def mirrored(*families: MetricFamily) -> Mirror:
-    """A mirror after one collection."""
-    mirror = Mirror()
-    mirror.update(families, keep_others=False)
-    return mirror
+def updated(*families: MetricFamily) -> SourceCollectors:
+    """Source collectors after one collection."""
+    collectors = SourceCollectors()
+    collectors.update(families, keep_others=False)
+    return collectors
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_each_type_has_its_collector(
     kind: str, series: Series, collector: type[Collector[object]], value: object
 ) -> None:
     """Filled with the series of the collection."""
-    found = mirrored(family("x", series, kind=kind, doc="What.")).get("x")
+    found = updated(family("x", series, kind=kind, doc="What.")).get("x")
 
     assert type(found) is collector
     assert (found.name, found.doc) == ("x", "What.")
@@ -60,9 +60,9 @@ def test_each_type_has_its_collector(
     assert found.get_all() == [({}, value)]
 
 
-def test_labels_are_those_that_are_exposed() -> None:
+def test_series_are_found_by_their_exposed_labels() -> None:
     """In any order."""
-    found = mirrored(family("x", number(1, {"a": "1", "b": "2"}), number(2))).get("x")
+    found = updated(family("x", number(1, {"a": "1", "b": "2"}), number(2))).get("x")
 
     assert found is not None
     assert found.get({"b": 2, "a": 1}) == 1
@@ -72,72 +72,74 @@ def test_labels_are_those_that_are_exposed() -> None:
 
 
 def test_a_histogram_has_the_bounds_of_its_series() -> None:
-    """Or some, if what came under the type is no histogram."""
-    found = mirrored(
+    """Or some, if they are no histogram series."""
+    found = updated(
         family("h", histogram_series(1, 2, 3, bounds=(1.0, 2.0, INF)), kind="histogram")
     )
-    odd = mirrored(family("h", number(1), kind="histogram"))
-    collectors = found.get("h"), odd.get("h")
+    odd = updated(family("h", number(1), kind="histogram"))
+    both = found.get("h"), odd.get("h")
 
-    assert [each.upper_bounds for each in collectors if isinstance(each, Histogram)] == [
+    assert [each.upper_bounds for each in both if isinstance(each, Histogram)] == [
         (1.0, 2.0, INF),
         (1.0, INF),
     ]
 
 
 def test_collectors_stay_the_same_objects() -> None:
-    """Whoever keeps one sees the newest collection, also when nothing has changed."""
-    mirror, first = Mirror(), family("x", number(1))
-    mirror.update([first], keep_others=False)
-    collector = mirror.get("x")
-    mirror.update([first], keep_others=False)
-    same = mirror.get("x")
-    mirror.update([family("x", number(2))], keep_others=False)
+    """With the values of the last collection."""
+    collectors, first = SourceCollectors(), family("x", number(1))
+    collectors.update([first], keep_others=False)
+    collector = collectors.get("x")
+    collectors.update([first], keep_others=False)
+    same = collectors.get("x")
+    collectors.update([family("x", number(2))], keep_others=False)
 
-    assert collector is same is mirror.get("x")
+    assert collector is same is collectors.get("x")
     assert collector is not None
     assert collector.get() == 2
 
 
-def test_series_that_vanished_are_forgotten() -> None:
+def test_series_that_vanished_are_not_found() -> None:
     """Those that came back are found again."""
-    mirror = mirrored(family("x", number(1, {"a": "1"}), number(2, {"a": "2"})))
-    mirror.update([family("x", number(3, {"a": "2"}))], keep_others=False)
-    collector = mirror.get("x")
+    collectors = updated(family("x", number(1, {"a": "1"}), number(2, {"a": "2"})))
+    collectors.update([family("x", number(3, {"a": "2"}))], keep_others=False)
+    collector = collectors.get("x")
 
     assert collector is not None
     assert collector.get_all() == [({"a": "2"}, 3)]
-    mirror.update([family("x", number(1, {"a": "1"}))], keep_others=False)
+    collectors.update([family("x", number(1, {"a": "1"}))], keep_others=False)
     assert collector.get_all() == [({"a": "1"}, 1)]
 
 
-def test_names_that_vanished_are_forgotten() -> None:
-    """Unless not all sources have answered."""
-    mirror = mirrored(family("x"), family("y"))
-    mirror.update([family("y")], keep_others=True)
+def test_names_that_vanished_are_not_found() -> None:
+    """Unless some sources have not returned."""
+    collectors = updated(family("x"), family("y"))
+    collectors.update([family("y")], keep_others=True)
 
-    assert [each.name for each in mirror.get_all()] == ["x", "y"]
-    mirror.update([family("y")], keep_others=False)
-    assert [each.name for each in mirror.get_all()] == ["y"]
-    assert mirror.get("x") is None
+    assert [each.name for each in collectors.get_all()] == ["x", "y"]
+    collectors.update([family("y")], keep_others=False)
+    assert [each.name for each in collectors.get_all()] == ["y"]
+    assert collectors.get("x") is None
 
 
 def test_a_name_of_another_type_is_another_collector() -> None:
     """An info is a gauge, and stays one."""
-    mirror = mirrored(family("x", kind="info"))
-    info = mirror.get("x")
-    mirror.update([family("x", kind="gauge")], keep_others=False)
-    gauge = mirror.get("x")
-    mirror.update([family("x", number(1, kind=CounterSeries), kind="counter")], keep_others=False)
+    collectors = updated(family("x", kind="info"))
+    info = collectors.get("x")
+    collectors.update([family("x", kind="gauge")], keep_others=False)
+    gauge = collectors.get("x")
+    collectors.update(
+        [family("x", number(1, kind=CounterSeries), kind="counter")], keep_others=False
+    )
 
     assert info is gauge
-    assert type(mirror.get("x")) is Counter
+    assert type(collectors.get("x")) is Counter
 
 
-def test_names_can_be_forgotten() -> None:
-    """At once, and unknown ones do no harm."""
-    mirror = mirrored(family("x"), family("y"))
-    mirror.forget(["x", "z"])
+def test_names_can_be_removed() -> None:
+    """At once; unknown ones are ignored."""
+    collectors = updated(family("x"), family("y"))
+    collectors.remove(["x", "z"])
 
-    assert mirror.get("x") is None
-    assert [each.name for each in mirror.get_all()] == ["y"]
+    assert collectors.get("x") is None
+    assert [each.name for each in collectors.get_all()] == ["y"]

@@ -1,4 +1,4 @@
-"""Families of strangers: what makes no sense costs itself."""
+"""Families from user code: what is invalid is dropped alone."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 class Text(str):
-    """A text that is another one when it is looked at again."""
+    """A ``str`` subclass."""
 
     __slots__ = ()
 
 
 class Own(NumberSeries):
-    """A series of a class of others."""
+    """A series of a user's class."""
 
     __slots__ = ()
 
 
 class OwnExemplar(Exemplar):
-    """An exemplar of a class of others."""
+    """An exemplar of a user's class."""
 
     __slots__ = ()
 
 
-class Strange(Series):
+class NoKind(Series):
     """A series of no kind."""
 
     __slots__ = ()
@@ -51,36 +51,36 @@ class Strange(Series):
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "message"),
+    ("item", "error", "message"),
     [
         ("x", TypeError, "families or collectors"),
         (None, TypeError, "families or collectors"),
         (family(""), ValueError, "needs a name"),
         (family("x", kind="timer"), ValueError, "its type must be one of"),
-        (MetricFamily("x", "gauge", "", "", [Strange()]), TypeError, "series of a gauge are"),
+        (MetricFamily("x", "gauge", "", "", [NoKind()]), TypeError, "series of a gauge must be"),
         (MetricFamily("x", "histogram", "", "", [number(1)]), TypeError, "series of a histogram"),
         (MetricFamily("x", "summary", "", "", [number(1)]), TypeError, "series of a summary"),
-        (family("x", GaugeSeries(("",), ("v",), " ", 1)), ValueError, "a label needs a name"),
+        (family("x", GaugeSeries(("",), ("v",), " ", 1)), ValueError, "must not be called"),
     ],
 )
-def test_what_no_format_can_write_is_refused(
-    given: Any, error: type[Exception], message: str
+def test_what_no_format_can_write_is_rejected(
+    item: Any, error: type[Exception], message: str
 ) -> None:
-    """By what is wrong."""
+    """With a message that says what is wrong."""
     with pytest.raises(error, match=message):
-        well_formed(given)
+        well_formed(item)
 
 
-def test_what_is_right_stays_as_it_is() -> None:
+def test_valid_families_are_not_changed() -> None:
     """Of every kind."""
     for collector in (Gauge("x", "X."), Histogram("h", "H."), Summary("s", "S.")):
         collector.labels({"a": 1})
-        made = collector.family()
-        assert well_formed(made) == replace(made, series=tuple(made.series))
+        family_ = collector.family()
+        assert well_formed(family_) == replace(family_, series=tuple(family_.series))
 
 
-def test_names_that_are_not_classic_are_quoted() -> None:
-    """Without the source having said so; the labels' text follows."""
+def test_utf8_names_are_quoted() -> None:
+    """Though the source does not mark the family, and writes the labels without quotes."""
     odd_label = GaugeSeries(("a.b",), ("1",), '{a.b="1"} ', 1)
     registry = CollectorRegistry()
     registry.add_source(FakeSource(family("x.y"), family("z", odd_label)))
@@ -91,8 +91,8 @@ def test_names_that_are_not_classic_are_quoted() -> None:
     assert "x_y 1\n" in render(registry, ["text/plain;version=0.0.4"])[0].decode()
 
 
-def test_the_rest_of_a_source_is_shown() -> None:
-    """What is wrong is counted and logged once."""
+def test_the_rest_of_a_source_is_exposed() -> None:
+    """What is dropped is counted."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(family("fine"), "junk", family("x", kind="timer")))  # type: ignore[arg-type]
     text = render(registry)[0].decode()
@@ -102,7 +102,7 @@ def test_the_rest_of_a_source_is_shown() -> None:
 
 
 def gauge_of(value: Any, **labels: Any) -> MetricFamily:
-    """A family of one series whose value nobody has checked."""
+    """A family of one series with an unchecked value."""
     series = NumberSeries(tuple(labels), tuple(labels.values()), " ")
     series.value = value
     return MetricFamily("x", "gauge", "X.", "", [series])
@@ -132,7 +132,7 @@ def counter_with(exemplar: Any) -> MetricFamily:
 
 
 def begun(at: Any) -> MetricFamily:
-    """A family of one counter that began at some time."""
+    """A family of one counter with a start time."""
     return MetricFamily("x_total", "counter", "X.", "", [CounterSeries(created=at)])
 
 
@@ -140,53 +140,69 @@ UNFIT = [
     (gauge_of(None), TypeError, "must be a number"),
     (gauge_of("1"), TypeError, "must be a number"),
     (gauge_of(10**400), ValueError, "double"),
-    (gauge_of(1, a=1), TypeError, "must be text"),
-    (gauge_of(1, a="\ud800"), TypeError, "must be text"),
+    (gauge_of(1, a=1), TypeError, "must be valid strings"),
+    (gauge_of(1, a="\ud800"), TypeError, "must be valid strings"),
     (gauge_of(1, b="1", a="2"), ValueError, "must be sorted"),
-    (gauge_of(1, __name__="y"), ValueError, "is none for a gauge"),
-    (MetricFamily("x", "gauge", None, "", ()), TypeError, "doc of a metric must be text"),  # type: ignore[arg-type]
-    (MetricFamily("x", "gauge", "", 5, ()), TypeError, "unit of a metric must be text"),  # type: ignore[arg-type]
-    (MetricFamily(5, "gauge", "", "", ()), TypeError, "name of a metric must be text"),  # type: ignore[arg-type]
+    (gauge_of(1, __name__="y"), ValueError, "must not be called"),
+    (MetricFamily("x", "gauge", None, "", ()), TypeError, "doc of a metric must be a valid str"),  # type: ignore[arg-type]
+    (MetricFamily("x", "gauge", "", 5, ()), TypeError, "unit of a metric must be a valid str"),  # type: ignore[arg-type]
+    (MetricFamily(5, "gauge", "", "", ()), TypeError, "name of a metric must be a valid str"),  # type: ignore[arg-type]
     (MetricFamily("x", "gauge", "", "", iter(())), TypeError, "must be a list"),  # type: ignore[arg-type]
-    (MetricFamily("x_info", "info", "", "", [NumberSeries(value=2)]), ValueError, "is 1, not 2"),
-    (MetricFamily("x", "stateset", "", "", [NumberSeries()]), ValueError, "a state is a label"),
+    (
+        MetricFamily("x_info", "info", "", "", [NumberSeries(value=2)]),
+        ValueError,
+        "must be 1, not 2",
+    ),
+    (
+        MetricFamily("x", "stateset", "", "", [NumberSeries()]),
+        ValueError,
+        "a state must have a label",
+    ),
     (summary_of(None, 1), ValueError, "a count must be"),
     (summary_of(-1, 1), ValueError, "a count must be"),
     (summary_of(2**64, 1), ValueError, "a count must be"),
     (summary_of(1, None), TypeError, "int or a float"),
     (summary_of(1, 1, [(0.5, "1")]), TypeError, "int or a float"),
     (summary_of(1, 1, [(50, 1.0)]), ValueError, "between 0 and 1"),
-    (histogram_of([1], 1), ValueError, "so many counts"),
-    (histogram_of([1, -1], 1), ValueError, "so many counts"),
+    (histogram_of([1], 1), ValueError, "as many counts"),
+    (histogram_of([1, -1], 1), ValueError, "as many counts"),
     (histogram_of([1, 1], "1"), TypeError, "int or a float"),
     (histogram_of([1, 1], 10**400), ValueError, "double"),
     (histogram_of([1, 1], 1, (1.0, 2.0)), ValueError, "up to infinity"),
     (histogram_of([1, 1, 1], 1, (2.0, 1.0, inf)), ValueError, "up to infinity"),
-    (histogram_of([1, 1], 1, names=("le",)), ValueError, "is none for a histogram"),
+    (histogram_of([1, 1], 1, names=("le",)), ValueError, "must not be called"),
     (counter_with("trace"), TypeError, "must be an Exemplar"),
-    (counter_with(Exemplar((("trace", 5),), 1.0)), TypeError, "must be text"),  # type: ignore[arg-type]
+    (counter_with(Exemplar((("trace", 5),), 1.0)), TypeError, "must be valid strings"),  # type: ignore[arg-type]
     (counter_with(Exemplar((), None)), TypeError, "int or a float"),  # type: ignore[arg-type]
     (begun("now"), TypeError, "int or a float"),
     (histogram_of([1, 1], 1, (10**400, inf)), ValueError, "too large|double"),
     (histogram_of([1, 1], 1, (Fraction(1), inf)), TypeError, "int or a float"),
-    (histogram_of([2**64 - 1, 1], 1), ValueError, "observations at most"),
-    (summary_of(1, 1, [(0.5, 1.0), (0.5, 2.0)]), ValueError, "once each"),
-    (summary_of(1, 1, [(0, 1.0), (0.0, 2.0)]), ValueError, "once each"),
+    (histogram_of([2**64 - 1, 1], 1), ValueError, "at most"),
+    (summary_of(1, 1, [(0.5, 1.0), (0.5, 2.0)]), ValueError, "must not occur twice"),
+    (summary_of(1, 1, [(0, 1.0), (0.0, 2.0)]), ValueError, "must not occur twice"),
     (summary_of(1, 1, [(Fraction(1, 2), 1.0)]), TypeError, "int or a float"),
-    (MetricFamily(Text("x"), "gauge", "", "", ()), TypeError, "name of a metric must be text"),
-    (MetricFamily("x", Text("gauge"), "", "", ()), TypeError, "type of a metric must be text"),
-    (gauge_of(1, a=Text("1")), TypeError, "must be text"),
-    (counter_with(Exemplar((("trace", Text("5")),), 1.0)), TypeError, "must be text"),
+    (
+        MetricFamily(Text("x"), "gauge", "", "", ()),
+        TypeError,
+        "name of a metric must be a valid str",
+    ),
+    (
+        MetricFamily("x", Text("gauge"), "", "", ()),
+        TypeError,
+        "type of a metric must be a valid str",
+    ),
+    (gauge_of(1, a=Text("1")), TypeError, "must be valid strings"),
+    (counter_with(Exemplar((("trace", Text("5")),), 1.0)), TypeError, "must be valid strings"),
     (counter_with(OwnExemplar((), 1.0)), TypeError, "must be an Exemplar"),
-    (family("x", Own()), TypeError, "series of a gauge are NumberSeries, not Own"),
+    (family("x", Own()), TypeError, "series of a gauge must be NumberSeries, not Own"),
 ]
 
 
 @pytest.mark.parametrize(("bad", "error", "message"), UNFIT)
-def test_what_would_cost_a_response_costs_itself(
+def test_what_would_break_a_response_is_dropped_alone(
     bad: MetricFamily, error: type[Exception], message: str
 ) -> None:
-    """In every format, whatever is wrong in it; the other families are shown."""
+    """In every format; the other families are exposed."""
     with pytest.raises(error, match=message):
         well_formed(bad)
     registry = CollectorRegistry()
@@ -195,24 +211,23 @@ def test_what_would_cost_a_response_costs_itself(
         assert b"fine" in render(registry, [accept])[0]
 
 
-def test_numbers_of_other_kinds_become_plain_ones() -> None:
-    """A value is what it stands for."""
+def test_numbers_of_other_types_are_converted() -> None:
+    """To plain ``int`` and ``float``."""
     for value, wanted in ((True, 1), (Fraction(1, 2), 0.5)):
-        made = well_formed(gauge_of(value))
-        (series,) = made.series
+        (series,) = well_formed(gauge_of(value)).series
         assert isinstance(series, NumberSeries)
         assert repr(series.value) == repr(wanted)
 
 
-def test_the_text_of_labels_is_ours() -> None:
-    """A series that was given none, or another one, is shown with the labels that it has."""
-    made = well_formed(gauge_of(1, a='"'))
+def test_the_text_of_labels_is_written_anew() -> None:
+    """A wrong one is replaced."""
+    checked = well_formed(gauge_of(1, a='"'))
 
-    assert made.series[0].text == '{a="\\""} '
+    assert checked.series[0].text == '{a="\\""} '
 
 
-def test_series_that_are_twice_in_a_family_are_one() -> None:
-    """Of gauges the last one counts, and that is told."""
+def test_series_with_the_same_labels_in_a_family_are_merged() -> None:
+    """The last of two gauges is kept, with a fault."""
     one, two = GaugeSeries(value=1), GaugeSeries(value=2)
     registry = CollectorRegistry()
     registry.add_source(FakeSource(MetricFamily("x", "gauge", "X.", "", [one, two])))
@@ -235,8 +250,8 @@ def test_series_that_are_twice_in_a_family_are_one() -> None:
     ],
     ids=repr,
 )
-def test_all_collectors_are_well_formed(collector: Any) -> None:
-    """As they are."""
+def test_families_of_native_collectors_are_valid(collector: Any) -> None:
+    """They are not changed."""
     if isinstance(collector, Info):
         collector.set({}, {"version": "1"})
     elif isinstance(collector, (Enum, StateSet)):
@@ -246,14 +261,14 @@ def test_all_collectors_are_well_formed(collector: Any) -> None:
     else:
         collector.observe({}, 1.0)
         collector.observe({}, float("nan"))
-    made = collector.family()
+    family_ = collector.family()
 
-    assert well_formed(made) == replace(made, series=tuple(made.series))
+    assert well_formed(family_) == replace(family_, series=tuple(family_.series))
 
 
 @pytest.mark.parametrize("options", [{}, {"expire_after": 60}])
-def test_a_collector_with_chores_is_to_be_registered(options: Any) -> None:
-    """It is shown, and what is not done for it is told once."""
+def test_a_collector_with_hooks_is_to_be_registered(options: Any) -> None:
+    """It is exposed, and a fault says that its hooks do not run."""
     gauge = Gauge("x", "X.", **options)
     gauge.set({}, 1)
     if not options:
@@ -267,8 +282,8 @@ def test_a_collector_with_chores_is_to_be_registered(options: Any) -> None:
     assert b"\nx 1\n" in render(registry)[0]
 
 
-def test_a_family_that_cannot_be_made_costs_itself() -> None:
-    """Whatever its collector raises."""
+def test_a_collector_whose_family_raises_is_dropped_alone() -> None:
+    """Whatever it raises."""
 
     class Broken(Gauge):
         def family(self) -> MetricFamily:

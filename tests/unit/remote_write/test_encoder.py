@@ -1,4 +1,4 @@
-"""The table of series behind remote write: borders, changes from one collection to the next, what is kept."""
+"""The encoder of remote write: edge cases, changes between collections, and what it caches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from otel_aioprom._core.labels import labels_text
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
-from otel_aioprom.remote_write.encoder import SeriesTable
+from otel_aioprom.remote_write.encoder import WriteEncoder
 from otel_aioprom.remote_write.message import Message
-from otel_aioprom.remote_write.symbols import Draft
+from otel_aioprom.remote_write.symbols import MessageCache
 from write_model import Point, Receiver, Request, WriteRequest, read_points
 
 T = 1_700_000_000_000
@@ -26,37 +26,37 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 class Sender:
-    """A table with a receiver that stores what it sends, a millisecond later each time."""
+    """An encoder with a receiver that stores what it sends, a millisecond later each time."""
 
     def __init__(self, version: Any, **options: Any) -> None:
-        self.table = SeriesTable(version, **options)
+        self.encoder = WriteEncoder(version, **options)
         self.receiver = Receiver(version, options.get("max_samples", 2000))
-        self.moment = T
+        self.timestamp = T
 
     def send(self, *families: MetricFamily) -> dict[str, float | None]:
-        """Send a collection: what the receiver gets, stale markers left out."""
-        return self._take(self.table.messages(families, self.moment))
+        """Send a collection; return what the receiver gets, without stale markers."""
+        return self._take(self.encoder.messages(families, self.timestamp))
 
     def end(self) -> dict[str, float | None]:
         """End all series."""
-        return self._take(self.table.end(self.moment))
+        return self._take(self.encoder.end(self.timestamp))
 
     def _take(self, messages: Iterable[Message | None]) -> dict[str, float | None]:
-        self.moment += 1
+        self.timestamp += 1
         self.points = self.receiver.take(messages)
         self.stale = sorted(text_of(point) for point in self.points if point.is_stale)
         return {text_of(point): point.value for point in self.points if not point.is_stale}
 
 
 def text_of(point: Point) -> str:
-    """Name and labels as text."""
+    """Name and labels as a string."""
     labels = [pair for pair in point.labels if pair[0] != "__name__"]
     return dict(point.labels)["__name__"] + labels_text(labels).strip()
 
 
 def gauges(*names: str) -> list[Any]:
     """Series with one label, each with a value of its own."""
-    return [number(place, {"x": name}) for place, name in enumerate(names)]
+    return [number(index, {"x": name}) for index, name in enumerate(names)]
 
 
 @pytest.mark.parametrize(
@@ -68,41 +68,43 @@ def gauges(*names: str) -> list[Any]:
         ({"external_labels": {"": "x"}}, "an external label needs a name"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
-    """Are refused at once."""
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
+    """By the constructor."""
     with pytest.raises(ValueError, match=message):
-        SeriesTable(**{"version": "2.0", **options})
+        WriteEncoder(**{"version": "2.0", **options})
 
 
-@pytest.mark.parametrize("moment", [-1, 1 << 42])
-def test_moments_that_are_no_time(moment: int) -> None:
-    """Are refused, and the table goes on after that."""
-    table = SeriesTable("1.0")
+@pytest.mark.parametrize("timestamp", [-1, 1 << 42])
+def test_timestamps_out_of_range_are_rejected(timestamp: int) -> None:
+    """The encoder can be used after that."""
+    encoder = WriteEncoder("1.0")
     with pytest.raises(ValueError, match="between 1970 and 2109"):
-        list(table.messages([family("m")], moment))
+        list(encoder.messages([family("m")], timestamp))
 
-    assert [each.samples for each in table.messages([family("m")], T) if each] == [1]
+    assert [each.samples for each in encoder.messages([family("m")], T) if each] == [1]
 
 
 @every_version
-@pytest.mark.parametrize("moment", [0, 5, (1 << 35) - 1, 1 << 35, (1 << 42) - 1])
-def test_moments_of_all_lengths(version: Any, moment: int) -> None:
-    """A clock that was never set too; exemplars and native histograms have the same one."""
+@pytest.mark.parametrize("timestamp", [0, 5, (1 << 35) - 1, 1 << 35, (1 << 42) - 1])
+def test_timestamps_of_all_lengths(version: Any, timestamp: int) -> None:
+    """Also those of a clock that was never set; exemplars and native histograms have the same one."""
     kind = WriteRequest if version == "1.0" else Request
     made = [
         family("c_total", counter(1, exemplar=Exemplar((), 1.0)), kind="counter"),
         family("h", histogram([0], 0.0, native=NativeBuckets(0)), kind="histogram"),
     ]
-    (message,) = [each for each in SeriesTable(version).messages(made, moment) if each]
+    (message,) = [each for each in WriteEncoder(version).messages(made, timestamp) if each]
     found = kind.FromString(message.body).timeseries
 
-    assert {each.timestamp for one in found for each in [*one.samples, *one.histograms]} == {moment}
-    assert {each.timestamp for one in found for each in one.exemplars} == {moment}
+    assert {each.timestamp for one in found for each in [*one.samples, *one.histograms]} == {
+        timestamp
+    }
+    assert {each.timestamp for one in found for each in one.exemplars} == {timestamp}
 
 
 @every_version
 def test_nothing_for_nothing(version: str) -> None:
-    """No message for no families, for empty ones, or at the end of a table that has sent nothing."""
+    """No message for no families, for empty ones, or at the end of an encoder that has sent nothing."""
     sender = Sender(version)
 
     assert (sender.send(), sender.send(MetricFamily("m", "gauge", "", "", ())), sender.end()) == (
@@ -113,17 +115,17 @@ def test_nothing_for_nothing(version: str) -> None:
 @every_version
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 127, 128, 129, 255, 256, 257, 300])
 def test_messages_are_full(version: Any, limit: int) -> None:
-    """All but the last one, wherever families and steps end."""
+    """All but the last one, wherever families and batches end."""
     made = [
-        family("a", *[number(1, {"x": str(place)}) for place in range(129)]),
+        family("a", *[number(1, {"x": str(index)}) for index in range(129)]),
         family("h", *[histogram([1, 2], 3.0, (1.0,), labels={"x": str(n)}) for n in range(9)], kind="histogram"),
         family("n", *[histogram([1], 3.0, native=NativeBuckets(0, 0.0, 1), labels={"x": str(n)}) for n in range(5)], kind="histogram"),
         family("s", summary(3, 6.5, [(0.5, 2.0)]), kind="summary"),
     ]  # fmt: skip
     total = 129 + 9 * 4 + 5 + 3
-    table, receiver = SeriesTable(version, max_samples=limit), Receiver(version, limit)
-    messages = [each for each in table.messages(made, T) if each]
-    ended = [each for each in table.end(T + 1) if each]
+    encoder, receiver = WriteEncoder(version, max_samples=limit), Receiver(version, limit)
+    messages = [each for each in encoder.messages(made, T) if each]
+    ended = [each for each in encoder.end(T + 1) if each]
 
     for some in (messages, ended):
         sizes = [each.samples + each.histograms for each in some]
@@ -135,22 +137,24 @@ def test_messages_are_full(version: Any, limit: int) -> None:
 
 
 @every_version
-def test_work_is_done_in_small_steps(version: Any) -> None:
-    """So that an event loop has its turn: in a first collection, in later ones, when all changes and at the end."""
+def test_work_is_done_in_small_batches(version: Any) -> None:
+    """So that callers can yield to the event loop: in a first collection, in later ones, when all changes and at the end."""
     series: list[Any] = gauges(*map(str, range(5000)))
-    table = SeriesTable(version, max_samples=2000)
+    encoder = WriteEncoder(version, max_samples=2000)
     for at, some in enumerate([series, series, series[1:], series[::-1], []]):
-        turns = list(table.messages([family("m", *some)] if some else [], T + at))
+        turns = list(encoder.messages([family("m", *some)] if some else [], T + at))
         assert turns.count(None) >= 35, f"in collection {at}"
-    list(table.messages([family("m", *series)], T + 10))
-    assert list(table.end(T + 11)).count(None) >= 35
+    list(encoder.messages([family("m", *series)], T + 10))
+    assert list(encoder.end(T + 11)).count(None) >= 35
 
 
 @every_version
-def test_values_are_read_when_their_message_is_made(version: Any) -> None:
+def test_values_are_read_when_their_message_is_encoded(version: Any) -> None:
     """Not before."""
     one, two = number(1), number(1)
-    messages = SeriesTable(version, max_samples=1).messages([family("a", one), family("b", two)], T)
+    messages = WriteEncoder(version, max_samples=1).messages(
+        [family("a", one), family("b", two)], T
+    )
     next(each for each in messages if each)
     one.set(5)
     two.set(7)
@@ -171,8 +175,8 @@ def test_values_of_all_kinds(version: str, value: float) -> None:
 
 @every_version
 @pytest.mark.parametrize("size", [1, 100, 112, 113, 127, 128, 16_383, 16_384, 70_000])
-def test_texts_of_any_length(version: Any, size: int) -> None:
-    """Each message around a text has its own length."""
+def test_strings_of_any_length(version: Any, size: int) -> None:
+    """Each field around a string has its own length."""
     text = "v" * size
     exemplar = Exemplar((("trace", "x"),), 1.0, 5.0)
     made = [
@@ -189,7 +193,7 @@ def test_texts_of_any_length(version: Any, size: int) -> None:
 
 
 @every_version
-def test_texts_that_no_message_can_carry(version: Any) -> None:
+def test_lone_surrogates_are_replaced(version: Any) -> None:
     """Lone surrogates are replaced, wherever they stand."""
     made = family("m", number(1, {"a": "x\ud800"}), doc="\ud800", unit="\ud800")
     exemplar = Exemplar((("a", "\ud800"),), 1.0, 5.0)
@@ -203,7 +207,7 @@ def test_texts_that_no_message_can_carry(version: Any) -> None:
 
 @every_version
 def test_labels_of_the_samples_own(version: Any) -> None:
-    """Win over labels of the series that have taken their names, whoever let them through."""
+    """Win over labels of the series with their names."""
     sender = Sender(version, external_labels={"le": "far", "job": "j"})
     sender.send(
         family("h", histogram([1], 1.0, labels={"le": "x", "__name__": "y"}), kind="histogram")
@@ -227,15 +231,15 @@ def test_the_order_of_series_does_not_matter(version: Any) -> None:
 
 
 @every_version
-@pytest.mark.parametrize("place", [0, 1, 511, 512, 1000, 1099])
-def test_one_series_among_many(version: Any, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 511, 512, 1000, 1099])
+def test_one_series_among_many(version: Any, index: int) -> None:
     """It goes and comes back; the others go on."""
     sender, series = Sender(version), gauges(*map(str, range(1100)))
-    rest = [*series[:place], *series[place + 1 :]]
+    rest = [*series[:index], *series[index + 1 :]]
     whole = sender.send(family("m", *series))
 
     assert len(sender.send(family("m", *rest))) == 1099
-    assert sender.stale == [f'm{{x="{place}"}}']
+    assert sender.stale == [f'm{{x="{index}"}}']
     assert sender.send(family("m", *series)) == whole
     assert sender.stale == []
 
@@ -317,7 +321,7 @@ def test_a_family_that_goes_and_comes_back(version: Any) -> None:
 
 @every_version
 def test_series_that_are_equal_on_the_wire(version: Any) -> None:
-    """Are sent once; who was first keeps the place, and when it ends, another one takes it without a break."""
+    """Are sent once; who was first keeps the index, and when it ends, another one takes it without a break."""
     sender = Sender(version, external_labels={"job": "j"})
     plain, empty, named, other = (
         number(1), number(2, {"a": ""}), number(3, {"job": "j"}), number(4, {"a": "x"}),
@@ -335,7 +339,7 @@ def test_series_that_are_equal_on_the_wire(version: Any) -> None:
         found = sender.send(family("m", *series))
         assert found['m{job="j"}'] == value
         assert 'm{job="j"}' not in sender.stale
-        causes = [fault.cause for fault in sender.table.faults]
+        causes = [fault.cause for fault in sender.encoder.faults]
         assert causes == ["duplicate_series"] * (plain not in series or len(series) > 2)
     sender.end()
     assert sender.receiver.alive() == {}
@@ -374,14 +378,14 @@ def test_histograms_that_are_equal_on_the_wire(version: Any) -> None:
     for _ in range(2):
         found = sender.send(family("h", *made, kind="histogram"))
         assert found == {'h_bucket{le="1.0"}': 1, 'h_bucket{le="+Inf"}': 3, "h_sum": 3, "h_count": 3}  # fmt: skip
-        assert [fault.cause for fault in sender.table.faults] == ["duplicate_series"]
+        assert [fault.cause for fault in sender.encoder.faults] == ["duplicate_series"]
     assert sender.send(family("h", made[1], kind="histogram")) == {
         'h_bucket{le="+Inf"}': 4, "h_sum": 5, "h_count": 4,
     }  # fmt: skip
     assert sender.stale == ['h_bucket{le="1.0"}']
 
 
-def test_what_escaping_costs_is_told() -> None:
+def test_series_dropped_by_escaping_are_faults() -> None:
     """Families whose names become one, of different types."""
     sender = Sender("1.0")
     made = [
@@ -391,15 +395,15 @@ def test_what_escaping_costs_is_told() -> None:
     ]
 
     assert sender.send(*made) == {"a_b": 2, "a:b_c": 1}
-    assert [fault.cause for fault in sender.table.faults] == ["type_conflict"]
+    assert [fault.cause for fault in sender.encoder.faults] == ["type_conflict"]
     sender.send(made[2])
-    assert list(sender.table.faults) == []
+    assert list(sender.encoder.faults) == []
 
 
 @every_version
 def test_escaped_families_go_on(version: Any) -> None:
     """Their series are made anew for each collection, in steps."""
-    series = [number(place, {"a.b": str(place)}) for place in range(300)]
+    series = [number(index, {"a.b": str(index)}) for index in range(300)]
     made, sender = MetricFamily("m.n", "gauge", "", "", series, utf8=True), Sender(version)
     first = sender.send(made)
 
@@ -410,53 +414,60 @@ def test_escaped_families_go_on(version: Any) -> None:
 
 @every_version
 def test_nothing_is_kept_of_what_has_ended(version: Any) -> None:
-    """Neither lines nor exemplars, nor drafts of messages."""
+    """Neither label sets nor exemplars, nor caches of messages."""
     sender = Sender(version, max_samples=10)
     marked = counter(1, exemplar=Exemplar((), 1.0, 5.0))
     sender.send(family("a", *gauges(*map(str, range(500)))), family("c_total", marked, kind="counter"))  # fmt: skip
-    assert held(sender.table)[:2] == (501, 1)
+    assert held(sender.encoder)[:2] == (501, 1)
 
     sender.send(family("a", number(1)))
-    assert held(sender.table)[:2] == (1, 0)
+    assert held(sender.encoder)[:2] == (1, 0)
     sender.send(family("a", number(1)))
-    assert held(sender.table) == (1, 0, 0, 1)
+    assert held(sender.encoder) == (1, 0, 0, 1)
 
     sender.end()
     sender.end()
-    assert held(sender.table) == (0, 0, 0, 0)
+    assert held(sender.encoder) == (0, 0, 0, 0)
 
 
-def held(table: Any) -> tuple[int, int, int, int]:
-    """Lines, exemplars, ended lines, and drafts that tell of series."""
-    ledger, drafts = table._ledger, getattr(table._writer, "_drafts", None)
-    kept = 1 if drafts is None and table._known else sum(bool(each._steps) for each in drafts or ())
-    return sum(map(len, ledger._taken)), len(ledger._sent), len(ledger._ended), kept
+def held(encoder: Any) -> tuple[int, int, int, int]:
+    """Label sets, exemplars, ended label sets, and caches of messages with series."""
+    active, caches = encoder._active, getattr(encoder._writer, "_caches", None)
+    kept = (
+        1
+        if caches is None and encoder._caches
+        else sum(bool(each._batches) for each in caches or ())
+    )
+    return sum(map(len, active._shards)), len(active._last_exemplars), len(active._ended), kept
 
 
-def test_a_draft_is_used_again_as_far_as_it_holds() -> None:
-    """From the first step that differs, steps and texts are forgotten."""
-    draft = Draft()
+def test_a_message_cache_is_reused_up_to_the_first_difference() -> None:
+    """From the first batch that differs, batches and symbols are discarded."""
+    cache = MessageCache()
     for name in "abc":
-        assert draft.reuse((name,)) is None
-        draft.add((name,), [draft.symbols[name]], [b""], lasting=name != "c")
-    draft.rewind()
-    assert [draft.reuse((name,)) is not None for name in "abc"] == [True, True, False]
+        assert cache.reuse((name,)) is None
+        cache.add((name,), [cache.symbols[name]], [b""], reusable=name != "c")
+    cache.rewind()
+    assert [cache.reuse((name,)) is not None for name in "abc"] == [True, True, False]
 
-    draft.add(("c",), [draft.symbols["c"]], [b""], lasting=True)
-    draft.rewind()
-    assert draft.reuse(("a",)) is not None
-    assert draft.reuse(("d",)) is None
-    assert list(draft.symbols) == ["", "a"]
+    cache.add(("c",), [cache.symbols["c"]], [b""], reusable=True)
+    cache.rewind()
+    assert cache.reuse(("a",)) is not None
+    assert cache.reuse(("d",)) is None
+    assert list(cache.symbols) == ["", "a"]
 
 
 def test_messages_of_later_collections_are_not_written_anew() -> None:
-    """What goes around values and timestamps is the same object as before."""
-    table, made = SeriesTable("2.0", max_samples=50), [family("m", *gauges(*map(str, range(300))))]
-    list(table.messages(made, T))
-    writer: Any = table._writer
-    before = [step for draft in writer._drafts for step in draft._steps]
-    list(table.messages(made, T + 1))
-    after = [step for draft in writer._drafts for step in draft._steps]
+    """The bytes around values and timestamps are the same objects as before."""
+    encoder, made = (
+        WriteEncoder("2.0", max_samples=50),
+        [family("m", *gauges(*map(str, range(300))))],
+    )
+    list(encoder.messages(made, T))
+    writer: Any = encoder._writer
+    before = [batch for cache in writer._caches for batch in cache._batches]
+    list(encoder.messages(made, T + 1))
+    after = [batch for cache in writer._caches for batch in cache._batches]
 
     assert len(before) >= 6
     assert all(one is two for one, two in zip(before, after, strict=True))
@@ -466,10 +477,10 @@ def test_messages_of_later_collections_are_not_written_anew() -> None:
 def test_label_names_without_end(version: Any) -> None:
     """Cost no memory without end: orders of labels are kept for some of them."""
     sender = Sender(version)
-    found = sender.send(family("m", *[number(1, {f"l{place}": "x"}) for place in range(1100)]))
+    found = sender.send(family("m", *[number(1, {f"l{index}": "x"}) for index in range(1100)]))
 
     assert len(found) == 1100
-    assert len(sender.table._encoder._maker._plans) <= 1024
+    assert len(sender.encoder._encoder._labels._plans) <= 1024
 
 
 def test_a_start_that_is_held_back_is_written_later() -> None:
@@ -525,7 +536,7 @@ def test_exemplars_of_series_that_change_places(version: Any) -> None:
 
 @every_version
 def test_a_label_without_a_name(version: Any) -> None:
-    """Is left out."""
+    """Is dropped."""
     sender = Sender(version)
 
     assert sender.send(family("m", number(1, {"": "x", "a": "y"}))) == {'m{a="y"}': 1}
@@ -533,11 +544,11 @@ def test_a_label_without_a_name(version: Any) -> None:
 
 @every_version
 def test_a_summary_with_a_quantile_twice(version: Any) -> None:
-    """Is left out as a whole; the others are sent."""
+    """Is dropped as a whole; the others are sent."""
     sender = Sender(version)
     made = [summary(1, 1.0, [(0.5, 1.0), (0.5, 2.0)]), summary(2, 2.0, [], {"x": "1"})]
 
     assert len(sender.send(family("s", *made, kind="summary"))) == 2
-    assert [fault.cause for fault in sender.table.faults] == ["duplicate_series"]
+    assert [fault.cause for fault in sender.encoder.faults] == ["duplicate_series"]
     sender.end()
     assert len(sender.points) == 2

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.remote_write.queue import Backlog, Entry, MemoryBacklog
+from otel_aioprom.remote_write.queue import MemoryQueue, MessageQueue
 from otel_aioprom.remote_write.spool import Spool
+from receiver import entry, taken
 
-Make = Callable[[int], Backlog]
+Make = Callable[[int], MessageQueue]
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -22,26 +23,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes a backlog with room for so many bytes."""
     with ExitStack() as opened:
 
-        def make(limit: int) -> Backlog:
+        def make(limit: int) -> MessageQueue:
             if request.param == "memory":
-                return MemoryBacklog(limit)
+                return MemoryQueue(limit)
             return opened.enter_context(closing(Spool(tmp_path / "spool", limit)))
 
         yield make
-
-
-def entry(number: int, size: int = 10) -> Entry:
-    """A message that can be told from others, of ``number`` samples."""
-    return Entry("1.0", number, bytes([number]) * size)
-
-
-async def taken(backlog: Backlog) -> list[int]:
-    """Take everything out; the numbers in their order."""
-    found = []
-    while (first := await backlog.first()) is not None:
-        found.append(first.samples)
-        await backlog.done()
-    return found
 
 
 async def test_messages_come_out_as_they_went_in(make: Make) -> None:
@@ -63,7 +50,7 @@ async def test_messages_come_out_as_they_went_in(make: Make) -> None:
 
 
 async def test_the_oldest_go_where_there_is_no_room(make: Make) -> None:
-    """And it is told how many samples were in them."""
+    """And the number of their samples is returned."""
     backlog = make(30)
     assert [await backlog.put(entry(number)) for number in (1, 2, 3, 4, 5)] == [0, 0, 0, 1, 2]
 
@@ -72,7 +59,7 @@ async def test_the_oldest_go_where_there_is_no_room(make: Make) -> None:
 
 
 async def test_what_is_being_sent_is_not_dropped(make: Make) -> None:
-    """It may have arrived already; the next oldest goes in its place."""
+    """It may have arrived already; the next oldest is dropped instead."""
     backlog = make(20)
     await backlog.put(entry(1))
     await backlog.first()
@@ -99,7 +86,7 @@ def spool_in(folder: Path, limit: int = 1000) -> Spool:
     return Spool(folder / "spool", limit)
 
 
-async def test_a_later_run_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+async def test_a_later_process_continues_with_the_stored_messages(tmp_path: Path) -> None:
     """With what was in flight, too; new messages come behind the old ones."""
     first = spool_in(tmp_path)
     for number in (1, 2, 3):
@@ -129,7 +116,7 @@ async def test_order_survives_many_restarts(tmp_path: Path) -> None:
 
 
 async def test_a_smaller_limit_counts_from_the_next_message_on(tmp_path: Path) -> None:
-    """What is too much then is dropped and told."""
+    """What exceeds the limit then is dropped and counted."""
     spool = spool_in(tmp_path)
     for number in (1, 2, 3):
         await spool.put(entry(number))
@@ -169,7 +156,7 @@ async def test_a_file_that_is_gone_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such locks")
 def test_one_process_uses_a_folder(tmp_path: Path) -> None:
-    """Another one is told so, until the first has closed it."""
+    """Another one raises, until the first has closed it."""
     spool = spool_in(tmp_path)
     with pytest.raises(SpoolError, match="another process uses it"):
         spool_in(tmp_path)
@@ -178,7 +165,7 @@ def test_one_process_uses_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
-    """A file stands in its place, or lies on the way."""
+    """A file has its name, or that of a parent."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "spool"):
         with pytest.raises(SpoolError, match="file") as caught:
@@ -200,7 +187,7 @@ async def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told by its words; nothing half stays, and the next message may succeed."""
+    """Raises with the message of the system; no partial file stays, and the next message may succeed."""
     spool = spool_in(tmp_path)
     write = Path.write_bytes
 

@@ -1,4 +1,4 @@
-"""The sender of remote write: what becomes of a message, and what is told of it."""
+"""The sender of remote write: outcomes of messages, and logs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_success_means_that_all_of_it_was_taken(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 403, 404, 413, 415, 422])
-async def test_a_final_answer_ends_it_at_the_first_try(status: int) -> None:
+async def test_a_final_status_is_not_retried(status: int) -> None:
     """Redirects too: they are not followed, so nothing has arrived."""
     answer = Answer(status, headers={"Location": "/elsewhere", "Retry-After": "1"})
     with Gateway(answer, default=TAKEN_1) as gateway:
@@ -52,8 +52,10 @@ async def test_a_final_answer_ends_it_at_the_first_try(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 501, 505, 507, 599])
-async def test_trouble_ends_after_so_many_tries(status: int, waits: list[float]) -> None:
-    """The last status is what is told; no wait follows the last try."""
+async def test_server_errors_end_after_the_maximum_attempts(
+    status: int, waits: list[float]
+) -> None:
+    """The last status is returned; there is no wait after the last attempt."""
     with Gateway(default=Answer(status)) as gateway:
         assert await outcome_of(gateway, attempts=4) == Outcome(str(status), 0, 3)
         assert len(gateway.requests) == 4
@@ -61,14 +63,14 @@ async def test_trouble_ends_after_so_many_tries(status: int, waits: list[float])
 
 
 @pytest.mark.parametrize("cut", ["request", "answer", "response"])
-async def test_a_connection_that_is_cut_is_trouble(cut: Any, waits: list[float]) -> None:
+async def test_a_lost_connection_counts_as_a_failed_attempt(cut: Any, waits: list[float]) -> None:
     """Wherever it is cut; whether it has arrived cannot be known."""
     with Gateway(default=Answer(cut=cut, text="partly")) as gateway:
         assert await outcome_of(gateway, attempts=3) == Outcome("error", 0, 3)
         assert len(gateway.requests) == 3
 
 
-async def test_no_answer_in_time_is_trouble() -> None:
+async def test_a_timeout_counts_as_a_failed_attempt() -> None:
     """The server has the message and may work on it for ever."""
     with Gateway(default=Answer(hold=Hold())) as gateway:
         found = await outcome_of(gateway, attempts=2, timeout=0.05)
@@ -77,8 +79,8 @@ async def test_no_answer_in_time_is_trouble() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-async def test_a_busy_server_uses_up_no_tries(status: int, waits: list[float]) -> None:
-    """It says nothing of the message; trouble in between counts alone."""
+async def test_an_overloaded_server_uses_up_no_attempts(status: int, waits: list[float]) -> None:
+    """Its status does not depend on the message; only other failures count."""
     answers = [Answer(500), *[Answer(status)] * 30, Answer(500), Answer(status)]
     with Gateway(*answers, default=TAKEN_1) as gateway:
         assert await outcome_of(gateway, attempts=3) == Outcome("204", 3, 0)
@@ -86,7 +88,7 @@ async def test_a_busy_server_uses_up_no_tries(status: int, waits: list[float]) -
 
 
 async def test_a_secret_that_cannot_be_read_is_waited_for(tmp_path: Path) -> None:
-    """Whoever replaces the file takes a moment; the message is sent then, with the new secret."""
+    """A missing secret file is temporary; the message is sent then, with the new secret."""
     file, new = tmp_path / "token", tmp_path / "new"
     file.write_text("old")
     auth = BearerAuth(token_file=file)

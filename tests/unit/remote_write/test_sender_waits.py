@@ -52,7 +52,7 @@ async def test_waits_double_up_to_a_bound(waits: list[float]) -> None:
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds))
 
 
-async def test_a_server_that_is_away_is_waited_for_in_the_same_way(waits: list[float]) -> None:
+async def test_an_unreachable_server_uses_up_no_attempts(waits: list[float]) -> None:
     """However few tries a message has; nobody answers, so it is not to blame."""
     async with sending_to(f"http://127.0.0.1:{free_port()}/", attempts=1) as sender:
         task = asyncio.create_task(sender.send(message()))
@@ -75,7 +75,7 @@ async def test_a_server_that_is_away_is_waited_for_in_the_same_way(waits: list[f
         ("", 0.05, 0.1),
     ],
 )
-async def test_it_is_waited_as_long_as_a_server_asks(
+async def test_retry_after_in_seconds(
     waits: list[float], asked: str, least: float, most: float
 ) -> None:
     """Five minutes at most; what makes no sense is passed over."""
@@ -86,7 +86,7 @@ async def test_it_is_waited_as_long_as_a_server_asks(
     assert least <= wait <= most
 
 
-async def test_it_is_waited_until_the_date_that_a_server_tells(waits: list[float]) -> None:
+async def test_retry_after_as_a_date(waits: list[float]) -> None:
     """In the form of HTTP."""
     with Gateway(default=TAKEN_1) as gateway:
         date = formatdate(time() + 100, usegmt=True)
@@ -100,8 +100,8 @@ async def test_it_is_waited_until_the_date_that_a_server_tells(waits: list[float
 @pytest.mark.parametrize(
     "asked", ["0", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 400], ids=["zero", "past", "endless"]
 )
-async def test_no_answer_makes_it_try_without_a_wait(waits: list[float], asked: str) -> None:
-    """A server that is busy for an hour would be asked a million times."""
+async def test_no_response_makes_it_retry_without_a_wait(waits: list[float], asked: str) -> None:
+    """An overloaded server would get a million requests per hour."""
     answers = [Answer(429, headers={"Retry-After": asked})] * 20
     with Gateway(*answers, default=TAKEN_1) as gateway:
         await outcome_of(gateway)
@@ -114,11 +114,11 @@ async def test_no_answer_makes_it_try_without_a_wait(waits: list[float], asked: 
 
 
 async def agreed(*answers: Answer, default: Answer = TAKEN_2) -> tuple[str, int]:
-    """The version that is agreed on, and how often the server was asked."""
+    """The negotiated version, and the number of requests."""
     with Gateway(*answers, default=default) as gateway:
         async with sending_to(url_of(gateway), "2.0") as sender:
             for _ in range(3):
-                await sender.agree()
+                await sender.negotiate()
             assert {version_of(push) for push in gateway.requests} == {"2.0"}
             return sender.version, len(gateway.requests)
 
@@ -138,12 +138,12 @@ async def agreed(*answers: Answer, default: Answer = TAKEN_2) -> tuple[str, int]
 async def test_a_server_knows_version_2_if_it_says_how_much_it_has_stored(
     headers: dict[str, str], version: str
 ) -> None:
-    """It is asked once."""
+    """It is negotiated once."""
     assert await agreed(Answer(204, headers=headers)) == (version, 1)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_server_that_has_no_time_is_asked_again(status: int) -> None:
+async def test_negotiation_with_an_overloaded_server_is_repeated(status: int) -> None:
     """It has not said no."""
     assert await agreed(Answer(status)) == ("2.0", 2)
 

@@ -17,12 +17,11 @@ import pytest
 from gateway import Answer, Gateway
 from oracles import DEADLINE, until
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.remote_write.queue import Backlog, Entry
 from otel_aioprom.remote_write.spool import Spool
 from otel_aioprom.remote_write.writer import RemoteWriter
 from otel_aioprom.renderer import render
 from pushed import levels
-from receiver import TAKEN_1, url_of, values
+from receiver import TAKEN_1, entry, taken, url_of, values
 
 HOLDER = """
 import sys
@@ -49,11 +48,6 @@ def spool(folder: Path) -> Iterator[Spool]:
         yield spool
 
 
-def entry(number: int, size: int = 10) -> Entry:
-    """A message that can be told from others."""
-    return Entry("1.0", number, bytes([number]) * size)
-
-
 def file_of(folder: Path, number: int, version: str = "1.0") -> Path:
     """The file of a message."""
     return folder / f"{number:016d}-{version}-1.snappy"
@@ -68,15 +62,6 @@ def take_away(folder: Path) -> None:
     """Remove a folder in which nothing waits."""
     (folder / "lock").unlink()
     folder.rmdir()
-
-
-async def taken(backlog: Backlog) -> list[int]:
-    """Take everything out; the numbers in their order."""
-    found = []
-    while (first := await backlog.first()) is not None:
-        found.append(first.samples)
-        await backlog.done()
-    return found
 
 
 def refusing(number: int) -> Any:
@@ -106,7 +91,7 @@ async def test_a_file_that_is_damaged_costs_itself(folder: Path, content: bytes)
     assert names_in(folder) == ["lock"]
 
 
-async def test_a_file_of_a_version_that_nobody_knows_keeps_nobody_up(folder: Path) -> None:
+async def test_files_of_unknown_versions_are_ignored(folder: Path) -> None:
     """A later release may have left it."""
     file_of(folder, 1, "3.0").write_bytes(b"later")
     with Gateway(default=TAKEN_1) as gateway:
@@ -118,7 +103,7 @@ async def test_a_file_of_a_version_that_nobody_knows_keeps_nobody_up(folder: Pat
 
 
 async def test_a_folder_named_like_a_message_is_passed_over(folder: Path) -> None:
-    """Its place is nobody's."""
+    """Its size does not count any more."""
     file_of(folder, 1).mkdir()
     with closing(Spool(folder, 1000)) as spool:
         await spool.put(entry(2))
@@ -139,10 +124,10 @@ def test_what_others_have_begun_is_not_removed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-async def test_what_cannot_be_read_for_a_moment_is_not_lost(
+async def test_a_temporary_read_error_loses_nothing(
     folder: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The files are there: whoever has too many open has one again in a while."""
+    """The files still exist: too many open files are a temporary error."""
     for count in (1, 2, 3):
         await spool.put(entry(count))
     with monkeypatch.context() as patch:
@@ -165,7 +150,7 @@ async def test_what_has_arrived_is_counted_even_if_it_cannot_be_removed(
         async with RemoteWriter(url_of(gateway), spool=folder) as writer:
             await writer.write(registry)
             await gateway.arrived(1)
-            await until(lambda: not len(writer._backlog))
+            await until(lambda: not len(writer._queue))
             await writer.flush(0.1)
         text = render(registry)[0].decode()
 
@@ -176,7 +161,7 @@ async def test_what_has_arrived_is_counted_even_if_it_cannot_be_removed(
 async def test_a_message_that_is_kept_is_not_refused_for_one_that_cannot_be_removed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room cannot be made; the new message is there all the same, and what was dropped is told."""
+    """Files cannot be deleted; the new message is added all the same, and the dropped samples are counted."""
     with closing(Spool(folder, 10)) as spool:
         await spool.put(entry(1))
         with monkeypatch.context() as patch:
@@ -186,8 +171,8 @@ async def test_a_message_that_is_kept_is_not_refused_for_one_that_cannot_be_remo
         assert await taken(spool) == [2]
 
 
-async def test_a_folder_that_is_taken_away_is_an_error_of_the_spool(folder: Path) -> None:
-    """Whatever stands in its place, and also for the next message."""
+async def test_a_deleted_folder_is_a_spool_error(folder: Path) -> None:
+    """Whatever replaces it, and also for the next message."""
     with closing(Spool(folder, 1000)) as spool:
         take_away(folder)
         for _ in range(2):

@@ -25,7 +25,7 @@ from receiver import TAKEN_1, TAKEN_2, points_of, url_of, value_of, values, vers
 
 
 def samples(registry: CollectorRegistry) -> dict[str, float]:
-    """Outcome → count, as the registry shows it."""
+    """Outcome → count, from the registry."""
     found = {}
     for line in render(registry)[0].decode().splitlines():
         if line.startswith("otel_aioprom_remote_write_samples_total"):
@@ -40,8 +40,8 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "localhost:9090"}, "url must be an address"),
-        ({"url": "ftp://h/x"}, "url must be an address"),
+        ({"url": "localhost:9090"}, "url must be a URL"),
+        ({"url": "ftp://h/x"}, "url must be a URL"),
         ({"version": "2"}, "version must be"),
         ({"max_samples": 0}, "max_samples"),
         ({"queue_bytes": 0}, "queue_bytes"),
@@ -53,19 +53,19 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
         ({"headers": {"user-agent": "x"}}, "set by the protocol"),
         ({"headers": {"X-Prometheus-Remote-Write-Version": "9"}}, "set by the protocol"),
         ({"headers": {"Content-Encoding": "gzip"}}, "Content-Encoding"),
-        ({"url": "http://u:p@h/", "auth": BasicAuth("a", "b")}, "credentials stand in the address"),
+        ({"url": "http://u:p@h/", "auth": BasicAuth("a", "b")}, "the URL contains credentials"),
     ],
 )
-def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_rejected(options: dict[str, Any], message: str) -> None:
     """At once, by their name."""
     with pytest.raises(ValueError, match=message):
         RemoteWriter(**{"url": "http://h/api/v1/write", **options})
 
 
 @pytest.mark.parametrize("options", [{"retry": Retry()}, {"raise_for_status": True}])
-def test_it_tries_again_by_itself(options: dict[str, Any]) -> None:
-    """So that is not to be told."""
-    with pytest.raises(TypeError, match="tries again by itself"):
+def test_retry_options_are_rejected(options: dict[str, Any]) -> None:
+    """It retries by itself."""
+    with pytest.raises(TypeError, match="retries by itself"):
         RemoteWriter("http://h/", **options)
 
 
@@ -76,7 +76,7 @@ async def test_it_works_inside_its_block() -> None:
         with pytest.raises(RuntimeError, match="inside 'async with'"):
             await writer.write(levels(1))
         async with writer:
-            with pytest.raises(RuntimeError, match="in use already"):
+            with pytest.raises(RuntimeError, match="already open"):
                 await writer.__aenter__()
             await writer.write(levels(1))
         async with writer:
@@ -145,7 +145,7 @@ async def test_series_that_are_gone_are_marked_as_ended() -> None:
     assert [(dict(p.labels)["place"], p.is_stale) for p in last] == [("a", True)]
 
 
-async def test_it_tells_what_became_of_samples() -> None:
+async def test_outcomes_of_samples_are_counted() -> None:
     """In the registry, by outcome."""
     registry = levels(1, 2)
     with Gateway(TAKEN_1, Answer(400, "no"), default=TAKEN_1) as gateway:
@@ -167,7 +167,7 @@ async def test_it_tells_what_became_of_samples() -> None:
 # --- what waits ------------------------------------------------------------------------------
 
 
-async def test_a_server_that_is_away_is_waited_for() -> None:
+async def test_an_unreachable_server_is_waited_for() -> None:
     """Nothing is lost that there is room for; the order stays."""
     port = free_port()
     registry = CollectorRegistry()
@@ -196,7 +196,7 @@ async def test_the_oldest_is_dropped_and_counted_where_there_is_no_room() -> Non
                 await writer.write(registry)
                 await asyncio.sleep(0)
             await gateway.arrived(1)
-            assert writer._backlog.size <= 2000
+            assert writer._queue.size <= 2000
             hold.let_go()
             assert await writer.flush(DEADLINE)
     found = values(gateway, "g")
@@ -211,7 +211,7 @@ async def test_the_oldest_is_dropped_and_counted_where_there_is_no_room() -> Non
 async def test_what_cannot_be_sent_at_the_end_is_said_to_be_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After the time that the way out has."""
+    """After the timeout of the shutdown."""
     url = f"http://127.0.0.1:{free_port()}/api/v1/write"
     async with RemoteWriter(url, flush_timeout=0.05) as writer:
         await writer.write(levels(1))
@@ -219,7 +219,7 @@ async def test_what_cannot_be_sent_at_the_end_is_said_to_be_lost(
     assert f"1 messages for {url} are lost" in caplog.text
 
 
-async def test_a_spool_keeps_what_waits_for_the_next_run(
+async def test_a_spool_keeps_the_queue_for_the_next_process(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is said to be lost, and nothing is."""
@@ -263,7 +263,7 @@ def _raise(*_: Any) -> None:
 # --- again and again -------------------------------------------------------------------------
 
 
-async def test_a_run_writes_at_once_and_every_interval_and_at_last() -> None:
+async def test_run_writes_at_once_and_every_interval_and_on_exit() -> None:
     """Then all series are marked as ended."""
     registry = CollectorRegistry()
     counter = Counter("c_total", "Counts.", registry=registry)
@@ -278,7 +278,7 @@ async def test_a_run_writes_at_once_and_every_interval_and_at_last() -> None:
     assert all(point.is_stale for point in points_of(gateway.last))
 
 
-async def test_a_run_goes_on_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_failure_ends_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when it begins to fail, and one when it works again."""
     caplog.set_level(logging.INFO, "otel_aioprom")
     registry = levels(7)
@@ -292,7 +292,7 @@ async def test_a_run_goes_on_whatever_happens(caplog: pytest.LogCaptureFixture) 
     assert "work again, after 3 that failed" in caplog.text
 
 
-async def test_a_wrong_option_of_running_is_told_before_the_block() -> None:
+async def test_a_wrong_option_of_running_raises_before_the_block() -> None:
     """As for a pusher."""
     with pytest.raises(ValueError, match="interval must be"):
         async with RemoteWriter("http://h/").running(levels(1), 0):
@@ -321,8 +321,8 @@ async def test_sigterm_writes_once_more(monkeypatch: pytest.MonkeyPatch) -> None
 # --- versions --------------------------------------------------------------------------------
 
 
-async def test_version_2_is_written_to_who_knows_it() -> None:
-    """That is asked for first, with a message without series."""
+async def test_version_2_is_sent_to_servers_that_support_it() -> None:
+    """The version is negotiated first, with an empty message."""
     with Gateway(default=TAKEN_2) as gateway:
         async with RemoteWriter(url_of(gateway), version="2.0") as writer:
             await writer.write(levels(1))
@@ -344,5 +344,5 @@ async def test_a_server_that_forgets_version_2_gets_version_1(
                 await writer.flush(DEADLINE)
 
     assert [version_of(push) for push in gateway.requests][:4] == ["2.0", "2.0", "2.0", "1.0"]
-    assert "knows remote write 2.0 no longer" in caplog.text
+    assert "no longer supports remote write 2.0" in caplog.text
     assert samples(registry)["refused"] >= 1

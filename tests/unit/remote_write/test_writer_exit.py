@@ -1,4 +1,4 @@
-"""The way out of a remote writer: how long it takes, and what is given up half-way."""
+"""Shutdown of a remote writer: timeouts, and abandoned writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.remote_write.queue import Entry
+from otel_aioprom.remote_write.queue import QueuedMessage
 from otel_aioprom.remote_write.spool import Spool
 from otel_aioprom.remote_write.writer import RemoteWriter
 
@@ -29,10 +29,10 @@ def levels() -> CollectorRegistry:
 
 @pytest.mark.parametrize("spooled", [False, True])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-async def test_the_way_out_takes_as_long_as_it_may(
+async def test_the_shutdown_takes_as_long_as_allowed(
     tmp_path: Path, version: Any, spooled: bool
 ) -> None:
-    """Where the server is away, with the time that is allowed for one that answers."""
+    """For an unreachable server, with the timeout for one that responds."""
     writer = RemoteWriter(AWAY, version=version, spool=tmp_path if spooled else None)
     loop = asyncio.get_running_loop()
     async with writer.running(levels(), interval=3600, exit_timeout=ALLOWED):
@@ -43,7 +43,7 @@ async def test_the_way_out_takes_as_long_as_it_may(
     assert took < 10 * ALLOWED
 
 
-async def test_a_message_whose_keeping_is_given_up_costs_no_other(
+async def test_an_abandoned_put_affects_no_other_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that writes it cannot be stopped: the next one waits for it, and both are whole."""
@@ -58,10 +58,10 @@ async def test_a_message_whose_keeping_is_given_up_costs_no_other(
 
     monkeypatch.setattr(Path, "write_bytes", write_slowly)
     spool = Spool(tmp_path, 1 << 20)
-    first = asyncio.create_task(spool.put(Entry("1.0", 1, b"first")))
+    first = asyncio.create_task(spool.put(QueuedMessage("1.0", 1, b"first")))
     assert await asyncio.to_thread(reached.wait, DEADLINE)
     first.cancel()
-    second = asyncio.create_task(spool.put(Entry("1.0", 1, b"second")))
+    second = asyncio.create_task(spool.put(QueuedMessage("1.0", 1, b"second")))
     await asyncio.wait([second], timeout=0.3)
     together = list(written)
     opened.set()

@@ -55,8 +55,8 @@ def black_hole() -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others refuse what they have no place for")
-async def test_a_server_that_cannot_be_reached_is_waited_for_however_it_is_away() -> None:
-    """A firewall that swallows is no trouble that the message makes: it has not left."""
+async def test_an_unreachable_server_is_waited_for_whatever_the_error() -> None:
+    """A firewall that drops packets does not count as a failed attempt: the message was not sent."""
     with black_hole() as port:
         writer = RemoteWriter(
             f"http://127.0.0.1:{port}/", attempts=2, timeout=0.1, flush_timeout=0.01
@@ -64,7 +64,7 @@ async def test_a_server_that_cannot_be_reached_is_waited_for_however_it_is_away(
         async with writer:
             await writer.write(levels(1))
             assert not await writer.flush(2)
-            assert len(writer._backlog) == 1
+            assert len(writer._queue) == 1
 
 
 async def test_collections_do_not_wait_for_a_slow_server() -> None:
@@ -106,11 +106,11 @@ async def test_what_the_library_measures_of_it() -> None:
     assert "Authorization" in gateway.last.headers
 
 
-async def test_a_2_0_server_that_hangs_when_asked_holds_up_nothing_for_ever(
+async def test_a_hanging_negotiation_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is given a while; then the collection is written in 1.0."""
-    monkeypatch.setattr("otel_aioprom.remote_write.writer._FIRST_PATIENCE", 0.05)
+    monkeypatch.setattr("otel_aioprom.remote_write.writer._NEGOTIATION_TIMEOUT", 0.05)
     hold = Hold()
     with Gateway(Answer(204, hold=hold), default=TAKEN_2) as gateway:
         async with RemoteWriter(url_of(gateway), version="2.0", timeout=DEADLINE) as writer:
@@ -176,7 +176,7 @@ def test_a_writer_can_be_used_in_one_loop_after_the_other() -> None:
     assert values(gateway, "a") == [1, 2]
 
 
-# --- the way out -----------------------------------------------------------------------------
+# --- shutdown -------------------------------------------------------------------------------
 
 
 async def test_a_block_that_raises_ends_as_any_other() -> None:
@@ -196,7 +196,7 @@ async def test_a_block_that_raises_ends_as_any_other() -> None:
     assert all(point.is_stale for point in points_of(gateway.last))
 
 
-async def test_a_run_that_is_cancelled_says_so() -> None:
+async def test_run_raises_the_cancellation() -> None:
     """After it has written the last values and ended all series."""
     registry = levels(1)
     with Gateway(default=TAKEN_1) as gateway:
@@ -232,12 +232,12 @@ async def test_a_source_that_hangs_does_not_keep_a_program_from_ending() -> None
 
 
 async def test_ends_of_series_wait_in_the_folder_too(tmp_path: Path) -> None:
-    """Where the server is away at the end; the next run sends them first."""
+    """If the server is unreachable on exit; the next process sends them first."""
     registry: Any = levels(1)
     away = f"http://127.0.0.1:{free_port()}/"
     writer = RemoteWriter(away, spool=tmp_path / "spool")
     async with writer.running(registry, LONG, exit_timeout=0.3):
-        await until(lambda: len(writer._backlog) == 1)
+        await until(lambda: len(writer._queue) == 1)
     with Gateway(default=TAKEN_1) as gateway:
         async with RemoteWriter(url_of(gateway), spool=tmp_path / "spool") as writer:
             await writer.write(levels(2))

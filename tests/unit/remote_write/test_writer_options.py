@@ -1,4 +1,4 @@
-"""Options of the remote writer that make no sense: told at once, by their name, before anything is opened."""
+"""Invalid options of the remote writer raise in the constructor, with their name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_version_that_is_none(version: Any) -> None:
 
 @pytest.mark.parametrize("labels", [["a"], "ab", {1: "a"}, {"": "a"}, {"__name__": "a"}])
 def test_external_labels_that_are_none(labels: Any) -> None:
-    """A label has a name that is a text, and is not the metric's."""
+    """The name of a label is a string other than ``__name__``."""
     with pytest.raises(WRONG, match=r"external.label"):
         RemoteWriter(URL, external_labels=labels)
 
@@ -89,7 +89,7 @@ def test_headers_that_follow_from_the_message(name: str) -> None:
 def test_a_spool_that_is_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spool: Any
 ) -> None:
-    """An empty text is a variable that was not set: the folder of the program is not used in its place."""
+    """An empty string is an unset variable: it does not mean the working directory."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises((*WRONG, OSError), match=r"spool|folder|cannot be kept"):
         RemoteWriter(URL, spool=spool)
@@ -109,7 +109,7 @@ def test_a_wrong_option_leaves_nothing_behind(tmp_path: Path, wrong: dict[str, A
 @pytest.mark.parametrize(
     ("name", "value"), [("interval", 0), ("interval", math.nan), ("exit_timeout", -1)]
 )
-async def test_times_of_runs_are_above_zero(name: str, value: float) -> None:
+async def test_seconds_of_run_are_above_zero(name: str, value: float) -> None:
     """Of both ways to run."""
     writer = RemoteWriter(URL)
     with pytest.raises(ValueError, match=name):
@@ -119,7 +119,7 @@ async def test_times_of_runs_are_above_zero(name: str, value: float) -> None:
             pytest.fail("the block runs")
 
 
-async def test_what_is_given_is_not_looked_at_again() -> None:
+async def test_valid_options_are_copied() -> None:
     """Whoever changes a mapping later changes nothing of a writer, nor when it begins with 2.0."""
     labels, headers = {"job": "shop"}, {"X-Scope-OrgID": "7"}
     options: dict[str, Any] = {"version": "2.0", "external_labels": labels, "headers": headers}

@@ -1,4 +1,4 @@
-"""What strangers and users can do to an endpoint, and what it does then."""
+"""Protection of an endpoint against clients, and against mistakes in its configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AUTH = BasicAuth("ann", "secret")
 
 
 class SlowAuth:
-    """Credentials that are checked in a thread until the test lets them."""
+    """Credentials whose check blocks a thread until the test releases it."""
 
     challenge = "Basic"
     slow = True
@@ -42,19 +42,19 @@ class SlowAuth:
         self.go = threading.Semaphore(0)
 
     def remembers(self, authorization: str | None) -> bool:
-        """Only these are known."""
+        """Return whether they are known."""
         return authorization == "known"
 
     def check(self, authorization: str | None) -> bool:
-        """Tell, for unknown ones after a while."""
+        """Return whether they are known; block for unknown ones."""
         if authorization == "known":
             return True
         assert self.go.acquire(timeout=DEADLINE)
         return False
 
 
-async def test_a_flood_of_wrong_passwords_keeps_nobody_out() -> None:
-    """What is remembered passes them by; of those that wait for a check, some are sent away."""
+async def test_a_flood_of_wrong_passwords_does_not_block_others() -> None:
+    """Cached credentials need no thread; of the pending checks, those above the limit get 503."""
     auth = SlowAuth()
     scraper = Scraper(CollectorRegistry(), auth=auth, max_concurrent=3)
     flood = [
@@ -74,8 +74,8 @@ async def test_a_flood_of_wrong_passwords_keeps_nobody_out() -> None:
     assert all("Retry-After" in each.headers for each in answers if each.status == 503)
 
 
-async def test_who_may_scrape_the_service_may_scrape_its_endpoints() -> None:
-    """And nobody else, unless an endpoint says so."""
+async def test_endpoints_inherit_the_credentials_of_the_service() -> None:
+    """Unless an endpoint has its own."""
     service = Service(auth=AUTH)
     service.add_endpoint("/debug")
     service.add_endpoint("/open", auth=None)
@@ -98,10 +98,10 @@ async def test_who_may_scrape_the_service_may_scrape_its_endpoints() -> None:
     }
 
 
-async def test_a_web_configuration_is_read_again_in_other_applications_too(
+async def test_a_web_configuration_is_reloaded_in_other_applications_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no server of ours runs, a request looks after the files."""
+    """Without a server of ours, requests refresh it."""
     monkeypatch.setattr("otel_aioprom.service.service._REFRESH", 0.0)
 
     def write(password: str) -> None:
@@ -132,66 +132,66 @@ async def test_a_web_configuration_is_read_again_in_other_applications_too(
         await server.cleanup()
 
 
-class Noting(TextFormatter):
-    """A format that tells where it has prepared."""
+class RecordingFormatter(TextFormatter):
+    """A formatter that records the thread of ``prepare``."""
 
-    where = ""
+    thread = ""
 
     def prepare(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Note the thread."""
-        self.where = threading.current_thread().name
+        """Record the thread."""
+        self.thread = threading.current_thread().name
         return super().prepare(families)
 
 
 @pytest.mark.parametrize("count", [1, 500, 501, 2000])
 async def test_names_of_many_series_are_escaped_in_a_thread(count: int) -> None:
-    """As that takes longer than a slice; of few it takes less than to ask a thread."""
+    """That takes longer than a millisecond; for few series a thread would cost more."""
     registry = CollectorRegistry()
     every = [number(1, {"a.b": str(place)}) for place in range(count)]
     registry.add_source(FakeSource(replace(family("x", *every), utf8=True)))
-    formatter = Noting()
+    formatter = RecordingFormatter()
     gathering = await registry.async_gather(1)
     chunks = await async_encode(registry, gathering, formatter, "continue")
 
     assert b"".join(chunks).count(b"x{a_b=") == count
-    assert ("worker" in formatter.where) is (count > 500)
+    assert ("pool" in formatter.thread) is (count > 500)
 
 
 @pytest.mark.parametrize("count", [3, 300])
-async def test_many_families_are_put_together_in_a_thread(
+async def test_many_families_are_assembled_in_a_thread(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both what the registry and what the format has to do."""
+    """By the registry; few are assembled on the event loop."""
     registry = CollectorRegistry()
     for place in range(count):
         Gauge(f"g{place}", "", registry=registry).set({}, 1)
-    where = []
+    threads = []
     assemble = registry._assemble
 
-    def noting(answers: Any) -> Any:
-        where.append(threading.current_thread().name)
+    def recording(answers: Any) -> Any:
+        threads.append(threading.current_thread().name)
         return assemble(answers)
 
-    monkeypatch.setattr(registry, "_assemble", noting)
+    monkeypatch.setattr(registry, "_assemble", recording)
     found = await answer_to(registry)
 
     assert found.body.count(b"\n# TYPE g") + 1 >= count
-    assert ["worker" in name for name in where] == [count > 100]
+    assert ["pool" in name for name in threads] == [count > 100]
 
 
 @pytest.mark.parametrize("header", ["0.001", "0.1"])
-async def test_an_impatient_stranger_is_no_news(
+async def test_a_client_deadline_is_not_logged(
     header: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is late for him is left out and counted; the log waits for a source that is really late."""
+    """Late sources are dropped and counted; only those later than the endpoint's timeout are logged."""
     registry = CollectorRegistry()
     source = HeldSource(family("y"))
     registry.add_source(source)
-    hasty = await answer_to(registry, ScrapeRequest(timeout=header))
-    assert hasty.status == 200
-    assert b'dropped_total{cause="late"} 1' in hasty.body
+    answer = await answer_to(registry, ScrapeRequest(timeout=header))
+    assert answer.status == 200
+    assert b'dropped_total{cause="late"} 1' in answer.body
     assert [each for each in caplog.records if each.levelno > logging.DEBUG] == []
 
     await answer_to(registry, timeout=0.05)
@@ -200,32 +200,30 @@ async def test_an_impatient_stranger_is_no_news(
     assert "held: no answer within 0.05 s" in caplog.text
 
 
-async def test_scrapes_that_give_up_leave_nothing_behind() -> None:
-    """However often a source that hangs is asked, no more waits for its answer."""
+async def test_scrapes_that_time_out_do_not_accumulate_callbacks() -> None:
+    """However often a hanging source is collected."""
     registry = CollectorRegistry()
     source = HeldSource(family("y"))
     registry.add_source(source)
-    [feed] = registry._asked()
+    [runner] = registry._all_runners()
     for _ in range(5):
         await registry.async_gather(0.001)
-    waiting: Any = feed.flight._next[None]
-    before = len(waiting._done_callbacks)
+    future: Any = runner.flight._next[None]
+    before = len(future._done_callbacks)
     for _ in range(5):
         await registry.async_gather(0.001)
 
-    assert before == len(waiting._done_callbacks) == 1
+    assert before == len(future._done_callbacks) == 1
     source.go.release()
     source.go.release()
 
 
 @pytest.mark.skipif(
     tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 14),
-    reason="this aiohttp buffers what pages a client asks for and does not read",
+    reason="this aiohttp buffers pages that a client requests and does not read",
 )
-async def test_other_pages_are_not_held_for_readers_that_do_not_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A client that asks for thousands of pages and reads none is cut off."""
+async def test_other_pages_have_a_write_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that requests thousands of pages and reads none is disconnected."""
     monkeypatch.setattr("otel_aioprom.service.aiohttp_response._PAGE_TIMEOUT", 0.2)
     async with Service().running(addr="127.0.0.1") as service:
         port = int(service.base_url.rpartition(":")[2])
@@ -238,18 +236,18 @@ async def test_other_pages_are_not_held_for_readers_that_do_not_read(
                 await writer.drain()
 
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(ask(), 6 * DEADLINE)  # a busy machine takes long to fill it
+            await asyncio.wait_for(ask(), 6 * DEADLINE)  # a busy machine takes long to fill buffers
         writer.close()
         del reader
 
 
 @pytest.mark.parametrize(("root", "path"), [("/api", "/api/metrics"), ("/sub/", "/sub/metrics/")])
-async def test_a_middleware_below_a_root_finds_its_path(root: str, path: str) -> None:
-    """As the application behind it does: servers and mounts put the root in front."""
-    asked = []
+async def test_a_middleware_below_a_root_path_finds_its_path(root: str, path: str) -> None:
+    """Servers and mounts prepend ``root_path``."""
+    passed_on = []
 
     async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        asked.append(scope["path"])
+        passed_on.append(scope["path"])
 
     registry = CollectorRegistry()
     Counter("x_total", "", registry=registry).inc()
@@ -267,11 +265,11 @@ async def test_a_middleware_below_a_root_finds_its_path(root: str, path: str) ->
     await middleware({**scope, "path": f"{root.rstrip('/')}/hello"}, receive, send)
 
     assert found[0]["status"] == 200
-    assert asked == [f"{root.rstrip('/')}/hello"]
+    assert passed_on == [f"{root.rstrip('/')}/hello"]
 
 
 @pytest.mark.parametrize(
-    ("options", "shown"),
+    ("options", "exposed"),
     [
         ({"excluded": ["secret_*"]}, {"fine"}),
         ({"excluded": ["secret.*"]}, {"fine"}),
@@ -279,49 +277,49 @@ async def test_a_middleware_below_a_root_finds_its_path(root: str, path: str) ->
         ({"included": ["secret.x"]}, {"secret_x"}),
     ],
 )
-async def test_patterns_match_names_as_they_are_and_as_they_are_sent(
-    options: dict[str, Any], shown: set[str]
+async def test_patterns_match_original_and_escaped_names(
+    options: dict[str, Any], exposed: set[str]
 ) -> None:
-    """What is to be hidden is hidden under any spelling."""
+    """An exclusion holds for both."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(replace(family("secret.x"), utf8=True), family("fine")))
     found = await answer_to(registry, **options)
     lines = [line.split()[0] for line in found.body.decode().splitlines() if line[0] != "#"]
 
-    assert set(lines) == shown
+    assert set(lines) == exposed
 
 
 @pytest.mark.parametrize("path", ["/metrics?x=1", "/m#x", "/%41", "/a//b", "/a b", "/ä", "//"])
-async def test_paths_that_no_client_would_find_are_refused(path: str) -> None:
-    """What is asked for must be what stands in the address."""
+async def test_paths_that_no_client_could_request_raise(path: str) -> None:
+    """Only characters that URLs do not escape are allowed."""
     with pytest.raises(ValueError, match="path"):
         Service().add_endpoint(path)
     with pytest.raises(ValueError, match="metrics_url must be a path"):
         await Service().start("127.0.0.1", metrics_url=path)
 
 
-async def test_a_host_name_without_form_is_a_start_that_fails() -> None:
-    """As any other host on which nothing can listen."""
+async def test_a_host_name_without_idna_form_fails_the_start() -> None:
+    """Like any address that cannot be bound."""
     with pytest.raises(ServiceStartError, match=r"a\.\.b:0"):
         await Service().start("a..b")
 
 
-def test_credentials_of_a_wrong_kind_are_refused_at_once() -> None:
-    """And not at the first scrape."""
+def test_credentials_of_a_wrong_type_raise() -> None:
+    """In the constructor, not at the first scrape."""
     with pytest.raises(TypeError, match="auth must be BasicAuth or BearerAuth, not str"):
         Service(auth="nope")  # type: ignore[arg-type]
 
 
-def test_a_thread_may_wait_for_sources_for_ever() -> None:
-    """The longest time is no time that a clock knows."""
+def test_the_timeout_of_a_blocking_scrape_may_be_infinite() -> None:
+    """Though no lock accepts an infinite timeout."""
     registry = CollectorRegistry()
     registry.add_source(FakeSource(family("y")))
     with Scraper(registry, timeout=float("inf")).scrape_blocking(ScrapeRequest()) as response:
         assert b"y 1" in b"".join(response.pieces_blocking())
 
 
-def test_units_that_must_be_escaped_are_left_out() -> None:
-    """Prometheus compares them with the escaped name, and refuses the whole response."""
+def test_units_that_need_escaping_are_dropped() -> None:
+    """Prometheus compares them with the escaped name, and rejects the whole response."""
     families = [replace(family('x_a"b', unit='a"b'), utf8=True), family("y_s", unit="s")]
     body = b"".join(OpenMetricsFormatter().encode(families))
 

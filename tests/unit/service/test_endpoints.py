@@ -1,4 +1,4 @@
-"""What stands around the metrics: more paths, health, credentials, headers, and peers that behave badly."""
+"""More paths, probes, credentials, headers, misbehaving clients, and self-metrics."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write(file: Path, text: str) -> None:
 
 
 def basic(user: str, password: str) -> dict[str, str]:
-    """The header that shows who asks."""
+    """The ``Authorization`` header."""
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {token}"}
 
@@ -75,8 +75,8 @@ def samples(text: str) -> set[str]:
 # --- several endpoints -------------------------------------------------------------------
 
 
-async def test_endpoints_show_what_their_patterns_select(registry: CollectorRegistry) -> None:
-    """Each path has its own choice of one registry, or another registry."""
+async def test_endpoints_expose_what_their_patterns_select(registry: CollectorRegistry) -> None:
+    """Each path has its own selection of one registry, or another registry."""
     other = CollectorRegistry()
     Gauge("elsewhere", "", registry=other).set({}, 1)
     service = Service(registry, excluded=["debug_*"])
@@ -98,16 +98,16 @@ async def test_endpoints_show_what_their_patterns_select(registry: CollectorRegi
 @pytest.mark.parametrize(
     "path", ["/", "", "metrics", "/-/ready", "/robots.txt", "/taken", "/taken/"]
 )
-def test_paths_that_cannot_be_served_are_refused(path: str) -> None:
-    """No path, one of the service's own, or one that is taken."""
+def test_paths_that_cannot_be_served_raise(path: str) -> None:
+    """Invalid, reserved or taken ones."""
     service = Service()
     service.add_endpoint("/taken")
     with pytest.raises(ValueError, match="path"):
         service.add_endpoint(path)
 
 
-async def test_the_metrics_path_may_not_be_taken_either() -> None:
-    """By an endpoint; the service does not start."""
+async def test_a_taken_metrics_path_raises() -> None:
+    """The service does not start, and can be started with another path."""
     service = Service()
     service.add_endpoint("/metrics")
     with pytest.raises(ValueError, match="is taken"):
@@ -117,14 +117,14 @@ async def test_the_metrics_path_may_not_be_taken_either() -> None:
 
 
 async def test_endpoints_are_added_before_the_start() -> None:
-    """A router does not change while it routes."""
+    """Adding one to a running service raises."""
     async with Service().running(addr="127.0.0.1") as service:
         with pytest.raises(ServiceError, match="before the service starts"):
             service.add_endpoint("/later")
 
 
-def test_unknown_options_are_refused() -> None:
-    """By name, when they are given."""
+def test_unknown_options_raise() -> None:
+    """The error names them."""
     with pytest.raises(TypeError, match="max_scrapes"):
         Service(max_scrapes=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="inclued"):
@@ -134,8 +134,8 @@ def test_unknown_options_are_refused() -> None:
 # --- health ------------------------------------------------------------------------------
 
 
-async def test_health_is_told(registry: CollectorRegistry) -> None:
-    """Without credentials: it tells nothing but that."""
+async def test_probes_are_answered(registry: CollectorRegistry) -> None:
+    """Liveness and readiness, without credentials."""
     service = Service(registry, auth=BearerAuth("t"))
     async with client_of(service) as session:
         assert await get(session, "/-/healthy") == (200, "healthy\n")
@@ -143,7 +143,7 @@ async def test_health_is_told(registry: CollectorRegistry) -> None:
 
 
 async def test_a_service_that_stops_is_not_ready(registry: CollectorRegistry) -> None:
-    """While scrapes under way end, connections that are open learn that it is over."""
+    """While scrapes in flight end, open connections get 503 from the readiness probe."""
     source = HeldSource(family("y"))
     registry.add_source(source)
     service = Service(registry)
@@ -179,17 +179,17 @@ async def test_a_service_that_stops_is_not_ready(registry: CollectorRegistry) ->
         {"Authorization": ""},
     ],
 )
-async def test_wrong_credentials_are_all_refused_alike(
+async def test_wrong_credentials_are_401(
     registry: CollectorRegistry, headers: dict[str, str]
 ) -> None:
-    """401 with one body, whatever was wrong; the page of links is guarded too."""
+    """With the same body for every mistake; the page of links needs credentials too."""
     service = Service(registry, auth=BasicAuth("ann", "secret"))
     async with client_of(service) as session:
         for path in ("/metrics", "/"):
             async with session.get(path, headers=headers) as response:
                 assert response.status == 401
                 assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
-                assert await response.text() == "these metrics ask for credentials\n"
+                assert await response.text() == "these metrics require credentials\n"
         assert (await get(session, "/metrics", basic("ann", "secret")))[0] == 200
         assert (await get(session, "/", basic("ann", "secret")))[0] == 200
 
@@ -197,7 +197,7 @@ async def test_wrong_credentials_are_all_refused_alike(
 async def test_a_token_from_a_file_is_read_again(
     registry: CollectorRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When it changes; while it cannot be read, nobody passes, and the log says why."""
+    """When it changes; while it cannot be read, scrapes get 503, and the reason is logged."""
     file = tmp_path / "token"
     file.write_text("first\n")
     first, second = ({"Authorization": f"Bearer {token}"} for token in ("first", "second"))
@@ -230,10 +230,10 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-async def test_a_web_configuration_guards_every_endpoint(
+async def test_a_web_configuration_applies_to_every_endpoint(
     registry: CollectorRegistry, config: Path
 ) -> None:
-    """Users and headers, for the metrics, the other endpoints and the page."""
+    """Users and headers, for the metrics, further endpoints and the page of links."""
     service = Service(registry, web_config=config)
     service.add_endpoint("/more")
     async with client_of(service) as session:
@@ -245,10 +245,10 @@ async def test_a_web_configuration_guards_every_endpoint(
                 assert response.headers["X-Frame-Options"] == "deny"
 
 
-async def test_a_web_configuration_is_looked_after(
+async def test_a_web_configuration_is_reloaded(
     registry: CollectorRegistry, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A changed file counts some seconds later, without a restart."""
+    """Some seconds after it was changed, without a restart."""
     monkeypatch.setattr("otel_aioprom.service.service._REFRESH", 0.02)
     text = read(config)
     async with client_of(Service(registry, web_config=config)) as session:
@@ -265,21 +265,21 @@ async def test_a_web_configuration_is_looked_after(
             await asyncio.sleep(0.01)
 
 
-def test_a_web_configuration_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
-    """When the service is made, with what is wrong."""
+def test_an_invalid_web_configuration_raises(tmp_path: Path) -> None:
+    """In the constructor."""
     file = tmp_path / "web.yml"
     file.write_text("basic_auth_user: {}\n")
     with pytest.raises(WebConfigError, match="basic_auth_users"):
         Service(web_config=file)
 
 
-def test_users_are_named_in_one_place(config: Path) -> None:
-    """Not in the configuration and as an option."""
+def test_users_and_the_option_auth_conflict(config: Path) -> None:
+    """The web configuration and the option cannot both have credentials."""
     with pytest.raises(ValueError, match="leave the option auth out"):
         Service(web_config=config, auth=BearerAuth("t"))
 
 
-# --- peers that behave badly ---------------------------------------------------------------
+# --- misbehaving clients -------------------------------------------------------------------
 
 
 def port_of(service: Service) -> int:
@@ -287,8 +287,10 @@ def port_of(service: Service) -> int:
     return int(service.base_url.rpartition(":")[2])
 
 
-async def test_a_reader_that_stops_reading_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    """After some time its connection is cut and its place is free; that is counted."""
+async def test_a_client_that_stops_reading_is_disconnected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After ``send_timeout``, which frees its slot and is counted."""
     registry = CollectorRegistry()
     counter = Counter("x_total", "", registry=registry)
     for number in range(100_000):
@@ -313,20 +315,18 @@ async def test_a_reader_that_stops_reading_is_dropped(caplog: pytest.LogCaptureF
     assert "Traceback" not in caplog.text
 
 
-async def test_of_too_many_scrapes_at_once_the_last_is_sent_away(
-    registry: CollectorRegistry,
-) -> None:
-    """With the time after which to come again; when there is room again, it is served."""
+async def test_scrapes_above_max_concurrent_are_503(registry: CollectorRegistry) -> None:
+    """With ``Retry-After``; once a slot is free, they are served."""
     source = HeldSource(family("y"))
     registry.add_source(source)
     service = Service(registry, max_concurrent=2)
     async with client_of(service) as session:
-        under_way = [asyncio.create_task(get(session, "/metrics")) for _ in range(2)]
+        in_flight = [asyncio.create_task(get(session, "/metrics")) for _ in range(2)]
         await until(lambda: service._in_flight == 2)
         async with session.get("/metrics") as response:
             refused, headers = response.status, response.headers
         source.go.release(4)
-        served = [await task for task in under_way]
+        served = [await task for task in in_flight]
         later, _ = await get(session, "/metrics")
 
     assert refused == 503
@@ -353,13 +353,13 @@ async def test_of_too_many_scrapes_at_once_the_last_is_sent_away(
         (b"POST /-/ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
     ],
 )
-async def test_requests_that_make_no_sense_get_a_clear_answer(
+async def test_malformed_requests_are_4xx(
     registry: CollectorRegistry,
     caplog: pytest.LogCaptureFixture,
     request_bytes: bytes,
     status: bytes,
 ) -> None:
-    """A status of the 4xx kind, nothing in the log but for debugging, and the next client is served."""
+    """Nothing is logged above ``DEBUG``, and the next client is served."""
     async with Service(registry).running("127.0.0.1") as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(request_bytes)
@@ -373,8 +373,8 @@ async def test_requests_that_make_no_sense_get_a_clear_answer(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_request_body_is_not_waited_for(registry: CollectorRegistry) -> None:
-    """There is no use for it: the answer comes at once, and the connection ends."""
+async def test_the_body_of_a_request_is_not_awaited(registry: CollectorRegistry) -> None:
+    """The response is sent at once, and the connection is closed."""
     async with Service(registry).running("127.0.0.1") as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(service))
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
@@ -385,11 +385,11 @@ async def test_a_request_body_is_not_waited_for(registry: CollectorRegistry) -> 
     assert render(registry)[0].splitlines()[0] in answer
 
 
-# --- what the endpoint measures of itself ----------------------------------------------------
+# --- self-metrics ----------------------------------------------------------------------------
 
 
 async def test_scrapes_are_measured(registry: CollectorRegistry) -> None:
-    """By status and format: how many, how long, how many bytes."""
+    """Count, duration and bytes, by status and format."""
     accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
     service = Service(registry)
     async with client_of(service, metrics_url="/m") as session:
@@ -411,7 +411,7 @@ async def test_scrapes_are_measured(registry: CollectorRegistry) -> None:
 
 
 async def test_self_metrics_can_be_switched_off(registry: CollectorRegistry) -> None:
-    """Then every response is the registry alone."""
+    """Then a response has only the registry's own metrics."""
     async with client_of(Service(registry, self_metrics=False)) as session:
         first, second = await get(session, "/metrics"), await get(session, "/metrics")
 

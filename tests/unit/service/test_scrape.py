@@ -1,4 +1,4 @@
-"""One request, one response, without a framework."""
+"""The scrape handler without a web framework."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def registry() -> CollectorRegistry:
 
 
 async def test_e04_get_answers_200_with_all_metrics(registry: CollectorRegistry) -> None:
-    """The body is what render gives, the headers say what it is."""
+    """Body and headers are those of ``render``."""
     response = await answer_to(registry)
     body, headers = render(registry)
 
@@ -33,8 +33,8 @@ async def test_e04_get_answers_200_with_all_metrics(registry: CollectorRegistry)
 
 
 async def test_e60_head_answers_with_headers_only(registry: CollectorRegistry) -> None:
-    """Nothing is collected for it."""
-    registry.add_source(FakeSource(ValueError("asked")))
+    """Without a collection."""
+    registry.add_source(FakeSource(ValueError("collected")))
     response = await answer_to(registry, ScrapeRequest("HEAD"), on_error="fail")
 
     assert (response.status, response.body) == (200, b"")
@@ -42,8 +42,8 @@ async def test_e60_head_answers_with_headers_only(registry: CollectorRegistry) -
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", ""])
-async def test_e60_other_methods_are_refused(registry: CollectorRegistry, method: str) -> None:
-    """With the methods that are allowed."""
+async def test_e60_other_methods_are_405(registry: CollectorRegistry, method: str) -> None:
+    """With the allowed methods in ``Allow``."""
     response = await answer_to(registry, ScrapeRequest(method))
 
     assert response.status == 405
@@ -67,10 +67,10 @@ async def test_e60_other_methods_are_refused(registry: CollectorRegistry, method
         ([";;,,"], False),
     ],
 )
-async def test_e57_gzip_when_it_is_asked_for(
+async def test_e57_gzip_if_the_client_accepts_it(
     registry: CollectorRegistry, encodings: list[str], compressed: bool
 ) -> None:
-    """And named exactly so, in small letters."""
+    """``Content-Encoding`` is in lower case."""
     request = ScrapeRequest(accept_encoding=encodings)
     response = await answer_to(registry, request)
     body = response.body
@@ -79,7 +79,9 @@ async def test_e57_gzip_when_it_is_asked_for(
     assert (gzip.decompress(body) if compressed else body) == render(registry)[0]
 
 
-async def test_e61_what_is_missing_is_a_500_only_on_request(registry: CollectorRegistry) -> None:
+async def test_e61_a_failed_source_is_a_500_only_with_on_error_fail(
+    registry: CollectorRegistry,
+) -> None:
     """By default the rest is served."""
     registry.add_source(FakeSource(ValueError("bad callback"), name="bad"))
     served = await answer_to(registry)
@@ -91,7 +93,7 @@ async def test_e61_what_is_missing_is_a_500_only_on_request(registry: CollectorR
 
 
 async def test_an_empty_registry_is_an_empty_body() -> None:
-    """Not an error."""
+    """With the status 200."""
     response = await answer_to(CollectorRegistry())
 
     assert (response.status, response.body) == (200, b"")
@@ -109,14 +111,14 @@ async def test_an_empty_registry_is_an_empty_body() -> None:
         {"protobuf_escaping": "none"},
     ],
 )
-def test_options_without_meaning_are_refused(options: dict[str, object]) -> None:
-    """When the scraper is made, not at the first scrape."""
+def test_invalid_options_raise(options: dict[str, object]) -> None:
+    """In the constructor, not at the first scrape."""
     with pytest.raises(ValueError, match="must be"):
         Scraper(CollectorRegistry(), **options)  # type: ignore[arg-type]
 
 
-async def test_on_error_fail_serves_what_is_whole(registry: CollectorRegistry) -> None:
-    """Faults that lose nothing are none."""
+async def test_on_error_fail_serves_complete_responses(registry: CollectorRegistry) -> None:
+    """If every source succeeds."""
     registry.add_source(FakeSource(family("y")))
     response = await answer_to(registry, on_error="fail")
 

@@ -1,4 +1,4 @@
-"""The aiohttp service: start, stop, and what happens in between."""
+"""The aiohttp service: start, requests, stop."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def big_registry(series: int = 20_000) -> CollectorRegistry:
     return registry
 
 
-async def test_a_big_body_is_streamed_whole() -> None:
-    """In chunks, and equal to what render gives."""
+async def test_a_large_body_is_streamed() -> None:
+    """In chunks; it equals the body of ``render``."""
     registry = big_registry()
     async with (
         Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
@@ -50,8 +50,8 @@ async def test_a_big_body_is_streamed_whole() -> None:
     assert body == render(registry)[0]
 
 
-async def test_a_small_body_has_its_length(registry: CollectorRegistry) -> None:
-    """One write, one packet."""
+async def test_a_small_body_has_a_content_length(registry: CollectorRegistry) -> None:
+    """It is sent in one write."""
     async with (
         Service(registry, self_metrics=False).running(addr="127.0.0.1") as service,
         aiohttp.ClientSession() as session,
@@ -60,8 +60,8 @@ async def test_a_small_body_has_its_length(registry: CollectorRegistry) -> None:
         assert response.headers["Content-Length"] == str(len(render(registry)[0]))
 
 
-async def test_an_old_client_gets_the_whole_body() -> None:
-    """HTTP/1.0 knows no chunks: the end of the connection is the end of the body."""
+async def test_an_http_1_0_client_gets_the_whole_body() -> None:
+    """HTTP/1.0 has no chunked encoding: the end of the connection ends the body."""
     registry = big_registry()
     async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
         port = int(service.base_url.rpartition(":")[2])
@@ -74,7 +74,7 @@ async def test_an_old_client_gets_the_whole_body() -> None:
 
 
 async def test_e60_methods_and_slashes(registry: CollectorRegistry) -> None:
-    """Both spellings of the path answer, methods other than GET and HEAD are refused."""
+    """The path works with and without a slash at the end; methods other than GET and HEAD are 405."""
     async with (
         Service(registry).running(addr="127.0.0.1", metrics_url="/deep/metrics") as service,
         aiohttp.ClientSession() as session,
@@ -94,8 +94,8 @@ async def test_e60_methods_and_slashes(registry: CollectorRegistry) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "/", "metrics", "http://x/metrics"])
-async def test_paths_that_are_none_are_refused(registry: CollectorRegistry, url: str) -> None:
-    """Before anything is opened."""
+async def test_invalid_metrics_urls_raise(registry: CollectorRegistry, url: str) -> None:
+    """The service is not started."""
     service = Service(registry)
     with pytest.raises(ValueError, match="must be a path"):
         await service.start(addr="127.0.0.1", metrics_url=url)
@@ -103,9 +103,9 @@ async def test_paths_that_are_none_are_refused(registry: CollectorRegistry, url:
         _ = service.base_url
 
 
-async def test_addresses_name_a_usable_host(registry: CollectorRegistry) -> None:
-    """Whatever it listens on, the address can be opened."""
-    for addr in ("", "0.0.0.0", "127.0.0.1", "localhost"):  # noqa: S104 - what is asked for here
+async def test_urls_have_a_usable_host(registry: CollectorRegistry) -> None:
+    """A loopback address instead of a wildcard."""
+    for addr in ("", "0.0.0.0", "127.0.0.1", "localhost"):  # noqa: S104 - a wildcard on purpose
         async with (
             Service(registry).running(addr=addr) as service,
             aiohttp.ClientSession() as session,
@@ -115,14 +115,14 @@ async def test_addresses_name_a_usable_host(registry: CollectorRegistry) -> None
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-async def test_ipv6_addresses_stand_in_brackets(registry: CollectorRegistry) -> None:
-    """As URLs want them."""
+async def test_ipv6_addresses_are_in_brackets(registry: CollectorRegistry) -> None:
+    """As in any URL."""
     async with Service(registry).running(addr="::1") as service:
         assert service.base_url.startswith("http://[::1]:")
 
 
-async def test_a_taken_port_is_a_clear_error(registry: CollectorRegistry) -> None:
-    """It is an OSError too, and the service can start elsewhere."""
+async def test_a_taken_port_raises_service_start_error(registry: CollectorRegistry) -> None:
+    """An ``OSError`` too; the service can be started on another port."""
     async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as first:
         port = int(first.base_url.rpartition(":")[2])
         second = Service(registry)
@@ -136,16 +136,16 @@ async def test_a_taken_port_is_a_clear_error(registry: CollectorRegistry) -> Non
     assert isinstance(caught.value.__cause__, OSError)
 
 
-async def test_a_port_out_of_range_is_a_clear_error(registry: CollectorRegistry) -> None:
-    """The system's own error would be of another kind."""
+async def test_a_port_out_of_range_raises_service_start_error(registry: CollectorRegistry) -> None:
+    """Not the ``OverflowError`` of the socket."""
     with pytest.raises(ServiceStartError):
         await Service(registry).start(addr="127.0.0.1", port=70_000)
 
 
-async def test_a_start_that_breaks_leaves_nothing_open(
+async def test_a_failed_start_leaves_no_socket_open(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when it breaks after the sockets were bound, and for reasons of others."""
+    """Even if it fails after the sockets were bound, with an error of aiohttp."""
     bound: list[int] = []
 
     async def broken(site: web.SockSite) -> None:
@@ -162,8 +162,8 @@ async def test_a_start_that_breaks_leaves_nothing_open(
         _ = service.base_url
 
 
-async def test_stop_waits_for_scrapes_under_way(registry: CollectorRegistry) -> None:
-    """Those that end in time are whole."""
+async def test_stop_waits_for_scrapes_in_flight(registry: CollectorRegistry) -> None:
+    """Those that end in time are complete."""
     source = HeldSource(family("y"))
     registry.add_source(source)
     service = Service(registry)
@@ -179,13 +179,13 @@ async def test_stop_waits_for_scrapes_under_way(registry: CollectorRegistry) -> 
         await stop
 
     assert "y 1" in body
-    await service.stop()  # a second time does no harm
+    await service.stop()  # idempotent
 
 
-async def test_stop_cuts_off_what_takes_too_long(
+async def test_stop_cancels_scrapes_after_the_wait_duration(
     registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A source that hangs keeps nobody."""
+    """A hanging source does not delay it further."""
     source = HeldSource(family("y"))
     registry.add_source(source)
     service = Service(registry)
@@ -199,13 +199,13 @@ async def test_stop_cuts_off_what_takes_too_long(
                 await scrape
     source.go.release()
 
-    assert "cut off" in caplog.text
+    assert "are cancelled after" in caplog.text
 
 
-async def test_a_client_that_goes_away_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_may_disconnect(caplog: pytest.LogCaptureFixture) -> None:
     """No error is logged, no task is left, and the next client is served."""
     registry = big_registry(100_000)
-    caplog.clear()  # it has told that there are many series
+    caplog.clear()  # of the warning about many series
     async with Service(registry, self_metrics=False).running(addr="127.0.0.1") as service:
         port = int(service.base_url.rpartition(":")[2])
         before = len(asyncio.all_tasks())
@@ -226,7 +226,7 @@ async def test_a_client_that_goes_away_disturbs_nobody(caplog: pytest.LogCapture
 
 
 async def test_the_handler_works_in_a_mounted_application(registry: CollectorRegistry) -> None:
-    """Below a prefix, behind a middleware, without a start."""
+    """Below a prefix and behind a middleware; the service is not started."""
     seen: list[str] = []
 
     @web.middleware

@@ -1,4 +1,4 @@
-"""The service in a thread of its own, for programs without a loop."""
+"""The service in its own thread, for programs without an event loop."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def registry_with(value: float) -> CollectorRegistry:
 
 
 def fetch(url: str, **options: Any) -> str:
-    """Scrape without a loop."""
+    """Scrape without an event loop."""
     with urllib.request.urlopen(url, timeout=DEADLINE, **options) as response:
         return str(response.read().decode())
 
 
 def serving() -> list[str]:
-    """Names of threads that serve."""
+    """Names of the threads of services."""
     return [each.name for each in threading.enumerate() if "otel_aioprom service" in each.name]
 
 
 def test_a_program_without_a_loop_is_scraped() -> None:
-    """While it does something else; afterwards neither thread nor port is left."""
+    """Afterwards neither thread nor port is left."""
     service = ThreadedService(registry_with(3), self_metrics=False)
     with pytest.raises(ServiceNotRunningError):
         _ = service.metrics_url
@@ -61,7 +61,7 @@ def test_a_program_without_a_loop_is_scraped() -> None:
 
 
 def test_it_can_be_started_again() -> None:
-    """Each time with a loop of its own; twice at once warns."""
+    """With a new loop each time; starting a running service warns."""
     service = ThreadedService(registry_with(1))
     service.add_endpoint("/more")
     for _ in range(2):
@@ -82,10 +82,8 @@ def test_it_can_be_started_again() -> None:
         (("127.0.0.1", 0, None, "metrics"), ValueError),
     ],
 )
-def test_errors_of_the_start_come_out_where_it_was_asked_for(
-    arguments: Any, error: type[Exception]
-) -> None:
-    """And no thread is left."""
+def test_start_raises_in_the_calling_thread(arguments: Any, error: type[Exception]) -> None:
+    """No thread is left running."""
     service = ThreadedService()
     with pytest.raises(error):
         service.start(*arguments)
@@ -95,7 +93,7 @@ def test_errors_of_the_start_come_out_where_it_was_asked_for(
         assert fetch(service.metrics_url) == ""
 
 
-def test_a_port_that_is_taken() -> None:
+def test_a_taken_port_raises() -> None:
     """The error names it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -105,8 +103,8 @@ def test_a_port_that_is_taken() -> None:
             ThreadedService().start("127.0.0.1", port)
 
 
-def test_it_speaks_tls(tmp_path: Any) -> None:
-    """With a context."""
+def test_it_serves_https(tmp_path: Any) -> None:
+    """With an SSL context."""
     pair = make_pair(tmp_path, "own")
     with ThreadedService(registry_with(2)).running(
         "localhost", ssl=server_context(pair)
@@ -116,7 +114,7 @@ def test_it_speaks_tls(tmp_path: Any) -> None:
 
 
 async def test_a_program_with_a_loop_may_use_it_too() -> None:
-    """Its own loop has nothing to do with it."""
+    """The service runs on a loop of its own."""
     with ThreadedService(registry_with(4)).running("127.0.0.1") as service:
         assert "level 4\n" in await asyncio.to_thread(fetch, service.metrics_url)
 
@@ -149,8 +147,8 @@ service.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_process_is_told_and_may_serve_for_itself() -> None:
-    """One line in its log; the parent goes on."""
+def test_a_forked_process_warns_and_may_start_its_own_server() -> None:
+    """One line in its log; the parent continues to serve."""
     port = free_port()
     words = [sys.executable, "-c", FORKS, str(port), f"http://127.0.0.1:{port}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)

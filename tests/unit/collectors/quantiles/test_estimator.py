@@ -1,4 +1,4 @@
-"""The estimator: what it keeps, what it answers, and what it refuses."""
+"""The estimator and its streams: samples, estimates, and refused arguments."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from otel_aioprom.collectors.quantiles.ckms import (
     BATCH,
     EMPTY,
     Stream,
+    batch_size,
+    error_function,
     estimate,
-    limit_of,
-    merged,
-    patience,
+    merge,
 )
 from otel_aioprom.collectors.quantiles.estimator import Estimator, stream_of
 
 USUAL = ((0.5, 0.05), (0.9, 0.01), (0.99, 0.001))
-LIMIT = limit_of(USUAL)
+LIMIT = error_function(USUAL)
 
 
 def full_width(low: float, invariants: tuple[tuple[float, float], ...]) -> float:
-    """The highest rank that the promises leave to a neighbour, both as shares of the count."""
+    """The highest maximum rank that the invariants allow for the next sample; ranks are fractions of n."""
     return min(
         max(low + 2 * e, low * (1 + 2 * e / q), (low + 2 * e / (1 - q)) / (1 + 2 * e / (1 - q)))
         for q, e in invariants
@@ -47,11 +47,11 @@ def full_width(low: float, invariants: tuple[tuple[float, float], ...]) -> float
         tuple((percent / 100, 0.003) for percent in range(1, 100)),
     ],
 )
-def test_a_limit_is_never_wider_than_the_promises_leave(
+def test_the_error_function_is_never_wider_than_the_invariants(
     invariants: tuple[tuple[float, float], ...],
 ) -> None:
-    """It rises without gaps, and at each quantile nearly all of the width is used."""
-    lines = limit_of(invariants)
+    """It is continuous and rises, and at each quantile nearly the full width is used."""
+    lines = error_function(invariants)
     pieces = iter(lines)
     line = next(pieces)
     before = 0.0
@@ -73,21 +73,21 @@ def test_a_limit_is_never_wider_than_the_promises_leave(
     assert lines[-1].edge == math.inf
 
 
-def test_without_inner_quantiles_only_the_ends_are_kept() -> None:
-    """They are exact, so the quantiles 0 and 1 are."""
+def test_without_inner_quantiles_only_least_and_greatest_value_are_kept() -> None:
+    """They are exact, and so are the quantiles 0 and 1."""
     for invariants in ((), ((0.0, 0.01), (1.0, 0.01))):
         stream = EMPTY
         for start in (0, 1000, -500):
             batch = [float(start + number) for number in range(1000)]
-            stream = merged(stream, batch, limit_of(invariants))
+            stream = merge(stream, batch, error_function(invariants))
 
         assert list(stream.values) == [-500, 1999]
-        assert [list(stream.lows), list(stream.highs)] == [[1, 3000], [1, 3000]]
+        assert [list(stream.min_ranks), list(stream.max_ranks)] == [[1, 3000], [1, 3000]]
         assert estimate(stream, 0, 0.01) == -500
         assert estimate(stream, 1, 0.01) == 1999
 
 
-def test_the_ends_are_exact_whatever_comes() -> None:
+def test_least_and_greatest_value_are_exact() -> None:
     """The first rank is that of the least value, the last that of the greatest."""
     rand = random.Random(1)  # noqa: S311 - no secret
     stream = EMPTY
@@ -95,10 +95,10 @@ def test_the_ends_are_exact_whatever_comes() -> None:
     for size in (1, 5, 3000, 1, 2000):
         batch = sorted(rand.gauss(0, 1) for _ in range(size))
         seen += batch
-        stream = merged(stream, batch, LIMIT)
+        stream = merge(stream, batch, LIMIT)
 
-        assert (stream.values[0], stream.lows[0], stream.highs[0]) == (min(seen), 1, 1)
-        assert (stream.values[-1], stream.lows[-1], stream.highs[-1]) == (
+        assert (stream.values[0], stream.min_ranks[0], stream.max_ranks[0]) == (min(seen), 1, 1)
+        assert (stream.values[-1], stream.min_ranks[-1], stream.max_ranks[-1]) == (
             max(seen),
             len(seen),
             len(seen),
@@ -106,39 +106,39 @@ def test_the_ends_are_exact_whatever_comes() -> None:
 
 
 def test_few_values_are_all_kept() -> None:
-    """While the allowed error is less than a rank, every answer is exact."""
+    """While the allowed error is less than a rank, every estimate is exact."""
     stream = EMPTY
     for value in (5.0, 1.0, 3.0, 2.0, 4.0):
-        stream = merged(stream, [value], LIMIT)
+        stream = merge(stream, [value], LIMIT)
 
     assert list(stream.values) == [1, 2, 3, 4, 5]
-    assert stream.lows == stream.highs == array("q", [1, 2, 3, 4, 5])
+    assert stream.min_ranks == stream.max_ranks == array("q", [1, 2, 3, 4, 5])
 
 
-def test_a_merge_leaves_the_stream_as_it_was() -> None:
+def test_a_merge_does_not_change_the_stream() -> None:
     """Other threads may be reading it."""
-    before = merged(EMPTY, [1.0, 2.0], LIMIT)
-    after = merged(before, [3.0], LIMIT)
+    before = merge(EMPTY, [1.0, 2.0], LIMIT)
+    after = merge(before, [3.0], LIMIT)
 
     assert list(before.values) == [1, 2]
     assert (before.size, after.size) == (2, 3)
     assert list(EMPTY.values) == []
 
 
-def test_equal_values_take_no_room() -> None:
-    """Of each value the first and the last suffice."""
+def test_equal_values_need_two_samples() -> None:
+    """The first and the last of them suffice."""
     rand = random.Random(2)  # noqa: S311 - no secret
     stream = EMPTY
     for _ in range(200):
         batch = sorted(rand.choice((1.0, 5.0, 5.0, 9.0)) for _ in range(BATCH))
-        stream = merged(stream, batch, LIMIT)
+        stream = merge(stream, batch, LIMIT)
 
     assert len(stream.values) <= 6
     assert [estimate(stream, q, 0.01) for q in (0.1, 0.5, 0.9)] == [1, 5, 9]
 
 
-def test_the_rank_of_an_answer_is_the_nearest_one_above() -> None:
-    """As everybody expects it of a median of three."""
+def test_the_rank_of_an_estimate_is_the_nearest_one_above() -> None:
+    """As expected of the median of three values."""
     estimator = Estimator((0.5, 0.01), (0.25, 0.01))
     for value in (3, 1, 2):
         estimator.observe(value)
@@ -148,8 +148,8 @@ def test_the_rank_of_an_answer_is_the_nearest_one_above() -> None:
     assert [estimator.query(q) for q in (0, 0.01, 0.34, 0.67, 1)] == [1, 1, 2, 3, 3]
 
 
-def test_rounding_takes_no_rank_too_many() -> None:
-    """0.55 · 100 is a little more than 55 where fractions are binary."""
+def test_rounding_does_not_raise_the_rank() -> None:
+    """0.55 · 100 is slightly above 55 in binary floating point."""
     estimator = Estimator((0.55, 0.001))
     for value in range(1, 101):
         estimator.observe(value)
@@ -158,7 +158,7 @@ def test_rounding_takes_no_rank_too_many() -> None:
     assert estimator.query(0.55) == 55
 
 
-def test_the_streams_on_which_the_package_fails() -> None:
+def test_streams_on_which_quantile_python_fails() -> None:
     """Few values, and values that ascend."""
     rand = random.Random(3)  # noqa: S311 - no secret
     for values in (
@@ -175,8 +175,8 @@ def test_the_streams_on_which_the_package_fails() -> None:
             assert abs(rank - q * len(values)) <= max(1, error * len(values))
 
 
-def test_an_estimator_is_one_of_the_package() -> None:
-    """Code that asks for the class, or for the numbers that it keeps, goes on to work."""
+def test_an_estimator_is_one_of_quantile_python() -> None:
+    """Code that uses the class, or its private attributes, still works."""
     estimator = Estimator((0.5, 0.05))
     estimator.observe(1)
     estimator.observe(Decimal("2.5"))
@@ -187,8 +187,8 @@ def test_an_estimator_is_one_of_the_package() -> None:
     assert estimator.invariants == ((0.5, 0.05),)
 
 
-def test_without_invariants_the_package_decides() -> None:
-    """Its default is the median and the 99th percentile."""
+def test_default_invariants_are_those_of_quantile_python() -> None:
+    """The median and the 99th percentile."""
     assert Estimator().invariants == ((0.5, 0.01), (0.99, 0.001))
 
 
@@ -196,28 +196,28 @@ def test_without_invariants_the_package_decides() -> None:
     "invariant", [(-0.1, 0.1), (1.1, 0.1), (0.5, 0), (0.5, 1), (math.nan, 0.1), (0.5, math.nan)]
 )
 def test_invariants_out_of_range_are_refused(invariant: tuple[float, float]) -> None:
-    """An error of 0 would mean to keep everything."""
+    """An error of 0 would keep every value."""
     with pytest.raises(ValueError, match="quantile"):
         Estimator(invariant)
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1, math.nan])
 def test_a_quantile_out_of_range_is_refused(q: float) -> None:
-    """There is nothing that it could be."""
+    """By a ``ValueError``."""
     estimator = Estimator((0.5, 0.05))
     estimator.observe(1)
     with pytest.raises(ValueError, match="between 0 and 1"):
         estimator.query(q)
 
 
-def test_an_empty_estimator_answers_nan() -> None:
+def test_an_empty_estimator_returns_nan() -> None:
     """It does not raise."""
     assert math.isnan(Estimator((0.5, 0.05)).query(0.5))
     assert math.isnan(estimate(EMPTY, 0.5, 0.1))
 
 
 def test_nan_has_no_rank() -> None:
-    """It is counted and spoils the sum, and the order of all other values stays."""
+    """It counts and makes the sum NaN; the order of the other values is not affected."""
     estimator = Estimator((0.5, 0.05))
     for value in (3, math.nan, 1, math.nan, 2):
         estimator.observe(value)
@@ -246,33 +246,33 @@ def test_what_is_no_number_changes_nothing(value: Any) -> None:
     assert estimator._observations == 0
 
 
-def test_values_wait_for_company() -> None:
-    """They are merged when they are enough, and when somebody asks."""
+def test_values_are_merged_in_batches() -> None:
+    """When the buffer is full, and at each query."""
     estimator = Estimator((0.5, 0.05))
     for value in range(BATCH - 1):
         estimator.observe(value)
-    assert len(estimator._waiting) == BATCH - 1
+    assert len(estimator._buffer) == BATCH - 1
     estimator.observe(BATCH)
-    assert len(estimator._waiting) == 0
+    assert len(estimator._buffer) == 0
     estimator.observe(0)
     assert estimator.stream().size == BATCH + 1
-    assert len(estimator._waiting) == 0
+    assert len(estimator._buffer) == 0
 
 
-def test_large_streams_wait_longer() -> None:
-    """A merge costs as much as there is to walk over."""
+def test_large_streams_have_larger_batches() -> None:
+    """The cost of a merge is proportional to the number of samples."""
     large = Stream(5000, array("d", range(3000)), array("q"), array("q"))
     other = large._replace(size=6000)
 
-    assert patience([EMPTY]) == BATCH
-    assert patience([EMPTY, EMPTY]) == BATCH  # which are merged as one
-    assert patience([EMPTY, large._replace(values=array("d"))]) == 2 * BATCH
-    assert patience([EMPTY, large, large]) == 6_000
-    assert patience([large, other]) == 12_000
+    assert batch_size([EMPTY]) == BATCH
+    assert batch_size([EMPTY, EMPTY]) == BATCH  # identical streams are merged once
+    assert batch_size([EMPTY, large._replace(values=array("d"))]) == 2 * BATCH
+    assert batch_size([EMPTY, large, large]) == 6_000
+    assert batch_size([large, other]) == 12_000
 
 
-def test_any_quantile_can_be_asked() -> None:
-    """What is no invariant has no promise, but an answer that is near."""
+def test_any_quantile_can_be_queried() -> None:
+    """Without an invariant there is no guarantee, but an approximate estimate."""
     estimator = Estimator((0.5, 0.01), (0.9, 0.01))
     for value in range(10_000):
         estimator.observe(value)
@@ -280,43 +280,43 @@ def test_any_quantile_can_be_asked() -> None:
     assert estimator.query(0.7) == pytest.approx(7000, abs=300)
 
 
-def test_the_package_s_first_values_are_taken_over_as_they_are() -> None:
-    """It keeps up to 511 of them in a list; NaN is left out."""
+def test_the_first_values_of_quantile_python_are_exact() -> None:
+    """It buffers up to 511 values; NaN is dropped."""
     theirs = PackageEstimator((0.5, 0.05))
     for value in (4, 1, math.nan, 3, 2):
         theirs.observe(value)
     stream = stream_of(theirs)
 
     assert list(stream.values) == [1, 2, 3, 4]
-    assert list(stream.lows) == list(stream.highs) == [1, 2, 3, 4]
+    assert list(stream.min_ranks) == list(stream.max_ranks) == [1, 2, 3, 4]
     assert stream.size == 4
     assert theirs._observations == 5
 
 
-def test_an_empty_one_of_the_package_is_empty() -> None:
-    """Asking the package would raise."""
+def test_an_empty_estimator_of_quantile_python_is_empty() -> None:
+    """A query of it would raise."""
     assert stream_of(PackageEstimator()) == EMPTY
 
 
-def test_long_streams_of_the_package_are_taken_over_as_they_go() -> None:
-    """What it lost is lost; values can be merged with the rest."""
+def test_long_streams_of_quantile_python_are_scaled() -> None:
+    """Its rank errors stay; further values can be merged."""
     rand = random.Random(4)  # noqa: S311 - no secret
     theirs = PackageEstimator(*USUAL)
     for _ in range(5000):
         theirs.observe(rand.random())
     stream = stream_of(theirs)
-    more = merged(stream, [2.0] * 5000, LIMIT)
+    more = merge(stream, [2.0] * 5000, LIMIT)
 
     assert stream.size == 5000
     assert list(stream.values) == sorted(stream.values)
-    assert (stream.lows[-1], list(stream.lows)) == (5000, sorted(stream.lows))
+    assert (stream.min_ranks[-1], list(stream.min_ranks)) == (5000, sorted(stream.min_ranks))
     assert more.size == 10_000
     assert estimate(more, 0.99, 0.001) == 2
     assert estimate(more, 0.25, 0) == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_estimator_is_taken_over_with_what_waits() -> None:
-    """Nothing is lost between two merges."""
+def test_the_stream_of_an_estimator_includes_its_buffer() -> None:
+    """No value is lost between two merges."""
     ours = Estimator(*USUAL)
     ours.observe(1)
     ours.observe(2)
@@ -326,7 +326,7 @@ def test_an_estimator_is_taken_over_with_what_waits() -> None:
 
 @pytest.mark.parametrize("invariant", [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001), (0.25, 0.3)])
 def test_of_few_values_each_rank_is_known(invariant: tuple[float, float]) -> None:
-    """One that is allowed is taken if there is any, else the one nearest above."""
+    """The estimate has a rank within the error if there is any, else the nearest one above."""
     q, error = invariant
     estimator = Estimator(invariant)
     for count in range(1, 400):
@@ -342,8 +342,8 @@ def test_of_few_values_each_rank_is_known(invariant: tuple[float, float]) -> Non
     "invariant",
     [(0.5, 1e-12), (1e-12, 0.1), (1 - 1e-12, 0.5), (1e-12, 1e-12), (1 - 1e-12, 1e-12)],
 )
-def test_the_finest_invariants_hold(invariant: tuple[float, float]) -> None:
-    """What is finer is refused."""
+def test_the_smallest_errors_hold(invariant: tuple[float, float]) -> None:
+    """Smaller ones are refused."""
     q, error = invariant
     estimator = Estimator(invariant)
     count = 3 * BATCH
@@ -353,7 +353,7 @@ def test_the_finest_invariants_hold(invariant: tuple[float, float]) -> None:
     assert abs(estimator.query(q) - q * count) <= max(1, error * count)
 
 
-def test_a_copy_is_one_of_its_own() -> None:
+def test_a_copy_is_independent() -> None:
     """Neither sees what the other observes."""
     first = Estimator((0.5, 0.01))
     first.observe(1)
@@ -366,19 +366,19 @@ def test_a_copy_is_one_of_its_own() -> None:
     assert (second.count, second.total, second.query(1)) == (3, 16, 8)
 
 
-def test_what_is_observed_in_the_middle_of_a_merge_is_not_lost(
+def test_a_value_observed_during_a_merge_is_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As by a finalizer."""
+    """For example by a finalizer."""
     made = Estimator((0.5, 0.01))
     made.observe(1)
-    merge = estimator.merged
+    uninterrupted = estimator.merge
 
     def interrupted(*args: Any) -> Any:
         made.observe(2)
-        return merge(*args)
+        return uninterrupted(*args)
 
-    monkeypatch.setattr(estimator, "merged", interrupted)
+    monkeypatch.setattr(estimator, "merge", interrupted)
     assert made.stream().size == 1
     monkeypatch.undo()
 

@@ -1,4 +1,4 @@
-"""Classic histograms: the store of one series, and helpers that make bounds."""
+"""Classic histograms: series, and helpers that compute bucket bounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INF, NAN = math.inf, math.nan
 
 
 def series(*bounds: float) -> HistogramSeries:
-    """A bound series without labels."""
+    """A series without labels."""
     return HistogramSeries((), (), " ", check_bounds(bounds))
 
 
@@ -38,7 +38,7 @@ def series(*bounds: float) -> HistogramSeries:
     ],
 )
 def test_bounds_become_floats_that_end_with_inf(given: Any, bounds: tuple[float, ...]) -> None:
-    """Whatever can be iterated is taken, ``inf`` is added once."""
+    """Any iterable is allowed, ``inf`` is added once."""
     found = check_bounds(given)
 
     assert found == bounds
@@ -47,7 +47,7 @@ def test_bounds_become_floats_that_end_with_inf(given: Any, bounds: tuple[float,
 
 @pytest.mark.parametrize("given", [[], [2, 1], [1, 1], [NAN], [NAN, 1], [1, NAN], [INF, INF]])
 def test_bounds_that_do_not_ascend_are_refused(given: list[float]) -> None:
-    """NaN ascends nowhere."""
+    """NaN among them."""
     with pytest.raises(ValueError, match="bound"):
         check_bounds(given)
     with pytest.raises(ValueError, match="bound"):
@@ -55,7 +55,7 @@ def test_bounds_that_do_not_ascend_are_refused(given: list[float]) -> None:
 
 
 def test_bounds_must_be_numbers() -> None:
-    """Text is none."""
+    """A string is refused."""
     with pytest.raises(TypeError, match="number"):
         check_bounds(["1"])  # type: ignore[list-item]
 
@@ -77,7 +77,7 @@ def test_bounds_must_be_numbers() -> None:
     ],
 )
 def test_a_value_is_counted_in_one_bucket(value: float, bucket: int) -> None:
-    """Bounds are inclusive, and NaN lies above them all."""
+    """Bounds are inclusive, and NaN is in the last bucket."""
     histogram = Histogram(1, 2)
     histogram.observe(value)
 
@@ -110,7 +110,7 @@ def test_a_snapshot_has_single_counts_and_the_sum() -> None:
 
 
 def test_load_replaces_everything() -> None:
-    """A source may give no sum."""
+    """A source may have no sum."""
     histogram = Histogram(1, 2)
     histogram.observe(1)
     histogram.load((2, 3, 4), None)
@@ -119,7 +119,7 @@ def test_load_replaces_everything() -> None:
     assert (histogram.sum, histogram.observations) == (None, 9)
 
 
-def test_a_series_gives_cumulative_counts_then_count_and_sum() -> None:
+def test_a_series_returns_cumulative_counts_then_count_and_sum() -> None:
     """``add`` is ``observe``; labels and text are kept."""
     made = HistogramSeries(("a",), ("1",), '{a="1"} ', (1.0, INF))
     made.observe(1)
@@ -138,8 +138,8 @@ def test_series_share_their_bounds() -> None:
 
 
 @pytest.mark.parametrize("same_labels", [True, False], ids=["copied", "renamed"])
-def test_a_copy_stands_still(same_labels: bool) -> None:
-    """It has counts, sum, start time and exemplars of its own, and goes on alone."""
+def test_a_copy_is_independent(same_labels: bool) -> None:
+    """It has counts, sum, start time and exemplars of its own."""
     made = HistogramSeries(("a",), ("1",), '{a="1"} ', (1.0, INF), 5.0)
     made.exemplars = [Exemplar((), 1, 2.0), None]
     made.load([1, 0], 1, NativeBuckets(0, 0.0, 0, [(0, 1)]))
@@ -159,7 +159,7 @@ def test_a_copy_stands_still(same_labels: bool) -> None:
     ("start", "width", "count"), [(1, 0, 1), (1, -1, 1), (1, NAN, 1), (1, 1, 0)]
 )
 def test_linear_bounds_ascend(start: float, width: float, count: int) -> None:
-    """What would not ascend, or would be empty, is refused."""
+    """Arguments that would give no ascending bounds, or none, are refused."""
     with pytest.raises(ValueError, match="must be"):
         linear_buckets(start, width, count)
 
@@ -168,19 +168,19 @@ def test_linear_bounds_ascend(start: float, width: float, count: int) -> None:
     ("start", "factor", "count"), [(0, 2, 1), (NAN, 2, 1), (1, 1, 1), (1, NAN, 1), (1, 2, 0)]
 )
 def test_exponential_bounds_ascend(start: float, factor: float, count: int) -> None:
-    """What would not ascend, or would be empty, is refused."""
+    """Arguments that would give no ascending bounds, or none, are refused."""
     with pytest.raises(ValueError, match="must be"):
         exponential_buckets(start, factor, count)
 
 
 @pytest.mark.parametrize("factor", [10, 10.0])
 def test_exponential_bounds_lie_within_floats(factor: float) -> None:
-    """Those that do not are refused by a name for it."""
-    with pytest.raises(ValueError, match="the last of 400 bounds is more than a float can hold"):
+    """Larger ones are refused by a ``ValueError``."""
+    with pytest.raises(ValueError, match="the last of 400 bounds is too large for a float"):
         exponential_buckets(1, factor, 400)
 
 
-def test_made_bounds_are_bounds() -> None:
-    """What the helpers make is what a histogram takes."""
+def test_computed_bounds_are_valid() -> None:
+    """A histogram accepts what the helpers return."""
     assert check_bounds(linear_buckets(-1, 0.5, 3)) == (-1.0, -0.5, 0.0, INF)
     assert check_bounds(exponential_buckets(0.5, 2, 3)) == (0.5, 1.0, 2.0, INF)

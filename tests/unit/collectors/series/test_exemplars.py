@@ -1,4 +1,4 @@
-"""Exemplars of native collectors: given with a measurement, or asked from a function."""
+"""Exemplars of native collectors: passed with a measurement, or returned by a function."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_histogram_keeps_one_for_each_bucket() -> None:
 
 
 def native_exemplars(histogram: Histogram) -> Any:
-    """Those of the native buckets, as the protobuf runtime reads them."""
+    """Exemplars of the native buckets, as the protobuf runtime reads them."""
     registry = CollectorRegistry()
     registry.register(histogram)
     [family] = read_delimited(BinaryFormatter().marshall(registry))
@@ -83,7 +83,7 @@ def native_exemplars(histogram: Histogram) -> Any:
 
 @pytest.mark.parametrize("buckets", [[1, 2], None])
 def test_native_buckets_have_ten_in_the_order_of_time(buckets: Any) -> None:
-    """Beside those of the classic buckets, if there are such."""
+    """In addition to those of the classic buckets, if any."""
     histogram = Histogram("h", "H.", buckets=buckets, **NATIVE)
     values = [512, 1, 256, 2, 128, 4, 64, 8, 32, 16]
     for value in values:
@@ -98,7 +98,7 @@ def test_native_buckets_have_ten_in_the_order_of_time(buckets: Any) -> None:
 
 
 def test_rare_values_keep_their_exemplars() -> None:
-    """However many of the usual ones come after them."""
+    """However many frequent ones follow."""
     histogram = Histogram("h", "H.", buckets=None, **NATIVE)
     for value in (30, -2, 0, 1e-9, float("inf"), float("nan")):
         histogram.observe({}, value, exemplar=E)
@@ -109,11 +109,11 @@ def test_rare_values_keep_their_exemplars() -> None:
     assert len(found) == 10
     assert {30, -2, 0, 1e-9, float("inf")} <= {*found}
     assert sum(math.isnan(value) for value in found) == 1
-    assert found[-1] == 0.1 + 999 / 1e5  # the latest one is always there
+    assert found[-1] == 0.1 + 999 / 1e5  # the latest one is always kept
 
 
-def test_a_histogram_that_starts_over_forgets_them() -> None:
-    """They tell of observations that count no more."""
+def test_a_reset_drops_exemplars() -> None:
+    """Their observations do not count any more."""
     histogram = Histogram("h", "H.", native_max_buckets=2, native_min_reset_duration=1e-9, **NATIVE)
     child = histogram.labels()
     child.observe(1, exemplar=E)
@@ -125,7 +125,7 @@ def test_a_histogram_that_starts_over_forgets_them() -> None:
 
 
 def resetting() -> Histogram:
-    """A histogram of 1 and 2 that starts over with the next value that is another one."""
+    """A histogram of 1 and 2 that is reset by the next distinct value."""
     options: dict[str, Any] = {"native_max_buckets": 2, "native_min_reset_duration": 1e-9}
     histogram = Histogram("h", "H.", buckets=[1], native_bucket_factor=2, **options)
     for value in (1, 2):
@@ -133,7 +133,7 @@ def resetting() -> Histogram:
     return histogram
 
 
-def lives(histogram: Histogram) -> list[str]:
+def exemplars_of(histogram: Histogram) -> list[str]:
     """Labels of all exemplars: of classic buckets, and of native ones."""
     child = histogram.labels()
     native: Any = child.read()[1]
@@ -142,42 +142,42 @@ def lives(histogram: Histogram) -> list[str]:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("moment", ["_keep", "spread"])
-def test_exemplars_of_what_counts_no_more_do_not_come_back(moment: str) -> None:
-    """If a histogram starts over between an observation and its exemplar, that goes with the observation."""
+@pytest.mark.parametrize("function", ["_keep", "reservoir"])
+def test_exemplars_from_before_a_reset_are_dropped(function: str) -> None:
+    """If a reset comes between an observation and its exemplar, both are dropped."""
     histogram = resetting()
-    interruption = OnceIn(moment, lambda: histogram.observe({}, 64, exemplar={"life": "new"}))
+    interruption = OnceIn(function, lambda: histogram.observe({}, 64, exemplar={"life": "new"}))
     with at_every_call(interruption):
         histogram.observe({}, 2, exemplar={"life": "late"})
 
     assert interruption.done
     assert histogram.get({})["count"] == 1
-    assert lives(histogram) == ["new", "new"]
+    assert exemplars_of(histogram) == ["new", "new"]
 
 
-def test_who_starts_over_brings_his_exemplar() -> None:
-    """It is the first one of the new life."""
+def test_the_exemplar_of_the_observation_that_resets_is_kept() -> None:
+    """It is the first one after the reset."""
     histogram = resetting()
     histogram.observe({}, 64, exemplar={"life": "new"})
 
-    assert lives(histogram) == ["new", "new"]
+    assert exemplars_of(histogram) == ["new", "new"]
 
 
 @pytest.mark.no_cover
-def test_exemplars_that_come_at_once_are_both_kept() -> None:
-    """Whoever finds that another one has come meanwhile begins again."""
+def test_concurrent_exemplars_are_both_kept() -> None:
+    """A thread that finds another exemplar meanwhile retries."""
     histogram = Histogram("h", "H.", buckets=[1], **NATIVE)
     child = histogram.labels()
-    interruption = OnceIn("spread", lambda: child.observe(0.5, {"v": "inner"}))
+    interruption = OnceIn("reservoir", lambda: child.observe(0.5, {"v": "inner"}))
     with at_every_call(interruption):
         child.observe(2, {"v": "outer"})
 
     assert interruption.done
-    assert sorted(lives(histogram)) == ["inner", "inner", "outer", "outer"]
+    assert sorted(exemplars_of(histogram)) == ["inner", "inner", "outer", "outer"]
 
 
 class Interrupted(list[Any]):
-    """Lets somebody act while it is copied, as another thread can."""
+    """Calls a function while it is copied, as another thread could."""
 
     act: Callable[[], object] | None = None
 
@@ -188,7 +188,7 @@ class Interrupted(list[Any]):
         return super().__iter__()
 
 
-def test_exemplars_of_two_buckets_that_come_at_once_are_both_kept() -> None:
+def test_concurrent_exemplars_of_two_buckets_are_both_kept() -> None:
     """In a classic histogram too."""
     store = Store(1)
     store.exemplars = interrupted = Interrupted([None, None])
@@ -203,8 +203,8 @@ def test_exemplars_of_two_buckets_that_come_at_once_are_both_kept() -> None:
 
 
 @pytest.mark.no_cover
-def test_a_value_that_is_set_meanwhile_has_no_exemplar_of_another_one() -> None:
-    """The observation that the exemplar tells of is gone."""
+def test_a_value_that_is_set_meanwhile_has_no_earlier_exemplar() -> None:
+    """The observation of the exemplar was replaced."""
     histogram = Histogram("h", "H.", buckets=[1])
     child = histogram.labels()
     interruption = OnceIn("_keep", lambda: histogram.set_value({}, Store(1)))
@@ -215,8 +215,8 @@ def test_a_value_that_is_set_meanwhile_has_no_exemplar_of_another_one() -> None:
     assert (child.observations, child.exemplars) == (0, None)
 
 
-def test_not_a_number_is_an_example_too() -> None:
-    """Of the last bucket."""
+def test_nan_has_an_exemplar_too() -> None:
+    """In the last bucket."""
     histogram = Histogram("h", "H.", buckets=[1])
     histogram.observe({}, float("nan"), exemplar=E)
     native = Histogram("n", "N.", buckets=[1], **NATIVE)
@@ -226,8 +226,8 @@ def test_not_a_number_is_an_example_too() -> None:
         assert [one is None for one in each.labels().exemplars or ()] == [True, False]
 
 
-def test_a_bare_store_keeps_them_too() -> None:
-    """As it is what series are made of."""
+def test_a_histogram_without_collector_keeps_them_too() -> None:
+    """It is the base class of series."""
     store = Store(1, 2)
     assert store.exemplars is None
     store.observe(1.5, E)
@@ -245,7 +245,7 @@ CALLS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_as_long_as_is_allowed(call: Callable[[Any], Any]) -> None:
+def test_the_length_of_an_exemplar_is_limited(call: Callable[[Any], Any]) -> None:
     """128 code points, not bytes: names and values together."""
     call({"trace_id": "é" * 120})
     with pytest.raises(InvalidLabelsError, match="128 code points"):
@@ -254,8 +254,8 @@ def test_as_long_as_is_allowed(call: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("bad", [{"a.b": "1"}, {"": "1"}, {"1a": "1"}, {"a b": "1"}])
-def test_names_that_are_none_are_refused(call: Callable[[Any], Any], bad: Any) -> None:
-    """As by every parser."""
+def test_invalid_names_are_refused(call: Callable[[Any], Any], bad: Any) -> None:
+    """As every parser does."""
     with pytest.raises(InvalidLabelsError):
         call(bad)
 
@@ -263,13 +263,13 @@ def test_names_that_are_none_are_refused(call: Callable[[Any], Any], bad: Any) -
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("bad", ["abc", 7, [("a", "b")], True])
 def test_what_is_no_mapping_is_refused(call: Callable[[Any], Any], bad: Any) -> None:
-    """It would be a mistake."""
-    with pytest.raises(TypeError, match="an exemplar is a dict"):
+    """By a ``TypeError``."""
+    with pytest.raises(TypeError, match="an exemplar must be a dict"):
         call(bad)
 
 
 def test_what_is_refused_changes_nothing() -> None:
-    """Neither a value nor a new series."""
+    """Neither a value nor the set of series."""
     counter, histogram = Counter("c_total", "C."), Histogram("h", "H.", **NATIVE)
     counter.inc(exemplar=E)
     histogram.observe({}, 1, exemplar=E)
@@ -286,7 +286,7 @@ def test_what_is_refused_changes_nothing() -> None:
     assert exposed(counter)["c_total"].labels == E
 
 
-# --- functions -------------------------------------------------------------------------------
+# --- exemplar functions ----------------------------------------------------------------------
 
 
 def kinds(function: Any) -> list[Any]:
@@ -312,8 +312,8 @@ def latest(child: Any) -> Any:
     return None if found is None else dict(found.labels)
 
 
-def test_a_function_is_asked_with_each_measurement() -> None:
-    """What is given goes before it; ``None`` is no exemplar."""
+def test_an_exemplar_function_is_called_for_each_measurement() -> None:
+    """An explicit exemplar takes precedence; ``None`` is no exemplar."""
     answers: list[Any] = []
     for child in kinds(answers.pop):
         answers[:] = [None, E]
@@ -326,8 +326,8 @@ def test_a_function_is_asked_with_each_measurement() -> None:
         assert answers == []
 
 
-def test_a_counter_that_asks_counts_by_one_too() -> None:
-    """``inc`` asks as ``add`` does."""
+def test_inc_calls_the_exemplar_function_too() -> None:
+    """As ``add`` does."""
     counter = Counter("c_total", "C.", exemplars=lambda: E)
     counter.inc()
     counter.labels().inc()
@@ -337,7 +337,7 @@ def test_a_counter_that_asks_counts_by_one_too() -> None:
 
 
 class NamelessError(Exception):
-    """An error that cannot be told."""
+    """An error whose ``repr`` fails."""
 
     def __repr__(self) -> str:
         raise ValueError("no repr")
@@ -347,10 +347,10 @@ class NamelessError(Exception):
     "answer",
     ["abc", {"a.b": "1"}, LONG, KeyError("k"), NamelessError(), CancelledError(), GeneratorExit()],
 )
-def test_a_function_cannot_break_a_measurement(
+def test_a_failing_exemplar_function_loses_no_measurement(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It costs the exemplar; a line is logged once for each collector."""
+    """Only the exemplar is lost; the failure is logged once for each collector."""
 
     def ask() -> Any:
         if isinstance(answer, BaseException):
@@ -373,14 +373,14 @@ def exiting() -> Any:
     raise SystemExit(1)
 
 
-def test_an_exit_in_another_thread_costs_the_exemplar_alone() -> None:
+def test_an_exit_in_another_thread_loses_the_exemplar_only() -> None:
     """Only in the main thread it may come from a signal handler."""
     for child in kinds(exiting):
         together(lambda child=child: measure(child))
         assert (child.get() if hasattr(child, "inc") else child.get()["count"]) == 1
 
 
-def test_an_exit_in_the_main_thread_goes_on() -> None:
+def test_an_exit_in_the_main_thread_propagates() -> None:
     """It ends the program."""
     for child in kinds(exiting):
         with pytest.raises(SystemExit):
@@ -388,20 +388,20 @@ def test_an_exit_in_the_main_thread_goes_on() -> None:
 
 
 class Fleeting(dict[str, object]):
-    """Labels that can be looked at once."""
+    """Labels that can be read once."""
 
     looks = 0
 
     def items(self) -> Any:
-        """Give them, or fail."""
+        """Return them, or fail."""
         self.looks += 1
         if self.looks > 1:
             raise RuntimeError("dictionary changed size during iteration")
         return super().items()
 
 
-def test_labels_are_looked_at_once() -> None:
-    """Whoever gave them may change them meanwhile, in another thread."""
+def test_labels_are_read_once() -> None:
+    """Another thread may change them meanwhile."""
     for child in kinds(lambda: Fleeting(E)):
         measure(child)
         assert latest(child) == E
@@ -413,8 +413,8 @@ def test_labels_are_looked_at_once() -> None:
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0, {}), (1, E), (2, E)])
-def test_a_counter_that_is_set_back_forgets_its_exemplar(value: int, kept: dict[str, str]) -> None:
-    """What it tells of is counted no more."""
+def test_a_reset_of_a_counter_drops_its_exemplar(value: int, kept: dict[str, str]) -> None:
+    """Its measurement does not count any more."""
     counter = Counter("c_total", "C.")
     counter.inc(exemplar=E)
     counter.set({}, value)
@@ -424,8 +424,8 @@ def test_a_counter_that_is_set_back_forgets_its_exemplar(value: int, kept: dict[
     )
 
 
-def test_a_histogram_that_is_set_has_the_exemplars_of_what_it_is_set_to() -> None:
-    """And a new start time if it has counted more before."""
+def test_set_value_of_a_histogram_replaces_its_exemplars() -> None:
+    """And the start time if it has counted more before."""
     histogram = Histogram("h", "H.", buckets=[1])
     histogram.observe({}, 0.5, exemplar={"of": "old"})
     child = histogram.labels()
@@ -441,7 +441,7 @@ def test_a_histogram_that_is_set_has_the_exemplars_of_what_it_is_set_to() -> Non
     assert child.created > 1.0
 
 
-def test_what_is_no_function_is_refused() -> None:
+def test_an_exemplar_function_must_be_callable() -> None:
     """At once."""
     for kind in (Counter, Histogram):
         with pytest.raises(TypeError, match="exemplars must be a function"):
@@ -455,7 +455,7 @@ async def awaited() -> dict[str, str]:
 
 @pytest.mark.parametrize("function", [awaited, partial(awaited)])
 def test_a_coroutine_function_is_refused(function: Any) -> None:
-    """At once, for a measurement waits for nothing."""
+    """At once, for a measurement never blocks."""
     for kind in (Counter, Histogram):
         with pytest.raises(TypeError, match="plain function"):
             kind("x_total", "X.", exemplars=function)
@@ -465,7 +465,7 @@ def test_a_coroutine_function_is_refused(function: Any) -> None:
 
 
 class Counted:
-    """A number that is another one each time it is asked, and in the end none."""
+    """An object that converts to another number each time, and in the end to none."""
 
     def __init__(self, *answers: float) -> None:
         self.answers = list(answers)
@@ -482,10 +482,10 @@ RECORDERS: list[Callable[..., Any]] = [
 
 
 @pytest.mark.parametrize("record", RECORDERS)
-def test_value_and_labels_of_the_first_measurement_are_looked_at_once(
+def test_value_and_labels_of_the_first_measurement_are_read_once(
     record: Callable[..., Any],
 ) -> None:
-    """What is checked is what is recorded."""
+    """The checked values are recorded."""
     labels = {"new": "1"}
     record(labels, Counted(1.0), exemplar=Fleeting(E))
     child = record.__self__.labels(labels)  # type: ignore[attr-defined]
@@ -494,8 +494,8 @@ def test_value_and_labels_of_the_first_measurement_are_looked_at_once(
     assert (child.get() if hasattr(child, "inc") else child.sum) == 1.0
 
 
-def test_an_exemplar_of_the_first_increment_is_looked_at_once() -> None:
-    """As those that come with an amount."""
+def test_an_exemplar_of_the_first_increment_is_read_once() -> None:
+    """As with ``add``."""
     counter = Counter("c_total", "C.")
     counter.inc({"new": "1"}, exemplar=Fleeting(E))
 

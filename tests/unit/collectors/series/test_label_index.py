@@ -1,4 +1,4 @@
-"""The store of a collector: label set → series."""
+"""The label index of a collector: label set → series."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Slow(Mapping[str, object]):
 
 
 def stored(*label_sets: dict[str, Any]) -> MetricDict[Any]:
-    """A store with the numbers from 0 on under these label sets."""
+    """An index with the numbers from 0 on under these label sets."""
     store: MetricDict[Any] = MetricDict()
     for value, labels in enumerate(label_sets):
         store[labels] = value
@@ -46,8 +46,8 @@ def test_every_order_of_names_finds_the_value() -> None:
         assert store[{}] == store[None] == 2
 
 
-def test_layouts_of_several_groups_are_remembered() -> None:
-    """Look-ups that alternate between label names, known ones and unknown ones, stay right."""
+def test_layouts_of_several_groups_are_cached() -> None:
+    """Look-ups that alternate between label names, known and unknown, stay right."""
     store: MetricDict[str] = MetricDict()
     for labels in ({"a": "1"}, {"b": "1"}, {"b": "2", "c": "1"}):
         store.add(labels, lambda names, values: f"{names}{values}")
@@ -65,8 +65,8 @@ def test_layouts_of_several_groups_are_remembered() -> None:
             assert store.find(labels) is None
 
 
-def test_values_are_compared_as_text() -> None:
-    """Numbers, unhashable values and surrogates find what their text has stored."""
+def test_values_are_compared_as_strings() -> None:
+    """Numbers, unhashable values and surrogates find what their strings have stored."""
     store = stored({"a": [1]}, {"a": 1}, {"a": "\ud800"})
 
     assert store[{"a": "[1]"}] == store[{"a": [1]}] == 0
@@ -75,7 +75,7 @@ def test_values_are_compared_as_text() -> None:
 
 
 def test_an_empty_value_counts_as_absent() -> None:
-    """To a server the two are the same."""
+    """For Prometheus the two are the same."""
     store = stored({"a": "", "b": "1"})
 
     assert store[{"b": "1"}] == 0
@@ -83,7 +83,7 @@ def test_an_empty_value_counts_as_absent() -> None:
 
 
 def test_a_mapping_with_defaults_is_read_as_it_stands() -> None:
-    """A look-up must not make a mapping invent labels, nor find another value by them."""
+    """A look-up must not make a mapping create labels, nor find another value by them."""
 
     class Inventive(dict[str, object]):
         def __missing__(self, name: str) -> object:
@@ -98,7 +98,7 @@ def test_a_mapping_with_defaults_is_read_as_it_stands() -> None:
 
 
 def test_constant_labels_need_not_be_named() -> None:
-    """Repeating one says nothing, another value of one is another key."""
+    """Repeating one makes no difference, another value of one is another key."""
     store: MetricDict[int] = MetricDict({"app": "shop"})
     store[{"a": "1", "app": "shop"}] = 1
     store[{"a": "1", "app": "mail"}] = 2
@@ -116,7 +116,7 @@ def test_what_is_no_mapping_raises_type_error(labels: Any) -> None:
 
 
 def test_names_that_cannot_be_sorted_are_not_found() -> None:
-    """They are no label names, so nothing can be stored under them."""
+    """They are no valid label names, so nothing can be stored under them."""
     labels: Any = {1: "a", "b": "c"}
     store = stored({"b": "c"})
 
@@ -126,7 +126,7 @@ def test_names_that_cannot_be_sorted_are_not_found() -> None:
         del store[labels]
 
 
-def test_nothing_is_a_value_too() -> None:
+def test_none_is_a_value_too() -> None:
     """What is stored can be read and deleted, whatever it is."""
     store: MetricDict[Any] = MetricDict()
     store[{"a": 1}] = None
@@ -150,8 +150,8 @@ def test_an_empty_mapping_of_any_kind_is_no_labels() -> None:
             store.find(nothing)  # type: ignore[arg-type]
 
 
-def test_stores_are_equal_if_they_hold_the_same() -> None:
-    """Constant labels and the order of use tell nothing; other things are never equal."""
+def test_indexes_with_equal_entries_are_equal() -> None:
+    """Constant labels and the order of use do not matter; other types are never equal."""
     one, other = stored({"a": "1"}, {"b": 1}), stored({"a": 1})
     differ = one != other
     other[{"b": "1"}] = 1
@@ -175,14 +175,14 @@ def test_add_keeps_the_first_value() -> None:
 
 
 def test_setdefault_stores_only_once() -> None:
-    """As of every mapping."""
+    """As in every mapping."""
     store: MetricDict[int] = MetricDict()
 
     assert [store.setdefault({"a": 1}, value) for value in (1, 2)] == [1, 1]
 
 
-def test_deleting_forgets_one_key() -> None:
-    """What is not there raises KeyError, whether its names are known or not."""
+def test_deleting_removes_one_key() -> None:
+    """An unknown key raises KeyError, whether its names are known or not."""
     store = stored({"a": "1"}, {"a": "2"}, {})
     del store[{"a": 1}]
     del store[None]
@@ -195,7 +195,7 @@ def test_deleting_forgets_one_key() -> None:
     assert list(store.items()) == [({"a": "2"}, 1)]
 
 
-def test_iteration_gives_new_dicts_by_group() -> None:
+def test_iteration_yields_new_dicts_by_group() -> None:
     """Groups stand in the order of first use, and so do entries within them."""
     store = stored({"a": "2"}, {"b": "1", "a": "1"}, {"a": "1"}, {})
     expected = [{}, {"a": "2"}, {"a": "1"}, {"a": "1", "b": "1"}]
@@ -207,8 +207,8 @@ def test_iteration_gives_new_dicts_by_group() -> None:
     assert len(store) == 4
 
 
-def test_clear_forgets_everything() -> None:
-    """The store can be used again."""
+def test_clear_removes_everything() -> None:
+    """The index can be used again."""
     store = stored({"a": "1"}, {})
     store.clear()
     emptied = (len(store), list(store), store.find({"a": "1"}))
@@ -220,13 +220,13 @@ def test_clear_forgets_everything() -> None:
 
 @pytest.fixture
 def filled() -> FilledDict[NumberSeries]:
-    """A store that was handed two series."""
+    """An index that was filled with two series."""
     return FilledDict(
         [NumberSeries(("a", "b"), ("1", "2"), '{a="1",b="2"} ', 7), NumberSeries(value=8)]
     )
 
 
-def test_a_filled_store_is_sorted_when_it_is_asked(filled: FilledDict[NumberSeries]) -> None:
+def test_a_filled_index_is_built_at_the_first_look_up(filled: FilledDict[NumberSeries]) -> None:
     """Length, look-up and entries are right before and after."""
     before = len(filled)
 
@@ -235,40 +235,40 @@ def test_a_filled_store_is_sorted_when_it_is_asked(filled: FilledDict[NumberSeri
     assert [labels for labels, _ in filled.entries()] == [{}, {"a": "1", "b": "2"}]
 
 
-def test_a_filled_store_lists_its_entries_at_once(filled: FilledDict[NumberSeries]) -> None:
-    """Asking for all is enough to have it sorted."""
+def test_a_filled_index_lists_its_entries_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """Listing builds the index."""
     assert [(labels, series.value) for labels, series in filled.entries()] == [
         ({}, 8),
         ({"a": "1", "b": "2"}, 7),
     ]
 
 
-def test_a_filled_store_gives_its_values_at_once(filled: FilledDict[NumberSeries]) -> None:
-    """Nobody has to look one up first."""
+def test_a_filled_index_returns_its_values_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """Without a look-up first."""
     assert sorted([series.value for series in filled.snapshot()]) == [7, 8]
 
 
-def test_a_filled_store_can_be_cleared_at_once(filled: FilledDict[NumberSeries]) -> None:
-    """What is forgotten does not come back with the first look-up."""
+def test_a_filled_index_can_be_cleared_at_once(filled: FilledDict[NumberSeries]) -> None:
+    """The first look-up does not bring the series back."""
     filled.clear()
 
     assert filled.find({}) is None
     assert len(filled) == 0
 
 
-def test_a_series_of_a_filled_store_can_be_deleted_at_once(
+def test_a_series_of_a_filled_index_can_be_deleted_at_once(
     filled: FilledDict[NumberSeries],
 ) -> None:
-    """Nobody has to look it up first."""
+    """Without a look-up first."""
     del filled[{}]
 
     assert len(filled) == 1
 
 
-def test_a_filled_store_finds_the_series_without_labels_first(
+def test_a_filled_index_finds_the_series_without_labels_first(
     filled: FilledDict[NumberSeries],
 ) -> None:
-    """``None`` and ``{}`` are the short way in every store."""
+    """``None`` and ``{}`` are a shortcut in every index."""
     found = filled.find(None)
 
     assert found is not None
@@ -276,8 +276,8 @@ def test_a_filled_store_finds_the_series_without_labels_first(
     assert filled.find({}) is found
 
 
-def test_a_filled_store_is_sorted_by_the_quickest_thread(filled: FilledDict[NumberSeries]) -> None:
-    """Who comes second finds everything done, and changes nothing."""
+def test_a_filled_index_is_built_by_the_fastest_thread(filled: FilledDict[NumberSeries]) -> None:
+    """The second one finds the index built, and changes nothing."""
     unsorted = filled._unsorted
     assert unsorted is not None
     filled._sort(unsorted)
@@ -287,16 +287,16 @@ def test_a_filled_store_is_sorted_by_the_quickest_thread(filled: FilledDict[Numb
     assert sorted([series.value for series in filled.snapshot()]) == [7, 8, 9]
 
 
-def test_an_entry_that_was_made_anew_is_not_discarded() -> None:
-    """Not even if it is put there between the look and the step."""
+def test_a_replaced_entry_is_not_discarded() -> None:
+    """Not even if it is replaced between the check and the removal."""
     store: MetricDict[object] = MetricDict()
     old, new = object(), object()
     store[{"a": "1"}] = old
     assert not store.discard({"a": "1"}, new)
-    children, key = store._place({"a": "1"})
+    children, key = store._locate({"a": "1"})
 
     class Quick(dict[Any, Any]):
-        """Somebody is faster."""
+        """Another thread is faster."""
 
         def get(self, *args: Any) -> Any:
             found = super().get(*args)

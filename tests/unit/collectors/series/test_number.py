@@ -20,14 +20,14 @@ CLASSES = (NumberSeries, CounterSeries, GaugeSeries, UpDownSeries)
 
 
 class Level(enum.IntEnum):
-    """An integer that is written by its name."""
+    """An integer whose ``str`` is its name."""
 
     HIGH = 3
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_series_starts_from_zero_without_labels(kind: type[NumberSeries]) -> None:
-    """All arguments may be left out."""
+    """All arguments are optional."""
     made = kind()
 
     assert (made.get(), made.names, made.values, made.text) == (0, (), (), " ")
@@ -49,7 +49,7 @@ def test_set_keeps_plain_numbers(kind: type[NumberSeries], value: Any, number: f
 
 
 def test_set_refuses_what_is_no_number() -> None:
-    """The value stays."""
+    """The value does not change."""
     made = NumberSeries(value=3)
     with pytest.raises(TypeError, match="number"):
         made.set("1")  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def test_a_counter_adds_plain_numbers(amount: Any, number: float) -> None:
 
 @pytest.mark.parametrize("amount", [-1, -0.5, Decimal(-1), -INT_LIMIT * 4, float("-inf")])
 def test_a_counter_refuses_negative_amounts(amount: Any) -> None:
-    """The value stays."""
+    """The value does not change."""
     made = CounterSeries(value=2)
     with pytest.raises(ValueError, match="only rises"):
         made.add(amount)
@@ -112,7 +112,7 @@ def test_a_gauge_goes_both_ways(kind: type[GaugeSeries]) -> None:
     ("amount", "number"),
     [*AMOUNTS, (-INT_LIMIT * 4, float(-INT_LIMIT * 4)), (-INT_LIMIT, -INT_LIMIT)],
 )
-def test_a_gauge_adds_and_takes_away_plain_numbers(amount: Any, number: float) -> None:
+def test_a_gauge_adds_and_subtracts_plain_numbers(amount: Any, number: float) -> None:
     """Whatever is passed, the value stays an int or a float."""
     up, down = GaugeSeries(), GaugeSeries()
     up.add(amount)
@@ -124,7 +124,7 @@ def test_a_gauge_adds_and_takes_away_plain_numbers(amount: Any, number: float) -
 
 @pytest.mark.parametrize("amount", ["1", None, [1], 1j])
 def test_no_series_adds_what_is_no_number(amount: Any) -> None:
-    """The value stays."""
+    """The value does not change."""
     for act in (made := CounterSeries()).add, (gauge := GaugeSeries()).add, gauge.sub:
         with pytest.raises(TypeError, match="number"):
             act(amount)

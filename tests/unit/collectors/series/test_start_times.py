@@ -1,4 +1,4 @@
-"""When counting began: what a series says of it, and when it begins anew."""
+"""Start times of series, and their resets."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def record(collector: Any, labels: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("kind", COUNTING)
 @pytest.mark.parametrize("options", [{}, {"expire_after": 60.0}], ids=["plain", "expiring"])
-def test_counting_begins_when_a_series_is_made(kind: str, options: dict[str, Any]) -> None:
-    """Bound or by its first measurement; each series has a time of its own, which measurements leave alone."""
+def test_the_start_time_is_that_of_the_creation(kind: str, options: dict[str, Any]) -> None:
+    """By binding or by its first measurement; measurements do not change it."""
     collector = COUNTING[kind]("x_total", "What.", **options)
     before = time.time()
     collector.labels({"a": "bound"})
@@ -56,8 +56,8 @@ def test_counting_begins_when_a_series_is_made(kind: str, options: dict[str, Any
 
 
 @pytest.mark.parametrize("kind", COUNTING)
-def test_a_start_time_is_shown(kind: str, registry: CollectorRegistry) -> None:
-    """Where it is asked for."""
+def test_a_start_time_is_exposed(kind: str, registry: CollectorRegistry) -> None:
+    """With ``created_samples``."""
     child: Any = COUNTING[kind]("x_total", "What.", registry=registry).labels({})
     child.created = 1234.5
     body, _ = render(registry, [OPENMETRICS], created_samples=True)
@@ -67,8 +67,8 @@ def test_a_start_time_is_shown(kind: str, registry: CollectorRegistry) -> None:
 
 
 @pytest.mark.parametrize("kind", COUNTING)
-def test_a_series_that_was_removed_begins_anew(kind: str) -> None:
-    """What comes in its place counts from then on."""
+def test_a_series_created_after_a_removal_has_a_new_start_time(kind: str) -> None:
+    """It counts from then on."""
     collector = COUNTING[kind]("x_total", "What.")
     collector.labels({}).created = LONG_AGO
     before = time.time()
@@ -78,19 +78,19 @@ def test_a_series_that_was_removed_begins_anew(kind: str) -> None:
     assert (collector.labels({}).created or 0) >= before
 
 
-def test_what_does_not_count_has_no_start_time() -> None:
-    """A gauge is what it is now."""
+def test_a_gauge_has_no_start_time() -> None:
+    """It does not count."""
     gauge = Gauge("x", "What.")
     gauge.set({}, 1)
 
     assert gauge.labels().created is None
 
 
-# --- values that were counted elsewhere ------------------------------------------------------
+# --- counts from elsewhere -------------------------------------------------------------------
 
 
 def histogram_of(count: int) -> HistogramStore:
-    """A store with so many observations."""
+    """A histogram with this number of observations."""
     store = HistogramStore(1, 2)
     for _ in range(count):
         store.observe(1.5)
@@ -98,7 +98,7 @@ def histogram_of(count: int) -> HistogramStore:
 
 
 def estimator_of(count: int) -> Estimator:
-    """An estimator with so many observations."""
+    """An estimator with this number of observations."""
     estimator = Estimator()
     for _ in range(count):
         estimator.observe(1.5)
@@ -112,7 +112,7 @@ STORES: list[tuple[Callable[[], Any], Callable[[int], Any]]] = [
 
 
 def counted_long_ago(collector: Any) -> Any:
-    """A series of it with three observations."""
+    """A series with three observations and an old start time."""
     child = collector.labels({})
     for _ in range(3):
         child.observe(1.5)
@@ -125,7 +125,7 @@ def counted_long_ago(collector: Any) -> Any:
 def test_fewer_observations_than_before_are_a_reset(
     make: Callable[[], Any], store_of: Callable[[int], Any], fewer: int
 ) -> None:
-    """Counting begins at that moment."""
+    """The start time is the current time."""
     collector = make()
     child = counted_long_ago(collector)
     before = time.time()
@@ -137,10 +137,10 @@ def test_fewer_observations_than_before_are_a_reset(
 
 @pytest.mark.parametrize(("make", "store_of"), STORES, ids=["histogram", "summary"])
 @pytest.mark.parametrize("more", [3, 4])
-def test_as_many_observations_as_before_are_none(
+def test_as_many_observations_as_before_are_no_reset(
     make: Callable[[], Any], store_of: Callable[[int], Any], more: int
 ) -> None:
-    """Nor are more: counting goes on since it began."""
+    """Nor are more: the start time stays."""
     collector = make()
     child = counted_long_ago(collector)
     collector.set_value({}, store_of(more))
@@ -149,8 +149,8 @@ def test_as_many_observations_as_before_are_none(
     assert child.created == LONG_AGO
 
 
-def test_a_store_in_place_of_native_buckets_is_refused() -> None:
-    """So counting goes on since it began."""
+def test_classic_counts_for_native_buckets_are_refused() -> None:
+    """So the start time stays."""
     collector = Histogram("x", "What.", buckets=[1, 2], native_bucket_factor=1.1)
     collector.observe({}, 1.5)
     child = collector.labels({})
@@ -166,10 +166,10 @@ def test_a_store_in_place_of_native_buckets_is_refused() -> None:
     [*STORES, (lambda: Counter("x", "What."), int)],
     ids=["histogram", "summary", "counter"],
 )
-def test_when_counting_elsewhere_began_is_not_known(
+def test_the_start_time_of_a_count_from_elsewhere_is_unknown(
     make: Callable[[], Any], store_of: Callable[[int], Any]
 ) -> None:
-    """A start at that moment would have servers add all of it once more."""
+    """With the current time, Prometheus would count all of it as an increase."""
     collector = make()
     collector.set_value({"a": "counted"}, store_of(3))
     collector.set_value({"a": "nothing yet"}, store_of(0))

@@ -1,4 +1,4 @@
-"""Summaries: streaming quantiles beside count and sum."""
+"""Series of summaries: streaming quantiles, count and sum."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INVARIANTS = ((0.5, 0.05), (0.9, 0.01))
 
 
 def series() -> SummarySeries:
-    """A bound series without labels."""
+    """A series without labels."""
     return SummarySeries((), (), " ", INVARIANTS)
 
 
@@ -52,26 +52,26 @@ def test_invariants_become_sorted_pairs_of_floats() -> None:
     ],
 )
 def test_invariants_out_of_range_are_refused(invariants: Any) -> None:
-    """Quantiles and errors lie between 0 and 1, and no quantile comes twice."""
+    """Quantiles and errors lie between 0 and 1, and quantiles are distinct."""
     with pytest.raises(ValueError, match="quantile"):
         check_invariants(invariants)
 
 
 @pytest.mark.parametrize("invariants", [None, [(0.5,)], {0.5: 0.05}, [("a", 0.1)], 3, [None]])
-def test_what_are_no_invariants_is_refused(invariants: Any) -> None:
-    """By a sentence that says what they are."""
+def test_malformed_invariants_are_refused(invariants: Any) -> None:
+    """The error describes them."""
     with pytest.raises(TypeError, match="invariants must be pairs of a quantile and its allowed"):
         Summary("x", "What.", invariants=invariants)
 
 
-def test_a_truth_value_is_no_age() -> None:
-    """Though it is a number for Python."""
+def test_a_bool_is_no_max_age() -> None:
+    """Though it is an ``int`` for Python."""
     with pytest.raises(TypeError, match="max_age must be a number of seconds"):
         Summary("x", "What.", max_age=True)
 
 
 def test_an_empty_series_has_no_estimates() -> None:
-    """NaN is what the formats want there."""
+    """The formats require NaN there."""
     found = series().get()
 
     assert [math.isnan(found[quantile]) for quantile, _ in INVARIANTS] == [True, True]
@@ -89,8 +89,8 @@ def test_count_sum_and_estimates_follow_each_value() -> None:
     assert (made.pairs, made.text) == ((("a", "1"),), '{a="1"} ')
 
 
-def test_nan_counts_and_spoils_the_sum_only() -> None:
-    """It has no rank, so no quantile sees it."""
+def test_nan_affects_count_and_sum_only() -> None:
+    """It has no rank, so it affects no quantile."""
     made = series()
     for value in (1, math.nan, 1):
         made.observe(value)
@@ -111,13 +111,13 @@ def test_what_is_no_number_changes_nothing(value: Any) -> None:
 
 
 def test_many_values_reach_the_streams() -> None:
-    """Those that wait are handed over in time, and all are there for who asks."""
+    """The buffer is flushed in time, and queries include it."""
     made = series()
     values = [float(value * 777 % 20_000) for value in range(20_000)]  # in no order
     most = 0
     for value in values:
         made.observe(value)
-        most = max(most, len(made._waiting))
+        most = max(most, len(made._buffer))
     estimate = dict(made.quantiles())
 
     assert most <= BATCH
@@ -126,13 +126,13 @@ def test_many_values_reach_the_streams() -> None:
     assert 17_800 <= estimate[0.9] <= 18_200
 
 
-def test_nan_alone_is_handed_over_too() -> None:
-    """There is nothing to hand over, and nothing is kept."""
+def test_nan_alone_is_flushed_too() -> None:
+    """The buffer stays empty."""
     made = series()
     for _ in range(3 * BATCH):
         made.observe(math.nan)
 
-    assert len(made._waiting) == 0
+    assert len(made._buffer) == 0
     assert math.isnan(made.get()[0.5])
     assert made.get()["count"] == 3 * BATCH
 
@@ -158,8 +158,8 @@ def test_whole_numbers_of_any_size_are_observed() -> None:
     assert made.total == 2**201 + 1 + 1e300
 
 
-def test_an_answer_is_kept_until_something_changes() -> None:
-    """Two scrapes with nothing between them cost one."""
+def test_estimates_are_cached_until_something_changes() -> None:
+    """Two scrapes without an observation in between compute them once."""
     made = series()
     made.observe(1)
     first = made.quantiles()
@@ -169,8 +169,8 @@ def test_an_answer_is_kept_until_something_changes() -> None:
     assert made.quantiles() == [(0.5, 5), (0.9, 5)]
 
 
-def test_any_quantile_can_be_asked() -> None:
-    """As of an estimator, which a series is."""
+def test_any_quantile_can_be_queried() -> None:
+    """A series is an estimator."""
     made = series()
     for value in range(1, 101):
         made.observe(value)
@@ -181,7 +181,7 @@ def test_any_quantile_can_be_asked() -> None:
 
 
 def test_an_estimator_can_be_loaded() -> None:
-    """Everything starts over from it, what waited included."""
+    """It replaces everything, including the buffer."""
     made = series()
     made.observe(100)
     estimator = Estimator(*INVARIANTS)
@@ -211,8 +211,8 @@ def test_a_series_can_be_loaded() -> None:
 
 
 @pytest.mark.parametrize("value", [Decimal("1.5"), Fraction(3, 2)])
-def test_sums_of_the_package_become_plain_numbers(value: Any) -> None:
-    """Its estimator takes anything that can be added."""
+def test_sums_of_quantile_python_become_plain_numbers(value: Any) -> None:
+    """Its estimator accepts anything that can be added."""
     estimator = Estimator(*INVARIANTS)
     estimator.observe(value)
     made = series()
@@ -223,8 +223,8 @@ def test_sums_of_the_package_become_plain_numbers(value: Any) -> None:
     assert type(made.total) is float
 
 
-def test_an_estimator_that_makes_no_sense_leaves_no_series() -> None:
-    """It is looked at before one is made."""
+def test_an_inconsistent_estimator_creates_no_series() -> None:
+    """It is checked first."""
     summary = Summary("s", "S.")
     huge, bare = Estimator(*INVARIANTS), Estimator.__new__(Estimator)
     huge.observe(10**400)
@@ -235,8 +235,8 @@ def test_an_estimator_that_makes_no_sense_leaves_no_series() -> None:
     assert summary.get_all() == []
 
 
-def test_an_answer_is_of_the_values_that_are_there() -> None:
-    """Not of as many others: after a step of the window, a clock that went back, or a load."""
+def test_cached_estimates_are_those_of_the_current_values() -> None:
+    """Not of an equal number of others: after a rotation, a clock that went back, or a load."""
     clock = ManualClock(0.0)
     made = windowed(clock, 10, 1)
     made.observe(1.0)
@@ -252,8 +252,8 @@ def test_an_answer_is_of_the_values_that_are_there() -> None:
     assert made.quantiles()[0] == (0.5, 9.0)
 
 
-def test_a_renamed_series_is_one_of_its_own() -> None:
-    """It shows what was there, and takes nothing from the first one."""
+def test_a_renamed_series_is_independent() -> None:
+    """It has the values of that time."""
     made = windowed(ManualClock(5.0))
     for value in range(100):
         made.observe(value)
@@ -274,7 +274,7 @@ def windowed(clock: ManualClock, max_age: float = 60, age_buckets: int = 3) -> S
 
 
 def test_values_count_for_the_window() -> None:
-    """They go when their stream does; count and sum stay. Spec: E115."""
+    """They expire with their stream; count and sum stay. Spec: E115."""
     clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
@@ -292,8 +292,8 @@ def test_values_count_for_the_window() -> None:
     assert (found["count"], found["sum"]) == (3, 5)
 
 
-def test_an_old_head_is_emptied_by_who_records() -> None:
-    """Nobody needs to ask meanwhile."""
+def test_an_expired_head_is_rotated_by_recording() -> None:
+    """Without a query in between."""
     clock = ManualClock(5.0)
     made = windowed(clock)
     for value in range(10):
@@ -304,8 +304,8 @@ def test_an_old_head_is_emptied_by_who_records() -> None:
     assert [stream.size for stream in made._streams] == [2, 1, 0]
 
 
-def test_one_bucket_is_emptied_as_a_whole() -> None:
-    """Then the window tumbles."""
+def test_a_single_stream_is_emptied_completely() -> None:
+    """Then the window is a tumbling one."""
     clock = ManualClock(5.0)
     made = windowed(clock, 10, 1)
     made.observe(1)
@@ -317,7 +317,7 @@ def test_one_bucket_is_emptied_as_a_whole() -> None:
 
 
 def test_a_long_silence_empties_everything() -> None:
-    """However many steps it lasted, and the steps go on in their old time."""
+    """However many steps it lasted; later steps are aligned with earlier ones."""
     clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
@@ -344,8 +344,8 @@ def test_a_clock_that_goes_back_delays_a_step_at_most() -> None:
     assert made.stream().size == 0
 
 
-def test_who_observes_sees_that_the_clock_went_back_too() -> None:
-    """Nobody has to read meanwhile."""
+def test_observing_notices_a_clock_that_went_back() -> None:
+    """Without a query in between."""
     clock = ManualClock(1e6)
     made = windowed(clock)
     made.observe(1e9)
@@ -359,8 +359,8 @@ def test_who_observes_sees_that_the_clock_went_back_too() -> None:
 
 
 @pytest.mark.parametrize("fewer", [True, False])
-def test_values_that_are_fewer_than_before_begin_anew(fewer: bool) -> None:
-    """A server takes that for a reset, which has a time."""
+def test_fewer_values_than_before_are_a_reset(fewer: bool) -> None:
+    """The start time changes."""
     summary = Summary("x", "What.")
     for value in range(2):
         summary.observe({}, value)
@@ -376,8 +376,8 @@ def test_values_that_are_fewer_than_before_begin_anew(fewer: bool) -> None:
 
 
 @pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 1e300])
-def test_an_odd_clock_loses_no_count(odd: float) -> None:
-    """It may spoil the window while it lasts."""
+def test_an_erratic_clock_loses_no_count(odd: float) -> None:
+    """It may break the window meanwhile."""
     clock = ManualClock(5.0)
     made = windowed(clock)
     made.observe(1)
@@ -390,12 +390,12 @@ def test_an_odd_clock_loses_no_count(odd: float) -> None:
     made.observe(3)
 
     assert made.count == 2 * BATCH + 2
-    assert len(made._waiting) <= BATCH
+    assert len(made._buffer) <= BATCH
     assert made.query(1) >= 3
 
 
 def test_a_clock_that_fails_stands_still(caplog: pytest.LogCaptureFixture) -> None:
-    """It costs neither a measurement nor a response, and is logged once; a clock that says no number is refused."""
+    """It fails neither a measurement nor a response, and is logged once; a clock that returns no number is refused."""
     clock = ManualClock(5.0)
     registry = CollectorRegistry()
     summary = Summary("s", "S.", max_age=60, age_buckets=3, clock=clock, registry=registry)
@@ -414,8 +414,8 @@ def test_a_clock_that_fails_stands_still(caplog: pytest.LogCaptureFixture) -> No
         Summary("s", "S.", clock=lambda: "5")  # type: ignore[arg-type, return-value]
 
 
-def test_without_a_window_values_count_for_ever() -> None:
-    """No clock is asked."""
+def test_without_a_window_values_never_expire() -> None:
+    """No clock is called."""
     never: Any = pytest.fail
     for window in (check_window(None, 5, never), check_window(math.inf, 5, never)):
         made = SummarySeries((), (), " ", INVARIANTS, None, window)
@@ -425,8 +425,8 @@ def test_without_a_window_values_count_for_ever() -> None:
         assert made.quantiles() == [(0.5, 1), (0.9, 1)]
 
 
-def test_streams_that_began_together_are_worked_out_once() -> None:
-    """In the first step all are the same."""
+def test_identical_streams_are_merged_once() -> None:
+    """In the first step all are identical."""
     clock = ManualClock(5.0)
     made = windowed(clock)
     for value in range(2 * BATCH):
@@ -470,7 +470,7 @@ def test_a_load_fills_the_whole_window() -> None:
     ],
 )
 def test_windows_out_of_range_are_refused(options: Any, error: type[Exception]) -> None:
-    """When the summary is made, not when it is used."""
+    """When the summary is created, not when it is used."""
     with pytest.raises(error, match=r"max_age|age_buckets|clock|number"):
         check_window(*options)
 
@@ -491,8 +491,8 @@ def test_the_collector_takes_the_window() -> None:
         Summary("x", "What.", max_age=0)
 
 
-def test_a_point_gives_what_it_was_given() -> None:
-    """A summary worked out elsewhere is shown as it came."""
+def test_a_summary_point_returns_its_arguments() -> None:
+    """A summary that was computed elsewhere is exposed unchanged."""
     point = SummaryPoint(("a",), ("1",), '{a="1"} ', 3, 6.5, [(0.5, 2.0)])
 
     assert list(point.quantiles()) == [(0.5, 2.0)]

@@ -1,4 +1,4 @@
-"""Summaries that are read and not recorded on: the clock is followed, and answers are of what is there."""
+"""Reading summaries without recording: rotation by the clock, and cached estimates."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ READERS: list[Callable[[SummarySeries], float]] = [
 
 
 def windowed(clock: ManualClock) -> Summary:
-    """A summary whose quantiles are those of three steps."""
+    """A summary with a window of three steps."""
     return Summary(
         "x", "What.", invariants=[(0.5, 0.05)], max_age=3 * STEP, age_buckets=3, clock=clock
     )
 
 
 @pytest.mark.parametrize("read", READERS, ids=["quantiles", "query", "get"])
-def test_who_reads_follows_a_clock_that_jumps_back(read: Callable[[SummarySeries], float]) -> None:
-    """Nobody has to record meanwhile: the step begins anew, and values stay for the window and a step at most."""
+def test_reading_follows_a_clock_that_jumps_back(read: Callable[[SummarySeries], float]) -> None:
+    """The step restarts, and values stay for the window and a step at most."""
     clock = ManualClock(1e6)
     child = windowed(clock).labels({})
     child.observe(1.0)
@@ -48,8 +48,8 @@ def test_who_reads_follows_a_clock_that_jumps_back(read: Callable[[SummarySeries
 
 
 @pytest.mark.parametrize("read", READERS, ids=["quantiles", "query", "get"])
-def test_who_reads_follows_a_clock_that_goes_on(read: Callable[[SummarySeries], float]) -> None:
-    """Values go at the end of their window though nobody records."""
+def test_reading_rotates_the_window(read: Callable[[SummarySeries], float]) -> None:
+    """Values expire at the end of their window without recording."""
     clock = ManualClock(50.0)
     child = windowed(clock).labels({})
     child.observe(1.0)
@@ -61,7 +61,7 @@ def test_who_reads_follows_a_clock_that_goes_on(read: Callable[[SummarySeries], 
 
 
 def estimator_of(value: float, count: int) -> Estimator:
-    """An estimator with one value, so many times."""
+    """An estimator with one value, observed ``count`` times."""
     estimator = Estimator((0.5, 0.05))
     for _ in range(count):
         estimator.observe(value)
@@ -70,10 +70,10 @@ def estimator_of(value: float, count: int) -> Estimator:
 
 @pytest.mark.parametrize("max_age", [60.0, None])
 @pytest.mark.parametrize("count", [1, 3, BATCH])
-def test_the_answer_after_a_load_is_that_of_what_was_loaded(
+def test_estimates_after_a_load_are_those_of_the_loaded_values(
     count: int, max_age: float | None
 ) -> None:
-    """Though as many values were there before, and were asked for."""
+    """Though estimates of as many values were cached before."""
     summary = Summary("x", "What.", invariants=[(0.5, 0.05)], max_age=max_age)
     for _ in range(count):
         summary.observe({}, 1.0)
@@ -85,8 +85,8 @@ def test_the_answer_after_a_load_is_that_of_what_was_loaded(
     assert math.isnan(summary.get({})[0.5])
 
 
-def test_a_load_lets_go_of_what_was_there_before() -> None:
-    """The last answer, which is of the old values, does not hold them."""
+def test_a_load_frees_the_old_values() -> None:
+    """The cached estimates do not refer to them."""
     summary = Summary("x", "What.", invariants=[(0.5, 0.05)], max_age=None)
     for value in range(2 * BATCH):
         summary.observe({}, value)

@@ -1,4 +1,4 @@
-"""The web configuration file: what it gives, what it refuses, and how it is followed."""
+"""The web configuration file: settings, errors, and reloads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def basic(text: str) -> str:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The configuration, which is to be written."""
+    """Path of the configuration, not yet written."""
     return tmp_path / "web.yml"
 
 
@@ -46,20 +46,20 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
 
 
 def install(pair: Pair, folder: Path) -> None:
-    """Put a certificate and its key where the configuration has them."""
+    """Copy a certificate and its key to the paths in the configuration."""
     for source, name in zip(pair, ("web.crt", "web.key")):
         (folder / "new").write_bytes(source.read_bytes())
         (folder / "new").replace(folder / name)
 
 
 def load(file: Path, text: str | bytes) -> WebConfig:
-    """Write a configuration, and read it."""
+    """Write a configuration, and load it."""
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     return WebConfig.load(file)
 
 
-def shown(config: WebConfig, pair: Pair) -> str:
-    """Name on the certificate that a client sees who trusts a pair."""
+def served_name(config: WebConfig, pair: Pair) -> str:
+    """Common name of the certificate that a client sees which trusts a pair."""
     assert config.ssl is not None
     return common_name(shake_hands(config.ssl, client_context(pair)))
 
@@ -81,14 +81,14 @@ def shown(config: WebConfig, pair: Pair) -> str:
     ],
 )
 def test_an_empty_configuration_configures_nothing(file: Path, text: str) -> None:
-    """Plain HTTP for everybody."""
+    """Plain HTTP without credentials."""
     config = load(file, text)
 
     assert (config.ssl, config.auth, config.headers) == (None, None, {})
 
 
 def test_users_headers_and_certificates_are_read(file: Path, pairs: list[Pair]) -> None:
-    """From a file such as Prometheus reads, with paths relative to it."""
+    """From a file as for Prometheus, with relative paths."""
     install(pairs[0], file.parent)
     config = load(
         file,
@@ -120,7 +120,7 @@ basic_auth_users:
         "X-Content-Type-Options": "nosniff",
         "X-XSS-Protection": "0",
     }
-    assert shown(config, pairs[0]) == "first"
+    assert served_name(config, pairs[0]) == "first"
 
 
 HEADERS = "http_server_config: {headers: {%s}}"
@@ -181,7 +181,7 @@ USERS = "basic_auth_users: {%s}"
         ("a: *b", "line 1", "undefined alias"),
         ("a: 1\n---\nb: 2", "line 2", "but found another document"),
         ("a: !x 1", "line 1", "constructor for the tag '!x'"),
-        ("x:\n  a: 1\n  a: 2", "line 3", "'a' stands here a second time"),
+        ("x:\n  a: 1\n  a: 2", "line 3", "duplicate key 'a'"),
         ("b: &b {c: 1}\nx: {<<: *b}", "line 2", "merge keys"),
         ("\n\n\x01", "line 3", "a character that YAML does not allow"),
         (b"a: 1\n\xff", "line 2", "no UTF-8"),
@@ -197,10 +197,8 @@ USERS = "basic_auth_users: {%s}"
         ("x" * (1024 * 1024 + 1), "", "larger than 1048576 bytes"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    file: Path, text: str | bytes, where: str, words: str
-) -> None:
-    """With path, place and reason, and without what may be secret."""
+def test_invalid_content_raises(file: Path, text: str | bytes, where: str, words: str) -> None:
+    """The error has path, place and reason, and no secrets."""
     with pytest.raises(WebConfigError) as caught:
         load(file, text)
 
@@ -214,8 +212,8 @@ def test_what_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("name", "words"), [("missing", "No such file"), (".", "regular"), ("a\0", "name")]
 )
-def test_what_is_no_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
-    """With its path."""
+def test_a_path_that_is_no_file_raises(tmp_path: Path, name: str, words: str) -> None:
+    """The error is a ``ValueError`` too."""
     with pytest.raises(WebConfigError, match=words) as caught:
         WebConfig.load(f"{tmp_path}/{name}")
 
@@ -223,10 +221,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str, words: str) -> No
     assert isinstance(caught.value, MetricsError)
 
 
-def test_a_file_that_may_not_be_read_is_refused(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For the system's reason."""
+def test_a_file_without_permission_raises(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the system's reason."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -238,7 +234,7 @@ def test_a_file_that_may_not_be_read_is_refused(
 
 
 def test_a_yaml_bomb_ends_at_once(file: Path) -> None:
-    """Neither aliases nor merged keys multiply."""
+    """Neither aliases nor merge keys expand exponentially."""
     lines = ["a0: &a0 [x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 40)]
     with pytest.raises(WebConfigError, match="a0: unknown"):
@@ -249,10 +245,8 @@ def test_a_yaml_bomb_ends_at_once(file: Path) -> None:
         load(file, "\n".join(lines))
 
 
-def test_an_error_of_the_parser_without_a_place_has_none(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is named all the same."""
+def test_a_parser_error_without_a_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our error names the file."""
     yaml, _ = reading._yaml()
 
     def fail(*_: object) -> Any:
@@ -291,11 +285,11 @@ _VALUES = st.recursive(
     | _VALUES.map(lambda value: str(value).encode("utf-8", "replace"))
 )
 def test_any_content_is_a_configuration_or_an_error(file: Path, content: bytes) -> None:
-    """Of the one kind."""
+    """Never another exception."""
     try:
         config = load(file, content)
     except WebConfigError as error:
-        assert error.reason  # noqa: PT017 - either way is right
+        assert error.reason  # noqa: PT017 - both outcomes are valid
     else:
         assert config.ssl is None
 
@@ -307,7 +301,7 @@ def test_any_content_is_a_configuration_or_an_error(file: Path, content: bytes) 
 def test_a_missing_package_is_named(
     file: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str, text: str
 ) -> None:
-    """With the extra that brings it."""
+    """With the extra to install."""
 
     def missing(name: str) -> Any:
         if name == module:
@@ -323,10 +317,10 @@ def test_a_missing_package_is_named(
     assert isinstance(caught.value, ImportError)
 
 
-def test_nothing_changes_without_a_change(
+def test_unchanged_files_are_not_reloaded(
     file: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at the files is all that it costs."""
+    """Only their signatures are compared."""
     install(pairs[0], file.parent)
     config = load(file, TLS)
     monkeypatch.setattr(Document, "read", None)
@@ -334,45 +328,45 @@ def test_nothing_changes_without_a_change(
     assert not config.refresh()
 
 
-def test_a_rotated_certificate_is_for_new_connections(file: Path, pairs: list[Pair]) -> None:
-    """On the same context."""
+def test_a_rotated_certificate_applies_to_new_connections(file: Path, pairs: list[Pair]) -> None:
+    """With the same context object."""
     install(pairs[0], file.parent)
     config = load(file, TLS)
-    context, before = config.ssl, shown(config, pairs[0])
+    context, before = config.ssl, served_name(config, pairs[0])
     install(pairs[1], file.parent)
     refreshed = config.refresh()
 
     assert (before, refreshed) == ("first", True)
     assert config.ssl is context
-    assert shown(config, pairs[1]) == "second"
+    assert served_name(config, pairs[1]) == "second"
     assert not config.refresh()
 
 
 def test_a_half_rotated_certificate_changes_nothing(
     file: Path, pairs: list[Pair], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Until its key is there too; it is told once."""
+    """Until its key is there too; the error is logged once."""
     install(pairs[0], file.parent)
     config = load(file, TLS)
     (file.parent / "web.crt").write_bytes(pairs[1].certificate.read_bytes())
     results = [config.refresh(), config.refresh()]
     os.utime(file, ns=(1, 1))
     results.append(config.refresh())
-    between = shown(config, pairs[0])
+    between = served_name(config, pairs[0])
     install(pairs[1], file.parent)
     results.append(config.refresh())
 
     assert results == [False, False, False, True]
     assert between == "first"
-    assert shown(config, pairs[1]) == "second"
+    assert served_name(config, pairs[1]) == "second"
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
-    assert "the settings stay as they were" in errors[0].getMessage()
+    assert "the settings stay unchanged" in errors[0].getMessage()
     assert "KEY VALUES MISMATCH" in errors[0].getMessage()
 
 
-def test_a_missing_file_that_appears_is_seen(file: Path, pairs: list[Pair]) -> None:
-    """Also one that only the new configuration names."""
+def test_a_missing_file_that_appears_is_noticed(file: Path, pairs: list[Pair]) -> None:
+    """Even if only the new configuration names it."""
     install(pairs[0], file.parent)
     config = load(file, TLS)
     file.write_text(TLS.replace("web.crt", "new.crt").replace("web.key", "new.key"))
@@ -382,11 +376,11 @@ def test_a_missing_file_that_appears_is_seen(file: Path, pairs: list[Pair]) -> N
 
     assert not first
     assert config.refresh()
-    assert shown(config, pairs[1]) == "second"
+    assert served_name(config, pairs[1]) == "second"
 
 
-def test_new_users_and_headers_are_for_the_next_request(file: Path) -> None:
-    """On the same authenticator, remembered passwords included."""
+def test_new_users_and_headers_apply_to_the_next_request(file: Path) -> None:
+    """With the same authenticator object; cached passwords are no longer valid."""
     config = load(file, f"basic_auth_users: {{alice: {HASH}}}")
     auth = config.auth
     assert auth is not None
@@ -400,8 +394,8 @@ def test_new_users_and_headers_are_for_the_next_request(file: Path) -> None:
     assert config.headers == {"X-Frame-Options": "deny"}
 
 
-def test_a_broken_file_changes_nothing(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Each error is told once, and again after the file was good in between."""
+def test_an_invalid_file_changes_nothing(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each error is logged once, and again if the file was valid in between."""
     good, bad = f"basic_auth_users: {{alice: {HASH}}}", "basic_auth_users: ["
     config = load(file, good)
     assert config.auth is not None
@@ -420,35 +414,31 @@ def test_a_broken_file_changes_nothing(file: Path, caplog: pytest.LogCaptureFixt
     assert "No such file" in errors[-1]
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_tls_cannot_come_or_go(
-    file: Path, pairs: list[Pair], caplog: pytest.LogCaptureFixture, gone: bool
+@pytest.mark.parametrize("removed", [True, False])
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [("tls_server_config", TLS), ("basic_auth_users", f"basic_auth_users: {{alice: {HASH}}}")],
+)
+def test_tls_and_users_cannot_be_added_or_removed(
+    file: Path,
+    pairs: list[Pair],
+    caplog: pytest.LogCaptureFixture,
+    section: str,
+    text: str,
+    removed: bool,
 ) -> None:
-    """The socket speaks what it spoke from the start."""
+    """The socket keeps its protocol, and a file emptied by mistake admits nobody."""
     install(pairs[0], file.parent)
-    first, second = (TLS, "") if gone else ("", TLS)
-    config = load(file, first)
-    file.write_text(second)
+    config = load(file, text if removed else "")
+    file.write_text("" if removed else text)
 
     assert not config.refresh()
-    assert (config.ssl is not None) is gone
-    assert "tls_server_config: cannot come or go" in caplog.text
+    assert (config.ssl is not None) is (removed and section == "tls_server_config")
+    assert (config.auth is not None) is (removed and section == "basic_auth_users")
+    assert f"{section}: cannot be added or removed" in caplog.text
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_users_cannot_come_or_go(file: Path, caplog: pytest.LogCaptureFixture, gone: bool) -> None:
-    """A file that was emptied by mistake opens no door."""
-    users = f"basic_auth_users: {{alice: {HASH}}}"
-    first, second = (users, "") if gone else ("", users)
-    config = load(file, first)
-    file.write_text(second)
-
-    assert not config.refresh()
-    assert (config.auth is not None) is gone
-    assert "basic_auth_users: cannot come or go" in caplog.text
-
-
-def test_a_second_refresh_at_once_does_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrent_refresh_does_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait for the first."""
     config = load(file, "")
     inner: list[bool] = []
@@ -464,8 +454,8 @@ def test_a_second_refresh_at_once_does_nothing(file: Path, monkeypatch: pytest.M
     assert inner == [False]
 
 
-def test_the_context_has_the_type_that_servers_ask_for(file: Path, pairs: list[Pair]) -> None:
-    """It is a context of Python's ``ssl``."""
+def test_the_context_is_an_ssl_context(file: Path, pairs: list[Pair]) -> None:
+    """Servers check the type."""
     install(pairs[0], file.parent)
 
     assert isinstance(load(file, TLS).ssl, ssl.SSLContext)

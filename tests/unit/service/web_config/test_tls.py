@@ -1,4 +1,4 @@
-"""TLS as a web configuration describes it, up to the handshake."""
+"""TLS settings of a web configuration, up to the handshake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from otel_aioprom.service.web_config.tls import LiveContext
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the certificates are."""
+    """The folder of the certificates."""
     return tmp_path_factory.mktemp("tls")
 
 
@@ -31,29 +31,29 @@ def server(folder: Path) -> Pair:
 
 @pytest.fixture(scope="module")
 def authority(folder: Path) -> Pair:
-    """Who signs the certificates of clients."""
+    """The authority that signs client certificates."""
     return make_pair(folder, "authority")
 
 
 def context(folder: Path, **settings: Any) -> ssl.SSLContext:
-    """The context of a configuration with the server's certificate, and these settings."""
+    """The context of a configuration with the server's certificate and these settings."""
     files = {"cert_file": "server.crt", "key_file": "server.key"}
     tls = {key: value for key, value in {**files, **settings}.items() if value != ""}
     file = folder / "web.yml"
     file.write_text(yaml.safe_dump({"tls_server_config": tls}))
-    made = WebConfig.load(file).ssl
-    assert isinstance(made, LiveContext)
-    return made
+    context = WebConfig.load(file).ssl
+    assert isinstance(context, LiveContext)
+    return context
 
 
-def current(made: ssl.SSLContext) -> ssl.SSLContext:
-    """The one that stands behind the live one."""
-    assert isinstance(made, LiveContext)
-    return made.current
+def current(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context that a live context delegates to."""
+    assert isinstance(context, LiveContext)
+    return context.current
 
 
-def test_a_certificate_makes_https(folder: Path, server: Pair) -> None:
-    """With TLS 1.3 today, 1.2 at least, and HTTP/1.1; nobody is asked for a certificate."""
+def test_a_certificate_enables_https(folder: Path, server: Pair) -> None:
+    """With TLS 1.3 by default, 1.2 at least, and HTTP/1.1; no client certificate is requested."""
     made = context(folder)
     client = client_context(server)
     client.set_alpn_protocols(["h2", "http/1.1"])
@@ -69,7 +69,7 @@ def test_a_certificate_makes_https(folder: Path, server: Pair) -> None:
 
 
 async def test_it_serves_asyncio(folder: Path, server: Pair) -> None:
-    """Which asks the context for each connection."""
+    """Which calls the context for each connection."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
@@ -90,7 +90,7 @@ async def test_it_serves_asyncio(folder: Path, server: Pair) -> None:
 
 
 def test_it_is_for_asyncio_only(folder: Path, server: Pair) -> None:
-    """Plain sockets would not get what is checked after the handshake."""
+    """On plain sockets, names would not be checked after the handshake."""
     with pytest.raises(NotImplementedError, match="asyncio"):
         context(folder).wrap_socket(None)  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ def test_it_is_for_asyncio_only(folder: Path, server: Pair) -> None:
         ({"key_file": None}, "key_file", "is needed for TLS"),
         ({"cert_file": "no.crt"}, "cert_file", "no.crt': No such file"),
         ({"key_file": "."}, "key_file", "not a regular file"),
-        ({"key_file": "a\0b"}, "key_file", "file of this name"),
+        ({"key_file": "a\0b"}, "key_file", "not a valid file name"),
         ({"key_file": "authority.key"}, "cert_file", "KEY VALUES MISMATCH"),
         ({"cert_file": "web.yml"}, "cert_file", "web.yml' and"),
         ({"key_file": "locked.key"}, "cert_file", "the key is encrypted"),
@@ -135,10 +135,10 @@ def test_it_is_for_asyncio_only(folder: Path, server: Pair) -> None:
         ({"client_allowed_sans": ["a"]}, "client_allowed_sans", "needs client_auth_type"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_settings_raise(
     folder: Path, server: Pair, authority: Pair, settings: dict[str, Any], where: str, words: str
 ) -> None:
-    """With the key, and with what would be right."""
+    """The error names the key and a valid value."""
     locked = ["ec", "-aes128", "-passout", "pass:x", "-in", server.key]
     openssl(*locked, "-out", folder / "locked.key")
     with pytest.raises(WebConfigError) as caught:
@@ -156,15 +156,15 @@ VERIFIED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "-----BEGIN X509 CRL-----"])
-def test_authorities_that_are_none_are_refused(folder: Path, server: Pair, content: str) -> None:
-    """Else nobody could connect."""
+def test_invalid_authorities_raise(folder: Path, server: Pair, content: str) -> None:
+    """Otherwise no client could connect."""
     (folder / "empty.crt").write_text(content)
     with pytest.raises(WebConfigError, match=r"client_ca_file: .*empty.crt' cannot be used"):
         context(folder, **{**VERIFIED, "client_ca_file": "empty.crt"})
 
 
-def test_a_list_of_revocations_is_no_authority(folder: Path, server: Pair, authority: Pair) -> None:
-    """OpenSSL reads it without a word."""
+def test_a_revocation_list_is_no_authority(folder: Path, server: Pair, authority: Pair) -> None:
+    """OpenSSL loads it without an error."""
     config = folder / "ca.cnf"
     (folder / "index.txt").write_text("")
     config.write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index.txt\ndefault_md=sha256\n")
@@ -177,13 +177,13 @@ def test_a_list_of_revocations_is_no_authority(folder: Path, server: Pair, autho
 @pytest.mark.parametrize(
     ("kind", "needed"), [("VerifyClientCertIfGiven", False), ("RequireAndVerifyClientCert", True)]
 )
-def test_certificates_of_clients_are_verified(
+def test_client_certificates_are_verified(
     folder: Path, server: Pair, authority: Pair, kind: str, needed: bool
 ) -> None:
-    """Who has one of the authority's connects; who has another does not; who has none, as configured."""
+    """Those of the authority are accepted, others refused; a missing one is as configured."""
     made = context(folder, **{**VERIFIED, "client_auth_type": kind})
     good = make_pair(folder, "client", issuer=authority)
-    bad = make_pair(folder, "stranger")
+    bad = make_pair(folder, "other")
     shake_hands(made, client_context(server, good))
     with pytest.raises(ssl.SSLCertVerificationError):
         shake_hands(made, client_context(server, bad))
@@ -210,7 +210,7 @@ def test_certificates_of_clients_are_verified(
 def test_only_allowed_names_connect(
     folder: Path, server: Pair, authority: Pair, sans: str, passes: bool
 ) -> None:
-    """One name of the certificate is on the list, exactly; addresses in any spelling."""
+    """One SAN must be in the list, exactly; IP addresses in any notation."""
     allowed = ["a.example", "me@example.org", "spiffe://x/y", "10.0.0.1", "2001:DB8:0::1"]
     made = context(folder, **VERIFIED, client_allowed_sans=allowed)
     client = client_context(server, make_pair(folder, "named", sans, authority))
@@ -248,8 +248,8 @@ async def test_asyncio_ends_a_connection_of_another_name(
     assert (said, served) == (b"", [])
 
 
-def test_no_allowed_name_is_refused(folder: Path, server: Pair, authority: Pair) -> None:
-    """Nobody could connect; a key without a value is none."""
+def test_an_empty_list_of_allowed_names_raises(folder: Path, server: Pair, authority: Pair) -> None:
+    """No client could connect; a key without a value counts as absent."""
     with pytest.raises(WebConfigError, match="nobody could connect"):
         context(folder, **VERIFIED, client_allowed_sans=[])
     made = current(context(folder, **VERIFIED, client_allowed_sans=None))
@@ -257,8 +257,8 @@ def test_no_allowed_name_is_refused(folder: Path, server: Pair, authority: Pair)
     assert made.sslobject_class is ssl.SSLObject
 
 
-def test_suites_are_those_named(folder: Path, server: Pair) -> None:
-    """In Go's names; those of TLS 1.3 stay on."""
+def test_cipher_suites_are_configured(folder: Path, server: Pair) -> None:
+    """By Go's names; those of TLS 1.3 stay enabled."""
     suites = ["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"]
     made = context(folder, cipher_suites=suites, max_version="TLS12")
     side = shake_hands(made, client_context(server))
@@ -268,21 +268,21 @@ def test_suites_are_those_named(folder: Path, server: Pair) -> None:
 
 
 def test_suites_of_tls_13_alone_need_tls_13(folder: Path, server: Pair) -> None:
-    """There, they change nothing."""
+    """With it, they have no effect."""
     made = context(folder, cipher_suites=["TLS_AES_128_GCM_SHA256"], min_version="TLS13")
 
     assert shake_hands(made, client_context(server)).version() == "TLSv1.3"
 
 
-def test_the_client_may_be_preferred(folder: Path, server: Pair) -> None:
-    """Whose order of suites counts is a setting."""
+def test_the_client_order_of_suites_may_be_preferred(folder: Path, server: Pair) -> None:
+    """With ``prefer_server_cipher_suites: false``."""
     made = current(context(folder, prefer_server_cipher_suites=False))
 
     assert not made.options & ssl.OP_CIPHER_SERVER_PREFERENCE
 
 
 def knows(curve: str) -> bool:
-    """Whether this version of Python, and of OpenSSL, can set a curve."""
+    """Whether these versions of Python and OpenSSL support a curve."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve(curve)
     except (ValueError, ssl.SSLError):
@@ -303,7 +303,7 @@ def knows(curve: str) -> bool:
     ],
 )
 def test_one_curve_can_be_chosen(folder: Path, server: Pair, curve: str) -> None:
-    """Who cannot do it, cannot connect."""
+    """Clients without it cannot connect."""
     made = context(folder, curve_preferences=[curve])
     other = client_context(server)
     other.set_ecdh_curve("prime256v1" if curve == "CurveP384" else "secp384r1")
@@ -320,14 +320,14 @@ def test_one_curve_can_be_chosen(folder: Path, server: Pair, curve: str) -> None
         ("set_groups", {"curve_preferences": ["X25519", "CurveP256"]}),
     ],
 )
-def test_what_this_openssl_lacks_is_refused(
+def test_features_that_openssl_lacks_raise(
     folder: Path,
     server: Pair,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
     settings: dict[str, Any],
 ) -> None:
-    """As any other setting."""
+    """Like any invalid setting."""
 
     def refuse(*_: object) -> None:
         raise ssl.SSLError(1, "[SSL] not here")
@@ -341,24 +341,24 @@ def test_what_this_openssl_lacks_is_refused(
 def test_several_curves_need_a_newer_python(
     folder: Path, server: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused before, set from then on."""
-    given: list[str] = []
+    """An error before Python 3.15."""
+    calls: list[str] = []
     monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
     with pytest.raises(WebConfigError, match="takes one curve"):
         context(folder, curve_preferences=["CurveP256", "X25519"])
     monkeypatch.setattr(
-        ssl.SSLContext, "set_groups", lambda _, groups: given.append(groups), raising=False
+        ssl.SSLContext, "set_groups", lambda _, groups: calls.append(groups), raising=False
     )
     context(folder, curve_preferences=["CurveP256", "X25519"])
 
-    assert given == ["prime256v1:X25519"]
+    assert calls == ["prime256v1:X25519"]
 
 
 @pytest.mark.parametrize(("name", "version"), [("TLS10", "TLSv1"), ("TLS11", "TLSv1.1")])
-def test_old_versions_work_for_who_names_them(
+def test_old_versions_must_be_configured(
     folder: Path, server: Pair, name: str, version: str
 ) -> None:
-    """And for nobody else."""
+    """They are disabled by default."""
     client = client_context(server)
     client.set_ciphers("ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")
     with warnings.catch_warnings():

@@ -16,9 +16,9 @@ from otel_aioprom.service.web_config.users import HashedUsers
 
 
 def hashed(password: str, version: str = "2y", cost: int = 4) -> str:
-    """A hash that is made fast, as ``htpasswd -B`` writes it."""
-    made = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(cost)).decode()
-    return made.replace("$2b$", f"${version}$")
+    """A cheap hash in the format of ``htpasswd -B``."""
+    created = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(cost)).decode()
+    return created.replace("$2b$", f"${version}$")
 
 
 def basic(text: str) -> str:
@@ -27,7 +27,7 @@ def basic(text: str) -> str:
 
 
 class Counting:
-    """Stands for the module bcrypt and notes what is compared."""
+    """Replaces the module bcrypt and records the compared hashes."""
 
     def __init__(self) -> None:
         self.compared: list[bytes] = []
@@ -40,15 +40,15 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """What the users made in a test compare with."""
-    made = Counting()
-    monkeypatch.setattr(module, "require", lambda *_: made)
-    return made
+    """The bcrypt of all users created in a test."""
+    counting = Counting()
+    monkeypatch.setattr(module, "require", lambda *_: counting)
+    return counting
 
 
 @pytest.mark.parametrize("version", ["2a", "2b", "2y"])
-def test_users_with_their_passwords_pass(version: str) -> None:
-    """Whatever program made the hash."""
+def test_correct_passwords_are_accepted(version: str) -> None:
+    """With any version of the hash format."""
     auth = HashedUsers({"alice": hashed("a:ä", version), "böb": hashed("b", version)})
 
     assert auth.check(basic("alice:a:ä"))
@@ -68,15 +68,15 @@ def test_users_with_their_passwords_pass(version: str) -> None:
         basic("a\0:\0"),
     ],
 )
-def test_others_do_not_pass(header: str | None) -> None:
-    """Nor with the password of another user, whatever the header is."""
+def test_wrong_credentials_are_refused(header: str | None) -> None:
+    """Malformed headers and passwords of other users too."""
     auth = HashedUsers({"alice": hashed("a"), "bob": hashed("b")})
 
     assert [auth.check(header) for _ in range(2)] == [False, False]
 
 
 def test_it_is_a_slow_authenticator() -> None:
-    """Callers on an event loop run it in a thread; nothing it shows is a hash."""
+    """Callers on an event loop run it in a thread; its ``repr`` has no hash."""
     auth: Authenticator = HashedUsers({"alice": hashed("a")})
 
     assert auth.slow
@@ -84,8 +84,8 @@ def test_it_is_a_slow_authenticator() -> None:
     assert repr(auth) == "HashedUsers(1 users)"
 
 
-def test_a_password_is_as_long_as_bcrypt_looks(counting: Counting) -> None:
-    """72 bytes count, as they always did; a longer one is not refused."""
+def test_72_bytes_of_a_password_count(counting: Counting) -> None:
+    """A longer one is truncated, not refused, as in older bcrypt."""
     auth = HashedUsers({"alice": hashed("x" * 80)})
 
     assert auth.check(basic("alice:" + "x" * 80))
@@ -94,8 +94,8 @@ def test_a_password_is_as_long_as_bcrypt_looks(counting: Counting) -> None:
     assert len(counting.compared) == 2
 
 
-def test_a_right_password_is_hashed_once_in_a_while(counting: Counting) -> None:
-    """A scrape each second does not cost a hash each second."""
+def test_a_correct_password_is_cached(counting: Counting) -> None:
+    """For ten minutes; expired entries are removed."""
     clock = ManualClock()
     auth = HashedUsers({"alice": hashed("a"), "bob": hashed("b")}, clock=clock)
     first = [auth.check(basic("alice:a")) for _ in range(3)]
@@ -111,21 +111,21 @@ def test_a_right_password_is_hashed_once_in_a_while(counting: Counting) -> None:
     assert hashes_later == 2
     assert auth.check(basic("alice:a"))
     assert len(counting.compared) == 3
-    assert len(auth._right) == 2
+    assert len(auth._cache) == 2
 
 
-def test_a_wrong_password_is_hashed_each_time(counting: Counting) -> None:
-    """What strangers send takes no memory."""
+def test_a_wrong_password_is_not_cached(counting: Counting) -> None:
+    """Clients cannot fill the memory."""
     auth = HashedUsers({"alice": hashed("a")})
     for _ in range(3):
         auth.check(basic("alice:b"))
 
     assert len(counting.compared) == 3
-    assert not auth._right
+    assert not auth._cache
 
 
 def test_an_unknown_user_costs_a_hash_of_a_known_one(counting: Counting) -> None:
-    """The same one each time, so that its time tells nothing."""
+    """The same one each time, so that the duration does not reveal user names."""
     users = {f"user{number}": hashed("a") for number in range(20)}
     auth = HashedUsers(users)
     for _ in range(3):
@@ -136,8 +136,8 @@ def test_an_unknown_user_costs_a_hash_of_a_known_one(counting: Counting) -> None
     assert counting.compared[0].decode() in users.values()
 
 
-def test_other_users_take_the_place_of_these() -> None:
-    """A remembered password is good no longer, though another user has the same hash."""
+def test_users_can_be_replaced() -> None:
+    """A cached password is no longer valid, even if another user has the same hash."""
     same = hashed("a")
     auth = HashedUsers({"alice": same, "bob": same})
     before = auth.check(basic("alice:a"))
@@ -149,13 +149,13 @@ def test_other_users_take_the_place_of_these() -> None:
     assert [auth.check(basic(f"bob:{word}")) for word in ("a", "new")] == [False, True]
 
 
-def test_nobody_passes_where_there_are_no_users() -> None:
-    """And nothing fails."""
+def test_without_users_every_check_fails() -> None:
+    """Without an error."""
     assert not HashedUsers({}).check(basic("alice:a"))
 
 
 def test_a_password_that_bcrypt_refuses_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some releases take no zero byte."""
+    """Some releases raise for a zero byte."""
 
     def refuse(*_: object) -> Any:
         raise ValueError
@@ -166,8 +166,8 @@ def test_a_password_that_bcrypt_refuses_is_wrong(monkeypatch: pytest.MonkeyPatch
     assert not auth.check(basic("alice:a\0"))
 
 
-def test_two_at_once_hash_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waited for the first finds its answer."""
+def test_concurrent_checks_hash_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second thread finds the cached result of the first."""
     entered, leave = threading.Event(), threading.Event()
     compared: list[bytes] = []
 
@@ -178,16 +178,16 @@ def test_two_at_once_hash_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return leave.wait(10) and bcrypt.checkpw(password, wanted)
 
     monkeypatch.setattr(module, "require", lambda *_: Waiting())
-    asked = threading.Semaphore(0)
+    looked_up = threading.Semaphore(0)
 
-    class Asking(HashedUsers):
-        def _is_remembered(self, key: bytes) -> bool:
+    class Observed(HashedUsers):
+        def _is_cached(self, key: bytes) -> bool:
             try:
-                return super()._is_remembered(key)
+                return super()._is_cached(key)
             finally:
-                asked.release()
+                looked_up.release()
 
-    auth = Asking({"alice": hashed("a")})
+    auth = Observed({"alice": hashed("a")})
     answers: list[bool] = []
     threads = [
         threading.Thread(target=lambda: answers.append(auth.check(basic("alice:a"))))
@@ -196,8 +196,8 @@ def test_two_at_once_hash_once(monkeypatch: pytest.MonkeyPatch) -> None:
     threads[0].start()
     assert entered.wait(10)
     threads[1].start()
-    # Twice by the first, once by the second: that one has not found it, and waits.
-    assert all(asked.acquire(timeout=10) for _ in range(3))
+    # Two look-ups by the first thread, one by the second, which has a miss and waits for the lock.
+    assert all(looked_up.acquire(timeout=10) for _ in range(3))
     leave.set()
     for thread in threads:
         thread.join(10)
