@@ -75,9 +75,7 @@ def _cases(
     rounds: int,
     times: int = 1,
 ) -> list[Case]:
-    contenders = [
-        Contender(name, _counter_of(make, series, times)) for name, make in makers.items()
-    ]
+    contenders = [Contender(name, counter_of(make, series, times)) for name, make in makers.items()]
     goals = [] if goal is None else [Goal(goal)]
     readings = interleave(contenders, rounds)
     recorded = {name: [kept.recorded for kept in values] for name, values in readings.items()}
@@ -88,7 +86,8 @@ def _cases(
     ]
 
 
-def _counter_of(make: Callable[[], Subject], series: int, times: int) -> Callable[[], Kept]:
+def counter_of(make: Callable[[], Subject], series: int, times: int) -> Callable[[], Kept]:
+    """Give what counts the bytes of a series, each recorded so many times, in a fresh subject."""
     values = observations(series)
     more = observations(times)[1:]
 

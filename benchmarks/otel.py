@@ -67,18 +67,18 @@ def measure(rounds: int, *, quick: bool) -> list[Case]:
     divisor = QUICK_DIVISOR if quick else 1
     few, many, histograms = 10_000 // divisor, 50_000 // divisor, 5_000 // divisor
     return [
-        *_cases(f"{few:,} counters", _counters(few), COUNTER_GOAL, few, rounds),
-        *_cases(f"{many:,} counters", _counters(many), COUNTER_GOAL, many, rounds),
+        *_cases(f"{few:,} counters", counter_bench(few), COUNTER_GOAL, few, rounds),
+        *_cases(f"{many:,} counters", counter_bench(many), COUNTER_GOAL, many, rounds),
         *_cases(
             f"{few:,} counters, resource labels and exemplars",
-            _counters(few, _full_bench()),
+            counter_bench(few, _full_bench()),
             COUNTER_GOAL,
             few,
             rounds,
         ),
         *_cases(
             f"{histograms:,} histograms",
-            _histograms(histograms),
+            histogram_bench(histograms),
             HISTOGRAM_GOAL,
             histograms,
             rounds,
@@ -137,7 +137,8 @@ def _bench(options: dict[str, Any] | None = None, **provider: Any) -> Bench:
     return Bench(made, actions)
 
 
-def _counters(series: int, bench: Bench | None = None) -> Bench:
+def counter_bench(series: int, bench: Bench | None = None) -> Bench:
+    """Make a bench, or take the one given, and count in that many series."""
     bench = bench or _bench()
     meter = bench.provider.get_meter(*SCOPE)
     counters = [
@@ -154,7 +155,8 @@ def _counters(series: int, bench: Bench | None = None) -> Bench:
     return bench
 
 
-def _histograms(series: int) -> Bench:
+def histogram_bench(series: int) -> Bench:
+    """Make a bench and observe three values in each of that many series."""
     bench = _bench()
     meter = bench.provider.get_meter(*SCOPE)
     histograms = [
