@@ -14,6 +14,12 @@ from otel_aioprom._core.labels import encodable, help_text, inner_text
 from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom._core.numbers import float_text
 from otel_aioprom.formats.base import IFormatter
+from otel_aioprom.formats.openmetrics_names import (
+    SUFFIXES,
+    base_name,
+    openmetrics_type,
+    with_own_names,
+)
 from otel_aioprom.formats.text_lines import (
     Write,
     bucket_heads,
@@ -22,23 +28,14 @@ from otel_aioprom.formats.text_lines import (
     in_batches,
     inner_labels,
     metadata_name,
-    metadata_type,
     metadata_unit,
     number_writer,
     quantile_heads,
     sample_head,
 )
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.merge import without_collisions
 
 _TYPES = {"untyped": "unknown"}
-_SUFFIXES = {"counter": "_total", "info": "_info"}
-_SAMPLES = {
-    "counter": ("_total", "_created"),
-    "info": ("_info",),
-    "histogram": ("_bucket", "_sum", "_count", "_created"),
-    "summary": ("", "_sum", "_count", "_created"),
-}
 _FIRST = "target_info"
 _SECONDS = 1
 
@@ -47,7 +44,8 @@ class OpenMetricsFormatter(IFormatter):
     """OpenMetrics 1.0.0: the text format with exemplars, units and, optionally, start times.
 
     Samples that it forbids (counters that are negative or NaN, sums of values below zero) are dropped; the other
-    formats have them.
+    formats have them. A counter whose name does not end in ``_total``, or that would take the name of another metric,
+    keeps its name and is of the type ``unknown``, without exemplars, start time and unit.
 
     Spec:
         E27 to E42, M24, M59, M66.
@@ -71,8 +69,8 @@ class OpenMetricsFormatter(IFormatter):
     def _admit(
         self, families: Sequence[MetricFamily]
     ) -> tuple[Sequence[MetricFamily], Sequence[Fault]]:
-        """Drop families that could have a sample name of another one."""
-        return without_collisions(families, {}, openmetrics_names)
+        """Keep every name, at the cost of a type if need be; see ``with_own_names``."""
+        return with_own_names(families, created=self.created_samples)
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Encode families; skip those without series; see ``IFormatter.encode``."""
@@ -104,29 +102,9 @@ class OpenMetrics001Formatter(OpenMetricsFormatter):
         return {"Content-Type": "application/openmetrics-text; version=0.0.1; charset=utf-8"}
 
 
-def base_name(family: MetricFamily) -> str:
-    """Return a family's name without the suffix of its samples.
-
-    Spec:
-        E30, M24.
-    """
-    return family.name.removesuffix(_SUFFIXES.get(metadata_type(family), ""))
-
-
-def openmetrics_names(family: MetricFamily) -> list[str]:
-    """Return the names that a family uses in OpenMetrics: its own, then those that its samples may have.
-
-    Spec:
-        E30, M59.
-    """
-    base = base_name(family)
-    names = [base, *[f"{base}{suffix}" for suffix in _SAMPLES.get(metadata_type(family), ())]]
-    return list(dict.fromkeys(names))
-
-
 def _head(family: MetricFamily, base: str) -> str:
     """Return TYPE, and UNIT and HELP unless they are empty (E28, E29)."""
-    name, kind = metadata_name(base), metadata_type(family)
+    name, kind = metadata_name(base), openmetrics_type(family)
     lines = [f"# TYPE {name} {_TYPES.get(kind, kind)}\n"]
     if unit := metadata_unit(family, base):
         lines.append(f"# UNIT {name} {unit}\n")
@@ -152,7 +130,7 @@ class _Writers:
 
     def of(self, family: MetricFamily, base: str) -> Write:
         """Return the writer of a family."""
-        kind = metadata_type(family)
+        kind = openmetrics_type(family)
         create: Callable[[str], Write] | None = {
             "counter": self._counters,
             "histogram": self._histograms,
@@ -160,7 +138,7 @@ class _Writers:
         }.get(kind)
         if create:
             return create(base)
-        return number_writer(f"{base}{_SUFFIXES.get(kind, '')}", self._end)
+        return number_writer(f"{base}{SUFFIXES.get(kind, '')}", self._end)
 
     def _counters(self, base: str) -> Write:
         total = f"{base}_total"

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from otel_aioprom._core.escaping import Escaping, escape_metric_name
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._core.patterns import Patterns
-from otel_aioprom.formats.openmetrics import openmetrics_names
+from otel_aioprom.formats.openmetrics_names import openmetrics_names
 
 
 class Selection:

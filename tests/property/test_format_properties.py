@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from any_families import gathered, same, samples_of
+from any_families import SUFFIXES, gathered, gathered_bare, same, samples_of
 from client_model import Key, key_of, read_delimited, refuse, samples
 from format_families import FORMATS
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
@@ -17,6 +17,7 @@ from otel_aioprom.formats import (
     BinaryFormatter,
     IFormatter,
     OpenMetricsFormatter,
+    Text100Formatter,
     with_escaping,
 )
 from servers import parse_with_prometheus_client
@@ -64,6 +65,13 @@ def test_third_party_parsers_read_every_sample(
     kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], created: bool
 ) -> None:
     """No more, no less, no duplicates; one group per family."""
+    check_every_sample(kind, scheme, families, created)
+
+
+def check_every_sample(
+    kind: type[IFormatter], scheme: Escaping, families: list[MetricFamily], created: bool
+) -> None:
+    """Compare what a third-party parser reads with the values of the prepared families."""
     formatter, ready, body = prepared(kind, scheme, families, created_samples=created)
     found = read_back(formatter, body)
     expected = {key: value for family in ready for key, value in samples_of(family, formatter)}
@@ -73,3 +81,23 @@ def test_third_party_parsers_read_every_sample(
     assert len({key for key, _ in pairs}) == len(pairs)
     assert dict(pairs).keys() == expected.keys()
     assert all(same(value, expected[key]) for key, value in pairs)
+
+
+@pytest.mark.parametrize("scheme", ESCAPING_SCHEMES)
+@bounded
+@given(families=gathered_bare, created=st.booleans())
+def test_m24_m59_a_metric_has_one_name_in_every_format(
+    scheme: Escaping, families: list[MetricFamily], created: bool
+) -> None:
+    """OpenMetrics drops nothing for a suffix; at most it writes a counter or info as unknown."""
+    ready, _ = with_escaping(Text100Formatter, scheme)().prepare(families)
+    formatter = with_escaping(OpenMetricsFormatter, scheme)(created_samples=created)
+    named = {family.name: family for family in formatter.prepare(families)[0]}
+
+    assert named.keys() == {family.name for family in ready}
+    for family in ready:
+        assert named[family.name].type in (
+            {family.type, "untyped"} if family.type in SUFFIXES else {family.type}
+        )
+        assert len(named[family.name].series) == len(family.series)
+    check_every_sample(OpenMetricsFormatter, scheme, families, created)

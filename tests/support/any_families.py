@@ -29,7 +29,7 @@ def _escaped_too_far(name: str) -> Iterator[bool]:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-names = st.from_regex(r"[a-c_:][a-c_0-9]{0,2}", fullmatch=True) | texts.filter(bool) | st.sampled_from(["a.b", "a b", "9", "a_count"])  # fmt: skip
+names = st.from_regex(r"[a-c_:][a-c_0-9]{0,2}", fullmatch=True) | texts.filter(bool) | st.sampled_from(["a.b", "a b", "9", "a_count", "a_total", "a_info", "a_created_total"])  # fmt: skip
 label_names = (
     st.sampled_from(["a", "b", "a.b", "a_b", "a:b", "é", "..name.."]) | texts.filter(bool)
 ).filter(lambda name: name not in RESERVED and not any(_escaped_too_far(name)))
@@ -84,10 +84,11 @@ def series(draw: Any, kind: str, labels: dict[str, str]) -> Any:
 
 
 @st.composite
-def families(draw: Any) -> MetricFamily:
-    """A family of any type and with any names."""
+def families(draw: Any, *, bare: bool = False) -> MetricFamily:
+    """A family of any type and with any names; counters and infos have their suffix, unless it may be missing."""
     kind = draw(st.sampled_from(["counter", "gauge", "untyped", "info", "histogram", "summary"]))
-    name = draw(names) + SUFFIXES.get(kind, "")
+    suffixes = [SUFFIXES.get(kind, ""), *([""] if bare else [])]
+    name = draw(names) + draw(st.sampled_from(suffixes))
     unit = draw(st.sampled_from(["", "", "a", "b", "seconds"]))
     suffix = SUFFIXES.get(kind, "")
     name = f"{name.removesuffix(suffix)}_{unit}{suffix}" if draw(st.booleans()) and unit else name
@@ -108,6 +109,9 @@ def _gathered(found: list[MetricFamily]) -> list[MetricFamily]:
 gathered = st.lists(families(), max_size=4).map(_gathered)
 """The families that a registry passes to a format."""
 
+gathered_bare = st.lists(families(bare=True), max_size=4).map(_gathered)
+"""Likewise, some counters and infos without their suffix, which prometheus_client's text parser adds."""
+
 
 def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, float]]:
     """Yield the samples that a format must write, without those that OpenMetrics forbids (E32).
@@ -119,7 +123,8 @@ def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, floa
     strict = isinstance(formatter, OpenMetricsFormatter)
     for one in family.series:
         yield from _samples(family, one, strict)
-        if strict and formatter.created_samples and one.created is not None:
+        started = one.created is not None and family.type != "untyped"
+        if strict and formatter.created_samples and started:
             counted = family.type != "counter" or one.value >= 0  # type: ignore[attr-defined]
             base = family.name.removesuffix("_total") if family.type == "counter" else family.name
             if counted:

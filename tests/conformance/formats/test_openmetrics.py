@@ -14,7 +14,12 @@ from otel_aioprom._core.labels import labels_text
 from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
-from otel_aioprom.formats import OpenMetrics001Formatter, OpenMetricsFormatter, with_escaping
+from otel_aioprom.formats import (
+    OpenMetrics001Formatter,
+    OpenMetricsFormatter,
+    TextFormatter,
+    with_escaping,
+)
 from otel_aioprom.registry.faults import Fault
 from servers import parse_with_prometheus_client
 
@@ -177,41 +182,122 @@ def test_e30_suffixes_by_type() -> None:
     ]
 
 
-def test_e30_a_counter_without_total_gets_it() -> None:
-    """On the sample, where nothing else is allowed."""
-    assert lines(family("hits", counter(2), kind="counter")) == [
-        "# TYPE hits counter",
-        "hits_total 2",
+@pytest.mark.parametrize("created", [False, True])
+@pytest.mark.parametrize(("kind", "suffix"), [("counter", "_total"), ("info", "_info")])
+@pytest.mark.parametrize("name", ["hits", "hits_", "hits_seconds", ":", "totals", None])
+def test_e30_m24_a_name_without_the_suffix_is_kept(
+    kind: str, suffix: str, name: str | None, created: bool
+) -> None:
+    """The type goes that would rename it: no unit, exemplar or start time; any value is allowed then."""
+    name = name or suffix  # alone, it would leave no name for the TYPE line
+    exemplar = Exemplar((("a", "b"),), 1)
+    series = counter(2, created=5.0, exemplar=exemplar) if kind == "counter" else number(1)
+    made = family(name, series, counter(-1, {"x": "y"}), kind=kind, unit="seconds")
+
+    assert lines(made, created_samples=created) == [
+        f"# TYPE {name} unknown",
+        f"{name} {series.value}",
+        f'{name}{{x="y"}} -1',
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (("foo_total", "counter"), ("foo_created", "gauge")),
-        (("foo_total", "counter"), ("foo", "gauge")),
-        (("foo", "histogram"), ("foo_total", "counter")),
-        (("foo", "summary"), ("foo_created", "gauge")),
-    ],
-)
-def test_e30_m59_families_whose_samples_could_collide(
-    first: tuple[str, str], second: tuple[str, str]
+MADE: dict[str, Any] = {
+    "counter": counter,
+    "gauge": lambda: number(1),
+    "histogram": lambda: histogram([1], 1, ()),
+    "info": lambda: number(1, {"v": "1"}),
+    "stateset": lambda: number(1, {"foo": "on"}),
+    "summary": lambda: summary(1, 1),
+    "untyped": lambda: number(1),
+}
+
+
+def sample_names(body: str) -> set[str]:
+    """The names of all samples."""
+    return {line.split("{")[0].split(" ")[0] for line in body.splitlines() if line[0] != "#"}
+
+
+PAIRS = [
+    ("foo counter", "foo_total counter", "foo unknown", "foo_total unknown"),
+    ("foo_total counter", "foo_total_total counter", "foo counter", "foo_total_total unknown"),
+    ("foo_total counter", "foo_created gauge", "foo_total unknown", "foo_created gauge"),
+    ("foo_total counter", "foo gauge", "foo_total unknown", "foo gauge"),
+    ("foo_total counter", "foo_created info", "foo_total unknown", "foo_created unknown"),
+    ("foo_total counter", "foo_created_info info", "foo counter", "foo_created_info unknown"),
+    ("foo_total counter", "foo_created_total counter", "foo counter", "foo_created_total unknown"),
+    ("foo_total counter", "foo_info info", "foo counter", "foo_info unknown"),
+    ("foo histogram", "foo_total counter", "foo histogram", "foo_total unknown"),
+    ("foo histogram", "foo_count_total counter", "foo histogram", "foo_count_total unknown"),
+    ("foo histogram", "foo_created_total counter", "foo histogram", "foo_created_total unknown"),
+    ("foo_created histogram", "foo_total counter", "foo_created histogram", "foo_total unknown"),
+    ("foo summary", "foo_sum_total counter", "foo summary", "foo_sum_total unknown"),
+    ("foo summary", "foo_info info", "foo summary", "foo_info unknown"),
+    ("foo untyped", "foo_total counter", "foo unknown", "foo_total unknown"),
+    ("foo stateset", "foo_info info", "foo stateset", "foo_info unknown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("created", [False, True])
+@pytest.mark.parametrize(("first", "second", "one", "other"), PAIRS)
+def test_e30_m59_no_suffix_takes_the_name_of_another_metric(
+    first: str, second: str, one: str, other: str, created: bool
 ) -> None:
-    """The first keeps the name; the other is dropped and reported."""
-    made = {
-        "counter": counter,
-        "gauge": lambda: number(1),
-        "histogram": lambda: histogram([1], 1, ()),
-        "summary": lambda: summary(1, 1),
-    }
-    families = [family(name, made[kind](), kind=kind) for name, kind in (first, second)]
+    """Both keep their names, in any order of precedence; the counter or info of the two is unknown; no fault."""
+    families = [
+        family(name, MADE[kind](), kind=kind)
+        for name, kind in (pair.split() for pair in (first, second))
+    ]
+    types = write(*families, created_samples=created).split("# TYPE ")[1:]
+    assert sorted(each.split("\n")[0] for each in types) == sorted([one, other])
+
+    text = TextFormatter()
+    names = sample_names(b"".join(text.encode(text.prepare(families)[0])).decode())
     for order in (families, families[::-1]):
-        body, faults = prepared(*order)
+        body, faults = prepared(*order, created_samples=created)
+        parse_with_prometheus_client(body, openmetrics=True)
+        started = {"foo_created"} if created and families[0].type == "summary" else set()
+        assert (sample_names(body) - started, faults) == (names, [])
+
+
+def test_m59_a_family_that_gives_up_its_suffix_takes_no_other_name() -> None:
+    """Nor does its base keep the type from a third one."""
+    found = write(
+        family("foo_created", histogram([1], 1, ()), kind="histogram"),
+        family("foo_total", counter(), kind="counter"),
+        family("foo_info", kind="info"),
+    )
+
+    assert "# TYPE foo_total unknown\n" in found
+    assert "# TYPE foo info\n" in found
+
+
+def test_m59_series_of_a_counter_that_is_unknown_stay_live() -> None:
+    """They are not copied."""
+    one = counter(1)
+    formatter = OpenMetricsFormatter()
+    ready, _ = formatter.prepare([family("foo", one, kind="counter")])
+    one.value = 7
+
+    assert b"".join(formatter.encode(ready)) == b"# TYPE foo unknown\nfoo 7\n# EOF\n"
+
+
+@pytest.mark.parametrize("kind", ["histogram", "summary"])
+@pytest.mark.parametrize("other", ["gauge", "counter", "info"])
+def test_m54_m59_a_name_produced_twice_is_dropped_and_counted(kind: str, other: str) -> None:
+    """Only start times as samples produce one: no type keeps both; without them both are written."""
+    families = [
+        family("foo", MADE[kind](), kind=kind),
+        family("foo_created", MADE[other](), kind=other),
+    ]
+    for order in (families, families[::-1]):
+        body, faults = prepared(*order, created_samples=True)
         parse_with_prometheus_client(body, openmetrics=True)
         assert body.count("# TYPE") == 1
         assert [(fault.cause, fault.subject) for fault in faults] == [
             ("name_conflict", order[1].name)
         ]
+        body, faults = prepared(*order)
+        assert (body.count("# TYPE"), faults) == (2, [])
 
 
 def test_e31_all_samples_of_a_label_set_are_consecutive() -> None:

@@ -45,8 +45,8 @@ def openmetrics(rig: Rig, scheme: str = "underscores", **options: Any) -> str:
 def test_m21_m57_labels_of_a_later_scope_are_escaped_too() -> None:
     """The first one's names were classic; that says nothing of the second one's."""
     rig = Rig(translation_strategy="NoTranslation")
-    rig.meter("a").create_counter("hits").add(1, {"a": 1})
-    rig.meter("b").create_counter("hits").add(1, {"x.y": 1})
+    rig.meter("a").create_counter("hits_total").add(1, {"a": 1})
+    rig.meter("b").create_counter("hits_total").add(1, {"x.y": 1})
 
     assert rig.samples() == {'hits_total{a="1"}': 1, 'hits_total{x_y="1"}': 1}
     assert 'hits_total{x_y="1"} 1' in openmetrics(rig)
@@ -154,9 +154,9 @@ def test_m41_an_attribute_that_cannot_be_written_costs_itself(
 @pytest.mark.parametrize("name", ["trace.id", "span.id"])
 def test_m62_ids_win_over_attributes_with_escaped_names(name: str) -> None:
     """The trace is found by its id and by nothing else."""
-    views = [View(instrument_name="c", attribute_keys=set())]
+    views = [View(instrument_name="c_total", attribute_keys=set())]
     rig = Rig(translation_strategy="NoTranslation", views=views)
-    rig.meter().create_counter("c").add(1, {name: "evil"}, context=sampled())
+    rig.meter().create_counter("c_total").add(1, {name: "evil"}, context=sampled())
 
     assert f'# {{trace_id="{0xABC:032x}",span_id="{0xDEF:016x}"}} 1' in openmetrics(rig)
     assert b"evil" not in BinaryFormatter().marshall(rig.registry)
@@ -164,9 +164,9 @@ def test_m62_ids_win_over_attributes_with_escaped_names(name: str) -> None:
 
 def test_m63_if_escaping_makes_names_too_long_the_ids_stay() -> None:
     """All the others go."""
-    views = [View(instrument_name="c", attribute_keys=set())]
+    views = [View(instrument_name="c_total", attribute_keys=set())]
     rig = Rig(translation_strategy="NoTranslation", views=views)
-    rig.meter().create_counter("c").add(1, {"a.b.c": "1", "z..": "1" * 40}, context=sampled())
+    rig.meter().create_counter("c_total").add(1, {"a.b.c": "1", "z..": "1" * 40}, context=sampled())
 
     assert f'# {{trace_id="{0xABC:032x}",span_id="{0xDEF:016x}"}} 1' in openmetrics(rig, "values")
 

@@ -144,14 +144,21 @@ def test_m23_units_in_openmetrics(rigs: Callable[..., Rig], strategy: str) -> No
     assert not any(line.startswith("# UNIT") for line in found) or suffixes
 
 
-def test_m24_counters_without_total(rigs: Callable[..., Rig]) -> None:
-    """In OpenMetrics the sample ends in ``_total`` all the same."""
-    rig = rigs(translation_strategy="UnderscoreEscapingWithoutSuffixes")
+@pytest.mark.parametrize("strategy", NAMES)
+def test_m24_counters_without_total(rigs: Callable[..., Rig], strategy: str) -> None:
+    """In OpenMetrics they have the name of the other formats, and no type that would rename them."""
+    rig = rigs(translation_strategy=strategy)
     rig.meter().create_counter("foo.bar").add(1)
+    dot = "." if strategy.startswith("No") else "_"
+    named = f"foo{dot}bar" + ("_total" if strategy.endswith("WithSuffixes") else "")
+    name, sample = (f'"{named}"', f'{{"{named}"}} 1') if dot == "." else (named, f"{named} 1")
 
-    assert "# TYPE foo_bar counter" in lines(rig)
-    assert "foo_bar 1" in lines(rig)
-    assert lines(rig, OPENMETRICS) == ["# TYPE foo_bar counter", "foo_bar_total 1", "# EOF"]
+    assert f"# TYPE {name} counter" in lines(rig, TEXT, UTF8)
+    assert sample in lines(rig, TEXT, UTF8)
+    *_, head, line, end = lines(rig, OPENMETRICS, UTF8)
+    kept = strategy.endswith("WithSuffixes")
+    assert head == (f"# TYPE {name.replace('_total', '')} counter" if kept else f"# TYPE {name} unknown")  # fmt: skip
+    assert (line, end) == (sample, "# EOF")
 
 
 @pytest.mark.parametrize("strategy", NAMES)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from oracles import FakeSource, HeldSource, answer_to, counter_family, dropped, family, until
-from otel_aioprom.collectors import Histogram, Summary
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper, source_timeout
@@ -88,6 +88,29 @@ async def test_e59_names_select_whole_families(
     assert types == exposed
     if "h" in exposed and len(names) == 1:
         assert answer.body.count(b"\nh_") == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "exposed"),
+    [
+        (["rq_total"], ["rq_total 500"]),
+        (["mem_total"], ["mem_total 2"]),
+        (["events"], ["events 3"]),
+        (["events_total"], []),
+    ],
+)
+async def test_e59_m24_names_select_as_they_are_written(
+    names: list[str], exposed: list[str]
+) -> None:
+    """In OpenMetrics too, where some counters have no suffix, and some have to give up their type for it."""
+    registry = CollectorRegistry()
+    for name, value in {"rq": 1, "rq_total": 500, "mem_total": 2, "events": 3}.items():
+        Counter(name, "", registry=registry).add({}, value)
+    Gauge("mem", "", registry=registry).set({}, 4)
+    request = ScrapeRequest(names=names, accept=[OPENMETRICS])
+    body = (await answer_to(registry, request)).body.decode()
+
+    assert [line for line in body.splitlines() if line[0] != "#"] == exposed
 
 
 async def test_e59_unknown_names_are_an_empty_response(registry: CollectorRegistry) -> None:
