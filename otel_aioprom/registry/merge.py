@@ -19,7 +19,7 @@ _SUMS = (CounterSeries, UpDownSeries)
 _EMPTY = '=""'  # occurs nowhere but after the name of a label with an empty value
 
 Owners = dict[str, MetricFamily]
-"""Name → the family that was first to use it, without its series."""
+"""Name → the family that was first to use it, without its series, with the first help text and unit that are not empty."""
 
 
 def merge_families(
@@ -28,7 +28,8 @@ def merge_families(
     """Merge families of the same name into one with one type, one help and one unit.
 
     Args:
-        families: In order of precedence: the first family of a name decides.
+        families: In order of precedence: the first family of a name decides; an empty help text or unit decides
+            nothing, so that of a later family is taken.
         owners: Who used a name first, in earlier collections too. New names are added.
 
     Returns:
@@ -45,9 +46,12 @@ def merge_families(
             message = f"a {family.type} of this name is dropped: the name belongs to a {owner.type}"
             faults.append(Fault("type_conflict", family.name, message))
             continue
-        if family.doc != owner.doc:
+        if owner.doc and family.doc and family.doc != owner.doc:
             message = f"two help texts: {owner.doc!r} is kept, {family.doc!r} is not"
             faults.append(Fault("help_conflict", family.name, message, lost=False))
+        if (family.doc and not owner.doc) or (family.unit and not owner.unit):
+            doc, unit = owner.doc or family.doc, owner.unit or family.unit
+            owners[family.name] = replace(owner, doc=doc, unit=unit)
         groups.setdefault(family.name, []).append(family)
     return [_merge_group(members, owners[name], faults) for name, members in groups.items()], faults
 

@@ -52,6 +52,7 @@ class SourceCollectors:
         known = self._entries.get(family.name)
         if known is None or known.collector.kind.name != _EXPOSED_AS.get(family.type, family.type):
             known = _Entry(_make_collector(family), ())
+        known.collector.doc = family.doc  # which may have come later
         if known.series is not family.series:
             known.collector.fill(family.series)
             known = _Entry(known.collector, family.series)

@@ -91,6 +91,25 @@ def test_m55_the_first_description_stays(rigs: Callable[..., Rig]) -> None:
     }
 
 
+@pytest.mark.parametrize("described", ["ma", "mb"])
+def test_m55_a_description_is_taken_where_there_was_none(
+    rigs: Callable[..., Rig], described: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever scope has it, in the page and in the collector; that is no conflict."""
+    rig = rigs(scope_info_enabled=True)
+    for scope in ("ma", "mb"):
+        description = "words" if scope == described else ""
+        rig.meter(scope).create_counter("foo", description=description).add(1)
+        page = rig.scrape()
+
+    assert "# HELP foo_total words\n" in page.text
+    assert len(page.named("foo_total")) == 2
+    collector = rig.registry.get("foo_total")
+    assert collector is not None
+    assert collector.doc == "words"
+    assert warnings_about(caplog, "foo_total") == []
+
+
 def test_m56_two_units_of_one_name_keep_all_points(rigs: Callable[..., Rig]) -> None:
     """A name that already has its unit is shared with one that gets it."""
     rig = rigs(scope_info_enabled=True)

@@ -110,6 +110,37 @@ def test_of_two_help_texts_the_first_is_kept() -> None:
     assert faults[0].message == "two help texts: 'One.' is kept, 'Two.' is not"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_m55_m56_words_are_taken_where_there_were_none(order: int) -> None:
+    """Help text and unit, each from the first family that has one; no fault, and they stay when that family is gone."""
+    owners: Owners = {}
+    bare = number(1, {"a": "1"})
+    described, measured = number(2, {"a": "2"}), number(3, {"a": "3"})
+    families = [
+        family("x", bare),
+        family("x", described, doc="Words."),
+        family("x", measured, unit="s"),
+    ][::order]
+    for _ in range(2):
+        [both], faults = merge_families(families, owners)
+        assert (both.doc, both.unit, len(both.series), faults) == ("Words.", "s", 3, [])
+    [alone], faults = merge_families([family("x", bare)], owners)
+
+    assert alone == MetricFamily("x", "gauge", "Words.", "s", [bare])
+    assert faults == []
+    _, faults = merge_families([family("x", bare, doc="Others.")], owners)
+    assert faults[0].message == "two help texts: 'Words.' is kept, 'Others.' is not"
+
+
+def test_m55_words_of_another_type_are_not_taken() -> None:
+    """That family is not exposed."""
+    families, _ = merge_families(
+        [family("x"), family("x", kind="untyped", doc="Words.", unit="s")], {}
+    )
+
+    assert [(each.doc, each.unit) for each in families] == [("", "")]
+
+
 def test_of_two_units_the_first_is_kept() -> None:
     """Without a fault, because the text format does not expose units."""
     owners: Owners = {}
