@@ -49,7 +49,7 @@ def escape_names(
 
 def _escaped_family(family: MetricFamily, scheme: Escaping, faults: list[Fault]) -> MetricFamily:
     name = escape_metric_name(family.name, scheme)
-    series: Sequence[Series] = _EscapedSeries(family.series, scheme)
+    series: Sequence[Series] = EscapedSeries(family.series, scheme)
     if _labels_collide(family.series, scheme):
         series = merge_series(name, list(series), faults)
     return replace(family, name=name, series=series)
@@ -61,20 +61,23 @@ def _labels_collide(every: Sequence[Series], scheme: Escaping) -> bool:
     return len({escaped_name(name, scheme) for name in names}) < len(names)
 
 
-class _EscapedSeries(Sequence[Series]):
+class EscapedSeries(Sequence[Series]):
     """Series with escaped label names, created on access.
 
     Args:
         every: The original series.
         scheme: The escaping scheme.
+
+    Attributes:
+        originals: The original series.
     """
 
     def __init__(self, every: Sequence[Series], scheme: Escaping) -> None:
-        self._every = every
+        self.originals = every
         self._scheme = scheme
 
     def __len__(self) -> int:
-        return len(self._every)
+        return len(self.originals)
 
     @overload
     def __getitem__(self, index: int) -> Series: ...
@@ -82,8 +85,8 @@ class _EscapedSeries(Sequence[Series]):
     def __getitem__(self, index: slice) -> list[Series]: ...
     def __getitem__(self, index: int | slice) -> Series | list[Series]:
         if isinstance(index, slice):
-            return [self._escaped(series) for series in self._every[index]]
-        return self._escaped(self._every[index])
+            return [self._escaped(series) for series in self.originals[index]]
+        return self._escaped(self.originals[index])
 
     def _escaped(self, series: Series) -> Series:
         pairs = tuple(sorted(escaped_pairs(series.pairs, self._scheme)))

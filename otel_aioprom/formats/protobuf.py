@@ -1,7 +1,8 @@
 """The delimited protobuf format, the only one with native histograms.
 
-A family is one message with its length in front. If the lengths of a family's metrics do not depend on their values,
-only the constant parts are encoded before the first byte is written; otherwise the whole family is buffered.
+A family is one message with its length in front; a histogram of which only some series have native buckets is two. If
+the lengths of a family's metrics do not depend on their values, only the constant parts are encoded before the first
+byte is written; otherwise the whole family is buffered.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
-from struct import Struct, pack
+from struct import pack
 from typing import Any, NamedTuple
 
 from otel_aioprom._core.exemplars import exemplar_pairs
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom.formats import protobuf_wire
 from otel_aioprom.formats.base import IFormatter
+from otel_aioprom.formats.protobuf_message import MessageBuffer
 from otel_aioprom.formats.text_lines import in_batches, metadata_unit
 
 _METRIC = b"\x22"
-_SPLIT = Struct("8s" * 1024)
 
 
 class _Kind(NamedTuple):
@@ -68,15 +69,14 @@ class BinaryFormatter(IFormatter):
         kind = _KINDS[family.type]
         head, unit = _head(family, kind), _unit(family)
         content = _Content(kind, self._exemplar, timestamp)
-        length = len(head) + len(unit)
         # Lengths first, batch by batch, then bytes.
-        for size in content.measure(family):
-            length += size
+        for _ in content.measure(family):
             yield b""
-        yield protobuf_wire.varint(length) + head
-        yield from content.chunks()
-        if unit:
-            yield unit
+        for message in filter(None, (content.metrics, content.classic)):
+            yield protobuf_wire.varint(len(head) + message.length + len(unit)) + head
+            yield from message.chunks()
+            if unit:
+                yield unit
 
     def _exemplar(self, tag: bytes, exemplar: Exemplar | None) -> bytes:
         if exemplar is None:
@@ -105,6 +105,11 @@ class _Content:
         kind: The family's type.
         exemplar: Encodes an exemplar as a field with a tag.
         timestamp: The encoded field of the timestamp, or nothing.
+
+    Attributes:
+        metrics: All but those in ``classic``.
+        classic: Histograms without native buckets, which need a message of their own: Prometheus reads all histograms
+            of a message as it reads the first, and rejects the whole response, or drops native buckets, if they differ.
     """
 
     def __init__(
@@ -114,24 +119,36 @@ class _Content:
         self._exemplar = exemplar
         self._timestamp = timestamp
         self._fields: dict[int, protobuf_wire.ClassicFields] = {}
-        self._parts: list[tuple[Sequence[bytes], bytes]] = []
+        self.metrics = MessageBuffer()
+        self.classic = MessageBuffer()
         self._exemplars = False
 
-    def measure(self, family: MetricFamily) -> Iterator[int]:
-        """Yield the lengths of the metrics, batch by batch."""
-        write = {"histogram": self._histogram, "summary": self._summary}.get(family.type)
-        if write is not None:
-            yield from self._write_all(family.series, write)
+    def measure(self, family: MetricFamily) -> Iterator[object]:
+        """Fill the messages batch by batch, and yield after each."""
+        if family.type == "histogram":
+            yield from in_batches(family.series, self._take_histograms)
+        elif family.type == "summary":
+            yield from self._write_all(family.series, self._summary)
         elif self._timestamp:
             yield from self._write_all(family.series, self._number)
         else:
-            for joined in in_batches(family.series, self._take_numbers, inf):
-                yield len(joined)
+            yield from in_batches(family.series, self._take_numbers, inf)
 
-    def _write_all(self, every: Sequence[Series], write: Callable[[Any], bytes]) -> Iterator[int]:
+    def _write_all(self, every: Sequence[Series], write: Callable[[Any], bytes]) -> Iterator[bytes]:
         for chunk in in_batches(every, lambda some: b"".join([write(one) for one in some])):
-            self._parts.append(([chunk], b""))
-            yield len(chunk)
+            self.metrics.add(chunk)
+            yield chunk
+
+    def _take_histograms(self, some: Sequence[Any]) -> bytes:
+        native: list[bytes] = []
+        classic: list[bytes] = []
+        for one in some:
+            metric, is_native = self._histogram(one)
+            (native if is_native else classic).append(metric)
+        chunk, other = b"".join(native), b"".join(classic)
+        self.metrics.add(chunk)
+        self.classic.add(other)
+        return chunk + other
 
     def _take_numbers(self, some: Sequence[Any]) -> bytes:
         """Read values, of eight bytes each, and the constant parts before them.
@@ -144,9 +161,7 @@ class _Content:
             heads, values = [self._number(one) for one in some], b""
         else:
             values = pack(f"<{len(heads)}d", *[one.value for one in some])
-        self._parts.append((heads, values))
-        # Joining is the fastest way to add up their lengths.
-        return b"".join([*heads, values])
+        return self.metrics.add_numbers(heads, values)
 
     def _number_head(self, one: Any) -> bytes:
         """Encode a metric up to its value, start time included, and cache the bytes in the series."""
@@ -165,18 +180,6 @@ class _Content:
         if one.created != created or one.exemplar is not None:
             one.wire = None  # changed meanwhile: not for the next response
         return head
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the measured metrics."""
-        for place, (heads, values) in enumerate(self._parts):
-            self._parts[place] = ((), b"")  # free the memory of written batches
-            if values:
-                parts = [b""] * (2 * len(heads))
-                parts[::2] = heads
-                parts[1::2] = _split_doubles(values)
-                yield b"".join(parts)
-            else:
-                yield b"".join(heads)
 
     def _metric(self, one: Any, value: bytes) -> bytes:
         labels = one.wire
@@ -210,7 +213,8 @@ class _Content:
         created = protobuf_wire.timestamp_field(b"\x22", one.created)
         return self._metric(one, b"".join([count_and_sum, *quantiles, created]))
 
-    def _histogram(self, one: Any) -> bytes:
+    def _histogram(self, one: Any) -> tuple[bytes, bool]:
+        """Encode a histogram; return also whether it has native buckets."""
         # Read before the counts, which another thread may reset.
         created, exemplars = one.created, one.exemplars
         (*counts, total), native = one.read()
@@ -224,7 +228,7 @@ class _Content:
             # Prometheus drops exemplars without a timestamp.
             timed = [each for each in native.exemplars if each.timestamp is not None]
             parts += [self._exemplar(b"\x82\x01", each) for each in timed]
-        return self._metric(one, b"".join(parts))
+        return self._metric(one, b"".join(parts)), native is not None
 
     def _classic(
         self,
@@ -241,9 +245,3 @@ class _Content:
             return fields.write(counts, total)
         written = [self._exemplar(b"\x1a", each) for each in exemplars]
         return fields.write_with_exemplars(counts, total, written)
-
-
-def _split_doubles(values: bytes) -> Sequence[bytes]:
-    if len(values) == _SPLIT.size:
-        return _SPLIT.unpack(values)
-    return [values[start : start + 8] for start in range(0, len(values), 8)]

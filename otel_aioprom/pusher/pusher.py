@@ -27,7 +27,8 @@ from otel_aioprom._transport.delivery import (
 )
 from otel_aioprom._transport.retry import ONCE, Retry
 from otel_aioprom.errors import PushError
-from otel_aioprom.formats import BinaryFormatter, IFormatter, TextFormatter
+from otel_aioprom.formats import IFormatter, TextFormatter
+from otel_aioprom.formats.protobuf_push import PushFormatter
 from otel_aioprom.pusher.batches import bodies
 from otel_aioprom.pusher.grouping import check_group, group_path, join_url
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
@@ -61,7 +62,7 @@ class RunOptions(TypedDict, total=False):
 
 
 _MIN_TIMEOUT = 0.001  # seconds
-_FORMATTERS: dict[str, type[IFormatter]] = {"text": TextFormatter, "protobuf": BinaryFormatter}
+_FORMATTERS: dict[str, type[IFormatter]] = {"text": TextFormatter, "protobuf": PushFormatter}
 
 
 class Pusher:

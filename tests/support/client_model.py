@@ -163,6 +163,8 @@ def refuse(family: Any) -> None:
     assert family.name, "a family has no name"
     assert family.HasField("type"), "without a type, it is a counter"
     assert family.metric, "a family is empty"
+    kinds = {is_native(metric.histogram) for metric in family.metric}
+    assert len(kinds) == 1, "histograms with native buckets and without are in one message"
     stem = family.name.removesuffix("_total") if kind == "counter" else family.name
     assert not family.unit or stem.endswith(f"_{family.unit}"), "the name has another unit"
     for metric in family.metric:
