@@ -24,24 +24,45 @@ Besides these, a look-up that finds nothing raises ``KeyError``, and an argument
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:  # real dataclasses would make importing a collector slower by some 3 %
+
+    def dataclass_transform(**_: object) -> Callable[[type], type]:
+        """Return a decorator that changes nothing."""
+        return lambda cls: cls
 
 
+@dataclass_transform(eq_default=False)
 class MetricsError(Exception):
-    """Base of every error that the library itself raises."""
+    """Base of every error that the library itself raises.
+
+    A subclass is created from its annotated attributes, in their order or by name.
+    """
 
     _message: ClassVar[str] = ""
+    _fields: ClassVar[tuple[str, ...]] = ()
 
-    def __post_init__(self) -> None:
-        super().__init__(*vars(self).values())  # pickle and repr read ``args``
+    def __init_subclass__(cls) -> None:
+        own = [name for name in cls.__annotations__ if not name.startswith("_")]
+        cls._fields = (*cls._fields, *own)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if self._fields:
+            given = {**dict(zip(self._fields, values)), **named}
+            if given.keys() != set(self._fields) or len(values) + len(named) != len(given):
+                raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
+            vars(self).update(given)
+            values = tuple([given[name] for name in self._fields])
+        super().__init__(*values)  # pickle and repr read ``args``
 
     def __str__(self) -> str:
         return self._message.format_map(vars(self)) or super().__str__()
 
 
-@dataclass(eq=False, repr=False)
 class InvalidNameError(MetricsError, ValueError):
     """A metric name that no Prometheus format can carry.
 
@@ -55,7 +76,6 @@ class InvalidNameError(MetricsError, ValueError):
     _message = "invalid metric name {name!r}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class InvalidLabelsError(MetricsError, ValueError):
     """A label set with a name that is not allowed.
 
@@ -69,7 +89,6 @@ class InvalidLabelsError(MetricsError, ValueError):
     _message = "invalid labels {labels!r}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class DuplicateCollectorError(MetricsError, ValueError):
     """The registry already exposes samples of this name.
 
@@ -87,7 +106,6 @@ class DuplicateCollectorError(MetricsError, ValueError):
         return f"the name {self.name!r} is taken by {owner}: choose another name, or deregister that one first"
 
 
-@dataclass(eq=False, repr=False)
 class TranslationError(MetricsError, ValueError):
     """An OpenTelemetry metric that has no Prometheus form. The reader catches, counts and logs it.
 
@@ -116,7 +134,6 @@ class GatherError(MetricsError, RuntimeError):
         return "metrics would be missing from the response: " + "; ".join(self.faults)
 
 
-@dataclass(eq=False, repr=False)
 class SlowReaderError(MetricsError, ConnectionError):
     """A client has not read its response in time; its connection is to be closed.
 
@@ -136,7 +153,6 @@ class ServiceNotRunningError(ServiceError):
     """The address was read before ``start`` or after ``stop``."""
 
 
-@dataclass(eq=False, repr=False)
 class ServiceStartError(ServiceError, OSError):
     """The service cannot listen; no socket stays open. The system's error is the cause.
 
@@ -150,7 +166,6 @@ class ServiceStartError(ServiceError, OSError):
     _message = "cannot listen on {address}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class SecretError(MetricsError, OSError):
     """A secret cannot be read from its file. Never contains the secret. The system's error, if any, is the cause.
 
@@ -164,7 +179,6 @@ class SecretError(MetricsError, OSError):
     _message = "no secret in {path!r}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class WebConfigError(MetricsError, ValueError):
     """A web configuration file that is invalid. Contains no hash and no key.
 
@@ -182,7 +196,6 @@ class WebConfigError(MetricsError, ValueError):
         return ": ".join(part for part in (self.path, self.where, self.reason) if part)
 
 
-@dataclass(eq=False, repr=False)
 class ConfigurationError(MetricsError, ValueError):
     """A configuration with an unknown key or an invalid value.
 
@@ -196,7 +209,6 @@ class ConfigurationError(MetricsError, ValueError):
     _message = "configuration of otel_aioprom: {key}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class PushError(MetricsError, ConnectionError):
     """A push has failed. The error of the connection, if any, is the cause.
 
@@ -215,7 +227,6 @@ class PushError(MetricsError, ConnectionError):
         return f"nothing arrived at {self.url}: {answer}: {self.reason}"
 
 
-@dataclass(eq=False, repr=False)
 class SpoolError(MetricsError, OSError):
     """The folder of queued messages cannot be used. The system's error is the cause.
 
@@ -229,7 +240,6 @@ class SpoolError(MetricsError, OSError):
     _message = "messages cannot be kept in {path!r}: {reason}"
 
 
-@dataclass(eq=False, repr=False)
 class MissingExtraError(MetricsError, ImportError):
     """A feature needs a package that is not installed.
 

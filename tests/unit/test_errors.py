@@ -45,3 +45,15 @@ def test_errors(
     assert all(word in str(error) for word in words)
     for same in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - its own
         assert (type(same), str(same), vars(same)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [((), {}), (("a",), {}), (("a", "b", "c"), {}), (("a",), {"name": "b"}), (("a",), {"x": "b"})],
+)
+def test_an_error_needs_exactly_its_attributes(
+    values: tuple[str, ...], named: dict[str, str]
+) -> None:
+    """Too few, too many, twice the same and unknown ones are a TypeError that names them."""
+    with pytest.raises(TypeError, match="InvalidNameError takes name, reason"):
+        errors.InvalidNameError(*values, **named)
