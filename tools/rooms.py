@@ -98,15 +98,15 @@ def pages() -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` tell whether they are up to date."""
-    stale = [
-        path
+    stale = {
+        path: text
         for path, text in pages().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    }
     if "--check" in arguments:
         return bool(stale)
-    for path in stale:
-        path.write_text(pages()[path], encoding="utf-8")
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 
