@@ -67,9 +67,11 @@ class AutoPrometheusMetricReader(PrometheusMetricReader):
         try:
             self._service.start(host, port)
         except (MetricsError, RuntimeError) as error:
-            _logger.error("metrics are not served: %s", error)  # noqa: TRY400 - no trace
+            message = "metrics are not served: %s (process %d)"
+            _logger.error(message, error, os.getpid())  # noqa: TRY400 - no trace
         else:
-            _logger.info("metrics are served at %s", self._service.metrics_url)
+            message = "metrics are served at %s (process %d)"
+            _logger.info(message, self._service.metrics_url, os.getpid())
 
     @property
     def service(self) -> ThreadedService:

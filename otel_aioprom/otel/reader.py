@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from time import monotonic
 from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
@@ -16,9 +18,11 @@ from otel_aioprom.otel.async_callbacks import failures, prepare_all, remove_read
 from otel_aioprom.otel.async_observer import reading
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
-from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.faults import NO_PROVIDER, Fault
 from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry
 from otel_aioprom.registry.sources import Preparation
+
+_GRACE = 1.0  # seconds in which a provider may take a new reader before it counts as a fault
 
 
 class PrometheusMetricReader(sdk.MetricReader):
@@ -157,12 +161,15 @@ class _ReaderSource:
         self._slot = threading.local()
         self._translating = threading.Lock()
         self._closed = False
+        self._created = monotonic()
 
     def collect(self) -> Iterable[MetricFamily | Fault]:
         """Collect the SDK and translate what it delivers; see ``SupportsCollect``."""
-        # Without a provider the SDK would log a warning at each scrape; there is no public attribute for it.
-        if self._closed or getattr(self._reader, "_collect", self) is None:
+        if self._closed:
             return []
+        # Without a provider the SDK would log a warning at each scrape; there is no public attribute for it.
+        if getattr(self._reader, "_collect", self) is None:
+            return [self._unused()]
         self._slot.data = None
         self._slot.open = True
         try:
@@ -174,6 +181,16 @@ class _ReaderSource:
         data, self._slot.data = self._slot.data, None
         with self._translating:
             return [*self._translator.translate(data), *failures(self)]
+
+    def _unused(self) -> Fault:
+        """Return a fault because no provider has the reader; it may still be on its way in the first second."""
+        early = monotonic() - self._created < _GRACE
+        message = (
+            f"no MeterProvider of process {os.getpid()} has the reader, so its metrics are not exposed: pass it as "
+            "MeterProvider(metric_readers=[...]); if OTEL_METRICS_EXPORTER names it, the set-up of the SDK has failed, "
+            "and the log says why"
+        )
+        return Fault(NO_PROVIDER, self.name, message, lost=not early, quiet=early)
 
     def before_collection(self) -> Preparation:
         """Call the coroutine functions of observable instruments; see ``SupportsCollect``."""

@@ -15,13 +15,19 @@ _REMEMBERED = 10_000
 SOURCE_FAILURES = frozenset({"late", "raised"})
 """Causes by which a source as a whole fails."""
 
+NO_PROVIDER = "no_provider"
+"""Cause of a reader that no OpenTelemetry provider has."""
+
+OWN_PREFIX = "otel_aioprom_"
+"""Start of the names of the library's own metrics."""
+
 
 class Fault(NamedTuple):
     """One thing that is wrong with a collection.
 
     Attributes:
         cause: The label value of the self-metric, one of ``late``, ``raised``, ``untranslatable``, ``type_conflict``,
-            ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``.
+            ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``, ``no_provider``.
         subject: Name of the metric or of the source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.

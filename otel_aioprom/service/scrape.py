@@ -19,7 +19,8 @@ from otel_aioprom.collectors.series.number import GaugeSeries
 from otel_aioprom.errors import GatherError, SlowReaderError
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
-from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.faults import NO_PROVIDER, OWN_PREFIX, Fault
+from otel_aioprom.registry.gathering import Gathering
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.renderer import (
     DEFAULT_TIMEOUT,
@@ -39,6 +40,7 @@ ALLOWED_METHODS = ("GET", "HEAD")
 
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _MARGIN = 0.5  # seconds that a response needs to reach a client with a deadline
+_NO_PROVIDER = "no MeterProvider has the OpenTelemetry reader, and there are no other metrics"
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
@@ -139,8 +141,8 @@ class Scraper:
 
         Yields:
             200 with the metrics; 401 without the right credentials; 405 for methods other than GET and HEAD; 500 if
-            something is missing and ``on_error`` is ``"fail"``; 503 above ``max_concurrent``, and while credentials
-            cannot be checked.
+            something is missing and ``on_error`` is ``"fail"``; 503 above ``max_concurrent``, while credentials
+            cannot be checked, and while all there is to expose is a reader that no MeterProvider has.
 
         Spec:
             E4, E57 to E62.
@@ -174,6 +176,8 @@ class Scraper:
         gathering = await self._registry.async_gather(
             plan.timeout, client_deadline=plan.client_deadline
         )
+        if has_only_unused_readers(gathering):
+            return refusal(503, _NO_PROVIDER)
         try:
             chunks = await async_encode(
                 self._registry, gathering, plan.formatter, self._on_error, plan.selection
@@ -187,6 +191,8 @@ class Scraper:
         if isinstance(plan, ScrapeResponse):
             return plan
         gathering = self._registry.gather(plan.timeout, client_deadline=plan.client_deadline)
+        if has_only_unused_readers(gathering):
+            return refusal(503, _NO_PROVIDER)
         try:
             chunks = encode(
                 self._registry, gathering, plan.formatter, self._on_error, plan.selection
@@ -227,6 +233,13 @@ class Scraper:
             self._busy.dec()
             if self._self_metrics:
                 measurement.record(self._registry.endpoint, perf_counter() - began)
+
+
+def has_only_unused_readers(gathering: Gathering) -> bool:
+    """Return whether a page would be empty, but for metrics of this library, as no provider has the registry's reader."""
+    if not any(fault.cause == NO_PROVIDER for fault in gathering.faults):
+        return False
+    return all(family.name.startswith(OWN_PREFIX) for family in gathering.families)
 
 
 def source_timeout(header: str | None) -> float:

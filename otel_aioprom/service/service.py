@@ -29,6 +29,7 @@ from otel_aioprom.errors import (
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.aiohttp_response import scrape_request, send, server_logger
+from otel_aioprom.service.last_resort import install_last_resort
 from otel_aioprom.service.routing import Handler, Router, read_only
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 from otel_aioprom.service.sockets import close_all, open_sockets
@@ -95,6 +96,7 @@ class Service:
         self._auth = options.get("auth")
         self._scraper = self._make_scraper(self.registry, options)
         self._endpoints: dict[str, Scraper] = {}
+        install_last_resort()
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.SockSite] = []
         self._sockets: list[socket.socket] = []

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -171,6 +172,15 @@ time.sleep(60)
 )
 
 
+FAILING = """
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+class Failing(InMemoryMetricReader):
+    def __init__(self):
+        raise OSError("the port is taken")
+"""
+
+
 def fetch(port: int) -> str:
     """Scrape."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE) as response:
@@ -212,6 +222,35 @@ def test_m73_m75_an_invalid_configuration_does_not_stop_the_program(
         log = (tmp_path / "log").read_text()
 
     assert said in log
+
+
+def test_an_exporter_beside_ours_that_fails(tmp_path: Path) -> None:
+    """The set-up of the SDK fails as a whole: scrapes get 503, and one line says what to look for."""
+    package = tmp_path / "failing-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: failing\nVersion: 1.0\n")
+    entry = "[opentelemetry_metrics_exporter]\nfailing = failing:Failing\n"
+    (package / "entry_points.txt").write_text(entry)
+    (tmp_path / "failing.py").write_text(FAILING)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"OTEL_METRICS_EXPORTER": "otel_aioprom,failing", "PYTHONPATH": path}
+    with instrumented(PLAIN, tmp_path, **settings) as program:
+        wait_up(tmp_path)
+
+        def is_said() -> bool:
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                fetch(program.metrics)
+            with caught.value as answer:
+                assert answer.code == 503
+            return "has the reader" in (tmp_path / "log").read_text()
+
+        wait_until(is_said, 30)
+        for _ in range(3):
+            assert is_said()
+        log = (tmp_path / "log").read_text()
+
+    assert log.count("(logged once)") == 1
+    assert f"process {program.process.pid} has the reader" in log
 
 
 def test_m73_an_invalid_port_means_the_default(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -154,9 +156,42 @@ def test_m74_a_taken_port_is_logged(
         readers.append(reader)
     [record] = caplog.records
     assert record.getMessage().startswith("metrics are not served: ")
+    assert str(os.getpid()) in record.getMessage()
     assert (record.levelno, record.exc_info) == (logging.ERROR, None)
     MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
     assert any(family.name == "c_total" for family in registry.gather().families)
+
+
+@pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
+def test_a_reader_without_provider_answers_503(
+    readers: list[AutoPrometheusMetricReader], accept_encoding: str
+) -> None:
+    """Not an empty page with 200: the target is down until the set-up of the SDK is complete."""
+    reader = AutoPrometheusMetricReader(registry=CollectorRegistry(), host="127.0.0.1", port=0)
+    readers.append(reader)
+    url = reader.service.metrics_url
+    for _ in range(3):  # the service's own metrics of earlier scrapes are no content
+        request = urllib.request.Request(url, headers={"Accept-Encoding": accept_encoding})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=DEADLINE)
+        with caught.value as answer:
+            assert answer.code == 503
+            assert b"no MeterProvider has the OpenTelemetry reader" in answer.read()
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
+
+    assert "c_total{" in fetch(url)
+
+
+def test_a_reader_without_provider_costs_only_itself(
+    readers: list[AutoPrometheusMetricReader],
+) -> None:
+    """Native collectors of the same registry are exposed."""
+    registry = CollectorRegistry()
+    Gauge("native", "N.", registry=registry).set({}, 2)
+    reader = AutoPrometheusMetricReader(registry=registry, host="127.0.0.1", port=0)
+    readers.append(reader)
+
+    assert "native 2\n" in fetch(reader.service.metrics_url)
 
 
 def test_m75_m76_keys_of_a_configuration_file(readers: list[AutoPrometheusMetricReader]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,13 +25,32 @@ def test_a_registry_must_be_one() -> None:
         PrometheusMetricReader(registry="my_prefix")  # type: ignore[arg-type]
 
 
-def test_a_reader_without_provider_yields_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """And says nothing at each scrape."""
+def test_a_new_reader_without_provider_yields_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """And warns of nothing: the provider may come."""
     registry = CollectorRegistry()
     PrometheusMetricReader(registry=registry)
 
     assert render(registry)[0] == b""
     assert not caplog.records
+
+
+def test_a_reader_that_never_gets_a_provider_is_a_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted at each collection, logged once with the way out, and over when a provider comes."""
+    monkeypatch.setattr(module, "_GRACE", -1.0)
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(registry=registry)
+    bodies = [render(registry)[0] for _ in range(2)]
+    MeterProvider(metric_readers=[reader]).get_meter("m").create_counter("c").add(1)
+    gathering = registry.gather()
+    [record] = caplog.records
+
+    assert b'otel_aioprom_dropped_total{cause="no_provider"} 2\n' in bodies[1]
+    assert f"process {os.getpid()} has the reader" in record.getMessage()
+    assert "MeterProvider(metric_readers=[...])" in record.getMessage()
+    assert gathering.faults == []
+    assert any(each.name == "c_total" for each in gathering.families)
 
 
 def test_limits_that_the_sdk_does_not_know_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
