@@ -1,16 +1,14 @@
-"""Periodic background tasks that run once more on shutdown, and the SIGTERM handler for that."""
+"""Periodic background tasks that run once more on shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import FrameType
+from functools import partial
 
+from otel_aioprom._concurrency.sigterm import sigterm
 from otel_aioprom._core.numbers import check_seconds
 
 _logger = logging.getLogger(__name__)
@@ -65,7 +63,7 @@ async def run_periodically(
     check_intervals(interval, exit_timeout)
     shutdown = asyncio.Event()
     if on_sigterm:
-        _sigterm.add(shutdown)
+        sigterm.add(shutdown, partial(_set_event, shutdown, asyncio.get_running_loop()))
     try:
         await _run_until(act, interval, shutdown)
     finally:
@@ -74,7 +72,7 @@ async def run_periodically(
         except asyncio.TimeoutError:
             _logger.warning("the last call took more than %s s and was given up", exit_timeout)
         finally:
-            _sigterm.remove(shutdown)
+            sigterm.remove(shutdown)
 
 
 def check_intervals(interval: float, exit_timeout: float) -> None:
@@ -117,62 +115,25 @@ async def _run_until(
     act: Callable[[], Awaitable[object]], interval: float, shutdown: asyncio.Event
 ) -> None:
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    began, periods = loop.time(), 0
     call: asyncio.Future[object] | None = None
     ended = asyncio.ensure_future(shutdown.wait())
     try:
         while not shutdown.is_set():
             call = asyncio.ensure_future(act())
             await asyncio.wait([call, ended], return_when=asyncio.FIRST_COMPLETED)
-            elapsed = (loop.time() - began) % interval
-            await asyncio.wait([ended], timeout=interval - elapsed)
+            # Some loops (uvloop) wake a fraction of a millisecond early: a period that was waited for is over.
+            elapsed = loop.time() - began
+            periods = max(periods, int(elapsed // interval)) + 1
+            await asyncio.wait([ended], timeout=began + periods * interval - loop.time())
     finally:
         ended.cancel()
         if call is not None:
             call.cancel()
 
 
-class _SigtermHandler:
-    """The one handler of ``SIGTERM``, installed as long as there are events to set.
-
-    When the last event is removed, the signal gets its default handler back, and is sent again if it has come.
-    """
-
-    def __init__(self) -> None:
-        self._events: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
-        self._received = False
-
-    def add(self, event: asyncio.Event) -> None:
-        """Set an event of the running loop when the signal comes.
-
-        Does nothing if the application handles the signal, and outside of the main thread.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return
-        handler = signal.getsignal(signal.SIGTERM)
-        if handler is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._handle)
-        elif handler != self._handle:
-            return
-        self._events[event] = asyncio.get_running_loop()
-        if self._received:
-            event.set()
-
-    def remove(self, event: asyncio.Event) -> None:
-        """Remove an event, if it was added."""
-        if self._events.pop(event, None) is None or self._events:
-            return
-        received, self._received = self._received, False
-        if signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if received:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
-        for event, loop in self._events.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
-
-
-_sigterm = _SigtermHandler()
+def _set_event(event: asyncio.Event, loop: asyncio.AbstractEventLoop) -> bool:
+    """Set an event of a loop, from a signal handler; the code that runs then goes on."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)
+    return False

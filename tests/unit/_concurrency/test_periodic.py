@@ -1,4 +1,4 @@
-"""Periodic background tasks: their interval, their shutdown, and SIGTERM."""
+"""Periodic background tasks: their interval, their shutdown, and SIGTERM; see test_sigterm.py for processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from oracles import DEADLINE, until
-from otel_aioprom._concurrency import periodic
+from otel_aioprom._concurrency import sigterm
 from otel_aioprom._concurrency.periodic import FailureLogger, run_periodically
 
 LONG = 3600.0
@@ -67,7 +67,8 @@ async def cancelled(task: asyncio.Task[None]) -> bool:
 def kills(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Record signals that the process sends itself instead of sending them."""
     sent: list[tuple[int, int]] = []
-    monkeypatch.setattr(periodic.os, "kill", lambda *what: sent.append(what))
+    monkeypatch.setattr(sigterm.os, "kill", lambda *what: sent.append(what))
+    monkeypatch.setattr(sigterm.os, "_exit", lambda status: None)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     return sent
 
@@ -128,6 +129,25 @@ async def test_a_long_call_delays_the_next_one() -> None:
     assert await cancelled(task)
 
     assert calls.began[1] - calls.began[0] >= 0.299
+
+
+async def test_a_timer_that_fires_early_repeats_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each period has one call, also on a loop whose clock is coarser than its timers (uvloop: a millisecond)."""
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def fire_early(delay: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        return call_later(max(0.0, delay - 0.02), *arguments, **options)
+
+    calls = Calls()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_later", fire_early)
+        task = calls.start(0.1)
+        await until(lambda: len(calls.began) >= 4)
+        assert await cancelled(task)
+
+    offsets = [each - calls.began[0] for each in calls.began]
+    assert all(offset >= place * 0.1 - 0.03 for place, offset in enumerate(offsets))
 
 
 async def test_the_last_call_comes_after_a_cancelled_call() -> None:

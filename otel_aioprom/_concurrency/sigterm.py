@@ -1,0 +1,104 @@
+"""SIGTERM: what has to be done before it ends the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+EXIT_STATUS = 128 + signal.SIGTERM
+"""Exit status of a process that ends itself because of the signal, as shells report it."""
+
+
+class SigtermHandler:
+    """The one handler of ``SIGTERM``, installed as long as somebody has to be told of the signal.
+
+    When the last one is removed, the signal gets its default handler back, and ends the process if it has come.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[object, Callable[[], bool]] = {}
+        self._received = False
+        self._pid = os.getpid()
+        self._forking = threading.local()
+
+    def add(self, key: object, callback: Callable[[], bool]) -> None:
+        """Call a function when the signal comes, or now if it has come before.
+
+        Does nothing if the application handles the signal, and outside of the main thread.
+
+        Args:
+            key: For ``remove``.
+            callback: Called by the signal handler. Returns whether to raise ``SystemExit`` in the code that runs then.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is signal.SIG_DFL:
+            self._pid = os.getpid()
+            signal.signal(signal.SIGTERM, self._handle)
+        elif handler != self._handle:
+            return
+        self._callbacks[key] = callback
+        if self._received:
+            callback()
+
+    def remove(self, key: object) -> None:
+        """Remove a function, if it was added; if it is the last one, the process ends if the signal has come."""
+        if self._callbacks.pop(key, None) is None or self._callbacks:
+            return
+        installed = self._uninstall()
+        received, self._received = self._received, False
+        if installed and received:
+            _end_process()
+
+    def before_fork(self) -> None:
+        """Hold the signal back in the forking thread: CPython drops what reaches a child before it has begun."""
+        if self._callbacks:
+            self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after_fork_in_parent(self) -> None:
+        """Let the signal through again."""
+        mask = self._forking.__dict__.pop("mask", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def after_fork_in_child(self) -> None:
+        """Give the signal its default handler in a child process: who is told of it lives in the parent."""
+        self._callbacks.clear()
+        self._uninstall()
+        self._received = False
+        self.after_fork_in_parent()
+
+    def _uninstall(self) -> bool:
+        """Return whether the handler was installed; a signal that comes meanwhile is handled before."""
+        installed = signal.getsignal(signal.SIGTERM) == self._handle
+        if installed:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return installed
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a child, before ``after_fork_in_child`` is called
+            _end_process()
+        self._received = True
+        interrupts = [callback() for callback in list(self._callbacks.values())]  # all are called
+        if any(interrupts):
+            raise SystemExit(EXIT_STATUS)
+
+
+def _end_process() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(EXIT_STATUS)  # the kernel keeps the signal from PID 1, as in a container
+
+
+sigterm = SigtermHandler()
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(
+        before=sigterm.before_fork,
+        after_in_parent=sigterm.after_fork_in_parent,
+        after_in_child=sigterm.after_fork_in_child,
+    )
