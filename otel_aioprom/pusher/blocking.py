@@ -39,14 +39,18 @@ class BlockingPusher:
     For scripts and threads, not for the thread of an event loop. It also works during interpreter shutdown, when
     threads cannot be started any more: a registry's sources are collected in the calling thread.
 
+    A push that the server refuses raises: a script that looks at no result would end as if all were well.
+
     Args:
         job_name: As for ``Pusher``.
         addr: As for ``Pusher``.
-        **options: As for ``Pusher``, except ``session``, which belongs to an event loop.
+        **options: As for ``Pusher``, except ``session``, which belongs to an event loop. ``raise_for_status=False``
+            returns the response of a server that refuses.
 
     Raises:
         ValueError: As for ``Pusher``; or there is a session.
         RuntimeError: A method is called in the thread of an event loop.
+        PushError: A push has failed, or was refused.
 
     Examples:
         >>> pusher = BlockingPusher("nightly", "http://localhost:9091")
@@ -56,6 +60,7 @@ class BlockingPusher:
         if options.get("session") is not None:
             raise ValueError("a session belongs to an event loop: remove it, or use Pusher")
         options.setdefault("resolver", _BlockingResolver())
+        options.setdefault("raise_for_status", True)
         self._pusher = Pusher(job_name, addr, **options)
 
     @property

@@ -16,7 +16,7 @@ from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom._concurrency.periodic import FailureLogger
 from otel_aioprom._concurrency.shared_future import running_loop
 from otel_aioprom._transport.retry import Retry
-from otel_aioprom.errors import MetricsError, PushError
+from otel_aioprom.errors import MetricsError
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.pusher.blocking import BlockingPusher
@@ -52,7 +52,7 @@ class PushMetricExporter(sdk.MetricExporter):
         translation: Translation options of ``PrometheusMetricReader``: ``prefix``, ``translation_strategy``,
             ``scope_info_enabled`` and so on.
         preferred_aggregation: Instrument class → aggregation.
-        **options: As for ``Pusher``, except ``session``.
+        **options: As for ``Pusher``, except ``session`` and ``raise_for_status``.
 
     Raises:
         TypeError: An option has the wrong type, or is unknown.
@@ -82,6 +82,7 @@ class PushMetricExporter(sdk.MetricExporter):
         if method not in {"replace", "add"}:
             raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
         self._retry = options.get("retry")
+        options["raise_for_status"] = True
         self._pusher = BlockingPusher(job_name, addr, **options)
         self._methods = ("PUT", "POST") if method == "replace" else ("POST",)
         self._delete = delete_on_shutdown
@@ -114,11 +115,9 @@ class PushMetricExporter(sdk.MetricExporter):
                 return self._failed(faults[0].message)
             arguments = (self._methods, self._registry, gathering, self._retry_within(seconds))
             try:
-                result = _without_loop(lambda: self._pusher.push_gathered(*arguments))
+                _without_loop(lambda: self._pusher.push_gathered(*arguments))
             except (MetricsError, RuntimeError) as error:
                 return self._failed(error)
-        if not 200 <= result.status < 300:  # noqa: PLR2004 - HTTP
-            return self._failed(PushError(self._pusher.url, result.status, result.text.strip()))
         self._failure_log.worked()
         return sdk.MetricExportResult.SUCCESS
 

@@ -73,7 +73,7 @@ class Pusher:
     Args:
         job_name: The ``job`` label of the group.
         addr: URL of the gateway, ``http://…`` or ``https://…``; may end with a path prefix.
-        loop: Deprecated and ignored.
+        loop: Deprecated and ignored. A mapping is the grouping key, which has this place in aioprometheus 23.
         grouping_key: Further labels of the group.
         path: Path of the group with ``{0}`` for the job; ``/metrics/job/{0}`` if not given. Without ``{0}`` the
             group's labels go into the query, as for VictoriaMetrics' import.
@@ -87,6 +87,7 @@ class Pusher:
 
     Raises:
         ValueError: An option has an invalid value, ``addr`` is no URL of a server, or the job is empty.
+        TypeError: The third argument is neither a mapping nor a loop, or there are two grouping keys.
         InvalidLabelsError: A label name of the grouping key is invalid.
 
     Spec:
@@ -104,7 +105,7 @@ class Pusher:
         self,
         job_name: str,
         addr: str,
-        loop: asyncio.AbstractEventLoop | None = None,
+        loop: asyncio.AbstractEventLoop | Mapping[str, str] | None = None,
         *,
         grouping_key: Mapping[str, str] | None = None,
         path: str | None = None,
@@ -114,9 +115,15 @@ class Pusher:
         gather_timeout: float = DEFAULT_TIMEOUT,
         **options: Unpack[DeliveryOptions],
     ) -> None:
-        if loop is not None:
+        if isinstance(loop, Mapping):
+            if grouping_key is not None:
+                raise TypeError("there are two grouping keys: remove the third argument")
+            grouping_key = loop
+        elif isinstance(loop, asyncio.AbstractEventLoop):
             message = "Pusher uses the running event loop; remove the argument loop"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
+        elif loop is not None:
+            raise TypeError(f"the third argument must be a grouping key, not {loop!r}")
         if compression not in {None, "gzip"}:
             raise ValueError(f"compression must be 'gzip' or None, not {compression!r}")
         if format not in _FORMATTERS:

@@ -29,7 +29,7 @@ from pushed import PUSHES, QUICK, families_in, levels
 def test_calls_wait_for_the_answer() -> None:
     """And give its status and body."""
     with Gateway(Answer(200, "fine"), Answer(400, "why"), Answer(202)) as gateway:
-        pusher = BlockingPusher("j", gateway.url)
+        pusher = BlockingPusher("j", gateway.url, raise_for_status=False)
         found = [pusher.add(levels(1)), pusher.replace(levels(2)), pusher.delete()]
 
     assert found == [(200, "fine"), (400, "why"), (202, "")]
@@ -65,12 +65,33 @@ def test_calls_use_their_retry_policy() -> None:
 
 
 def test_errors_come_out() -> None:
-    """For an unreachable server, and for an error status with raise_for_status."""
+    """For an unreachable server, and for one that refuses, which is what ``push_to_gateway`` does."""
     registry = levels(1)
     with pytest.raises(PushError, match=r"127\.0\.0\.1"):
         BlockingPusher("j", f"http://127.0.0.1:{free_port()}").add(registry)
     with Gateway(Answer(400, "why")) as gateway, pytest.raises(PushError, match="status 400: why"):
-        BlockingPusher("j", gateway.url, raise_for_status=True).add(registry)
+        BlockingPusher("j", gateway.url).add(registry)
+
+
+@pytest.mark.parametrize("call", ["add", "replace", "delete"])
+def test_a_refusal_is_an_error(call: str) -> None:
+    """Of each call alike: a script that looks at no result must not end as if all were well."""
+    with Gateway(default=Answer(400, "why")) as gateway:
+        with pytest.raises(PushError, match="status 400: why") as raised:
+            getattr(BlockingPusher("j", gateway.url), call)(levels(1))
+        lenient = BlockingPusher("j", gateway.url, raise_for_status=False)
+        assert getattr(lenient, call)(levels(1)) == (400, "why")
+
+    assert raised.value.status == 400
+
+
+def test_a_refused_batch_is_an_error() -> None:
+    """Whatever the other requests of the push are answered."""
+    with Gateway(Answer(), Answer(400, "why"), default=Answer()) as gateway:
+        with pytest.raises(PushError, match="status 400: why"):
+            BlockingPusher("j", gateway.url, max_batch_bytes=1).add(levels(1, 2, 3))
+
+    assert len(gateway.requests) == 3
 
 
 def test_threads_push_at_the_same_time() -> None:
@@ -138,6 +159,31 @@ def test_it_works_to_the_very_end_of_a_program() -> None:
 
     assert (done.stdout, done.stderr) == ("200\n", "")
     assert gateway.last.value("g") == 3
+
+
+SCRIPT = """
+import sys
+from otel_aioprom import BlockingPusher, CollectorRegistry, Gauge
+
+registry = CollectorRegistry()
+Gauge("g", "Level.", registry=registry).set({}, 3)
+BlockingPusher("j", sys.argv[1]).replace(registry)
+"""
+
+
+def test_a_script_whose_push_is_refused_fails() -> None:
+    """Its exit status and its last line say so, or nobody would learn of it."""
+    with Gateway(Answer(400, "pushed metrics are invalid")) as gateway:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, gateway.url],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].endswith("status 400: pushed metrics are invalid")
 
 
 def test_an_empty_registry_is_pushed_too() -> None:
@@ -220,7 +266,7 @@ def test_any_response_body_is_decoded(charset: str) -> None:
     """An odd charset does not hide the status."""
     answer = Answer(400, "refused", {"Content-Type": f"text/plain; charset={charset}"})
     with Gateway(answer) as gateway:
-        result = BlockingPusher("j", gateway.url).add(levels(1))
+        result = BlockingPusher("j", gateway.url, raise_for_status=False).add(levels(1))
 
     assert (result.status, "refused" in result.text) == (400, True)
 

@@ -106,12 +106,18 @@ def test_nothing_is_exported_after_the_shutdown() -> None:
 def test_the_group_is_deleted_on_shutdown_if_enabled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once; an unreachable gateway is logged."""
+    """Once; a gateway that refuses, or is unreachable, is logged."""
     with Gateway() as gateway:
         provider = provider_of(PushMetricExporter("j", gateway.url, delete_on_shutdown=True))
         provider.get_meter("m").create_counter("x").add(1)
         provider.shutdown()
     assert gateway.methods == ["PUT", "DELETE"]
+
+    with Gateway(default=Answer(405, "not here")) as gateway:
+        PushMetricExporter("j", gateway.url, delete_on_shutdown=True).shutdown()
+    assert "the group could not be deleted on shutdown" in caplog.text
+    assert "status 405: not here" in caplog.text
+    caplog.clear()
 
     away = f"http://127.0.0.1:{free_port()}"
     PushMetricExporter("j", away, delete_on_shutdown=True, retry=QUICK).shutdown()

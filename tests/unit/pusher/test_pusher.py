@@ -7,7 +7,9 @@ import gc
 import gzip
 import math
 import time
+import warnings
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -116,6 +118,27 @@ def test_credentials_in_the_address_and_others_are_too_many() -> None:
     """Nobody could tell which ones count."""
     with pytest.raises(ValueError, match="the URL contains credentials"):
         Pusher("j", "http://u:p@h", auth=BasicAuth("u", "p"))
+
+
+def test_n18_a_mapping_in_the_third_place_is_the_grouping_key() -> None:
+    """As in aioprometheus 23; otherwise all instances would overwrite one group. Nothing is warned about."""
+    key = MappingProxyType({"instance": "a/b"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pushers = [Pusher("j", "http://h", key), Pusher("j", "http://h", loop=key)]
+
+    assert [each.url for each in pushers] == ["http://h/metrics/job/j/instance@base64/YS9i"] * 2
+    assert Pusher("j", "http://h", {}).url == "http://h/metrics/job/j"
+
+
+def test_n18_what_is_neither_a_loop_nor_a_grouping_key_is_rejected() -> None:
+    """It would be lost without a word; so would one of two grouping keys."""
+    with pytest.raises(TypeError, match="the third argument must be a grouping key, not 'a=b'"):
+        Pusher("j", "http://h", "a=b")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="two grouping keys"):
+        Pusher("j", "http://h", {"a": "b"}, grouping_key={"a": "c"})
+    with pytest.raises(InvalidLabelsError, match="letters, digits"):
+        Pusher("j", "http://h", {"a-b": "c"})
 
 
 async def test_a_loop_is_accepted_and_warned_about() -> None:
