@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 from otel_aioprom.formats import TextFormatter
 from otel_aioprom.registry.registry import CollectorRegistry
 
+_SUFFIX = ".prom"
 _READABLE = 0o644  # the node exporter runs as another user
 
 
@@ -20,12 +22,18 @@ def write_textfile(registry: CollectorRegistry, path: str | os.PathLike[str]) ->
 
     Args:
         registry: What to write.
-        path: The file; the node exporter reads names that end in ``.prom``. Its folder must exist.
+        path: The file. Its folder must exist. The node exporter reads only names that end in ``.prom``; another name
+            is warned about.
 
     Raises:
         OSError: The file cannot be written; an older file is unchanged, and no temporary file is left.
     """
     target = Path(path)
+    if not target.name.endswith(_SUFFIX):
+        message = (
+            f"the node exporter reads only names that end in {_SUFFIX}: rename {target.name!r}"
+        )
+        warnings.warn(message, stacklevel=2)
     body = TextFormatter(False).marshall(registry)
     # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -62,8 +62,9 @@ async def run_periodically(
     """
     check_intervals(interval, exit_timeout)
     shutdown = asyncio.Event()
-    if on_sigterm:
-        sigterm.add(shutdown, partial(_set_event, shutdown, asyncio.get_running_loop()))
+    set_shutdown = partial(_set_event, shutdown, asyncio.get_running_loop())
+    if on_sigterm and sigterm.add(shutdown, set_shutdown):
+        shutdown.set()
     try:
         await _run_until(act, interval, shutdown)
     finally:

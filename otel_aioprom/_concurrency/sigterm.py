@@ -24,26 +24,28 @@ class SigtermHandler:
         self._pid = os.getpid()
         self._forking = threading.local()
 
-    def add(self, key: object, callback: Callable[[], bool]) -> None:
-        """Call a function when the signal comes, or now if it has come before.
+    def add(self, key: object, callback: Callable[[], bool]) -> bool:
+        """Call a function when the signal comes.
 
         Does nothing if the application handles the signal, and outside of the main thread.
 
         Args:
             key: For ``remove``.
             callback: Called by the signal handler. Returns whether to raise ``SystemExit`` in the code that runs then.
+
+        Returns:
+            Whether the signal has come already, and the process is about to end.
         """
         if threading.current_thread() is not threading.main_thread():
-            return
+            return False
         handler = signal.getsignal(signal.SIGTERM)
         if handler is signal.SIG_DFL:
             self._pid = os.getpid()
             signal.signal(signal.SIGTERM, self._handle)
         elif handler != self._handle:
-            return
+            return False
         self._callbacks[key] = callback
-        if self._received:
-            callback()
+        return self._received
 
     def remove(self, key: object) -> None:
         """Remove a function, if it was added; if it is the last one, the process ends if the signal has come."""

@@ -55,3 +55,17 @@ def test_a_failed_source_does_not_affect_others(tmp_path: Path) -> None:
 
     assert "x_total 1\n" in text
     assert f'{OWN}source_failures_total{{cause="raised",source="bad"}} 1' in text
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.prom.txt", "x.PROM", ".promx"])
+def test_a_name_that_the_node_exporter_does_not_read_is_warned_about(
+    tmp_path: Path, name: str
+) -> None:
+    """The file would be there and its metrics nowhere; others may read it, so it is written."""
+    with pytest.warns(
+        UserWarning, match=rf"only names that end in \.prom: rename '{name}'"
+    ) as told:
+        write_textfile(all_kinds(), tmp_path / name)
+
+    assert told[0].filename == __file__
+    assert (tmp_path / name).read_bytes()

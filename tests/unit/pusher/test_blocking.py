@@ -87,9 +87,9 @@ def test_a_refusal_is_an_error(call: str) -> None:
 
 def test_a_refused_batch_is_an_error() -> None:
     """Whatever the other requests of the push are answered."""
-    with Gateway(Answer(), Answer(400, "why"), default=Answer()) as gateway:
-        with pytest.raises(PushError, match="status 400: why"):
-            BlockingPusher("j", gateway.url, max_batch_bytes=1).add(levels(1, 2, 3))
+    answers = (Answer(), Answer(400, "why"), Answer())
+    with Gateway(*answers) as gateway, pytest.raises(PushError, match="status 400: why"):
+        BlockingPusher("j", gateway.url, max_batch_bytes=1).add(levels(1, 2, 3))
 
     assert len(gateway.requests) == 3
 
