@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from yarl import URL
 
 from otel_aioprom._core.numbers import check_seconds
+from otel_aioprom._transport.connections import Connection, create_session
 from otel_aioprom._transport.retry import ONCE, Retry, is_transient, retry_after
 from otel_aioprom.errors import PushError
 
@@ -123,7 +124,7 @@ class Delivery:
     async def open(self) -> None:
         """Open a session for all requests that follow; a second call does nothing."""
         if self._external_session is None and self._own_session is None:
-            self._own_session = self._create_session()
+            self._own_session = create_session(self._resolver)
 
     async def close(self) -> None:
         """Close the session that ``open`` created; a second call does nothing."""
@@ -148,15 +149,8 @@ class Delivery:
         if session := self._external_session or self._own_session:
             yield session
             return
-        async with self._create_session() as session:
+        async with create_session(self._resolver) as session:
             yield session
-
-    def _create_session(self) -> aiohttp.ClientSession:
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=self._resolver))
-        # Otherwise aiohttp retries by itself; there is no public option, and in old releases none at all.
-        if hasattr(session, "_retry_connection"):
-            session._retry_connection = False  # noqa: SLF001
-        return session
 
     async def send(
         self,
@@ -168,6 +162,9 @@ class Delivery:
         retry: Retry | None = None,
     ) -> aiohttp.ClientResponse:
         """Send a request, and retry it according to the policy.
+
+        A kept connection that the server has closed meanwhile is no attempt: the request is sent again on another one.
+        Every request may be repeated, for a server keeps the last one (E90).
 
         Args:
             method: The HTTP method.
@@ -187,11 +184,14 @@ class Delivery:
         began, tried = monotonic(), 0
         async with self._session() as session:
             while True:
-                tried += 1
                 left = min(self.timeout, policy.total - (monotonic() - began))
+                connection = Connection()
                 response, error = await self._attempt(
-                    session, method, url, chunks, headers or {}, left
+                    session, method, url, chunks, headers or {}, left, connection
                 )
+                if connection.was_closed(error):
+                    continue
+                tried += 1
                 wait = _wait_after(policy, tried, monotonic() - began, response, error)
                 if wait is None:
                     return await self._conclude(url, response, error)
@@ -206,6 +206,7 @@ class Delivery:
         chunks: Sequence[bytes],
         headers: Mapping[str, str],
         seconds: float,
+        connection: Connection,
     ) -> tuple[aiohttp.ClientResponse | None, Exception | None]:
         all_headers: dict[str, str] = {**self._headers, **headers}
         if self._auth is not None:
@@ -224,7 +225,9 @@ class Delivery:
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=seconds / 2),
                 raise_for_status=False,  # whatever the caller's session is set to
                 allow_redirects=False,  # a normalized path would be another group (E90)
+                trace_request_ctx=connection if session is not self._external_session else None,
             )
+            connection.answered = True
             try:
                 # Reading to the end releases the connection, and the body can be read again later.
                 await response.read()

@@ -113,7 +113,7 @@ async def test_no_failure_ends_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when pushes begin to fail, one when they work again, and all are counted."""
     caplog.set_level(logging.INFO, "otel_aioprom")
     registry = levels(1)
-    script = [Answer(400, "first"), Answer(cut="answer"), Answer(500), Answer(), Answer(), Answer(404, "last")]  # fmt: skip
+    script = [Answer(400, "first"), Answer(cut="response"), Answer(500), Answer(), Answer(), Answer(404, "last")]  # fmt: skip
     with Gateway(*script, default=Answer(404)) as gateway:
         pusher = Pusher("j", gateway.url, retry=Retry(attempts=1))
         async with pusher.running(registry, 0.02):

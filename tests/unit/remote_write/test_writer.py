@@ -282,7 +282,7 @@ async def test_no_failure_ends_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when it begins to fail, and one when it works again."""
     caplog.set_level(logging.INFO, "otel_aioprom")
     registry = levels(7)
-    answers = [Answer(500), Answer(cut="answer"), Answer(503, headers={"Retry-After": "0"})]
+    answers = [Answer(500), Answer(cut="response"), Answer(503, headers={"Retry-After": "0"})]
     with Gateway(*answers, default=TAKEN_1) as gateway:
         async with RemoteWriter(url_of(gateway)).running(registry, LONG):
             await until(lambda: samples(registry).get("sent", 0) >= 1)
@@ -303,8 +303,9 @@ async def test_sigterm_writes_once_more(monkeypatch: pytest.MonkeyPatch) -> None
     """And marks all series as ended, before the process goes."""
     ended = []
     monkeypatch.setattr(
-        "otel_aioprom._concurrency.periodic.os.kill", lambda *args: ended.append(args)
+        "otel_aioprom._concurrency.sigterm.os.kill", lambda *args: ended.append(args)
     )
+    monkeypatch.setattr("otel_aioprom._concurrency.sigterm.os._exit", lambda status: None)
     registry = levels(1)
     with Gateway(default=TAKEN_1) as gateway:
         task = asyncio.create_task(RemoteWriter(url_of(gateway)).run(registry, LONG))

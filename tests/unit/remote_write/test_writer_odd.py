@@ -89,7 +89,7 @@ async def test_collections_do_not_wait_for_a_slow_server() -> None:
 async def test_what_the_library_measures_of_it() -> None:
     """By what came of each request; of the address no credentials."""
     registry = levels(1)
-    with Gateway(Answer(400), *[Answer(cut="answer")] * 2, default=TAKEN_1) as gateway:
+    with Gateway(Answer(400), *[Answer(cut="response")] * 2, default=TAKEN_1) as gateway:
         url = url_of(gateway).replace("//", "//user:secret@")
         async with RemoteWriter(url, attempts=2) as writer:
             for _ in range(3):
