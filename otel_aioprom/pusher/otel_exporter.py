@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -36,6 +37,7 @@ _logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 _MIN_TIMEOUT = 0.001  # seconds
+_PID = "pid"  # the grouping label of forked children
 
 
 class PushMetricExporter(sdk.MetricExporter):
@@ -43,6 +45,9 @@ class PushMetricExporter(sdk.MetricExporter):
 
     Works in the thread of the reader, until the interpreter exits. The temporality is cumulative. A failed push is
     retried within the timeout of the SDK; a message is logged when pushes begin to fail, and when they work again.
+
+    The SDK goes on in forked children. There the exporter pushes to a group of its own, with the additional label
+    ``pid``, and logs that once: in its parent's group each would overwrite the other.
 
     Args:
         job_name: The ``job`` label of the group.
@@ -83,7 +88,9 @@ class PushMetricExporter(sdk.MetricExporter):
             raise ValueError(f"method must be 'replace' or 'add', not {method!r}")
         self._retry = options.get("retry")
         options["raise_for_status"] = True
+        self._group = (job_name, addr, options)
         self._pusher = BlockingPusher(job_name, addr, **options)
+        self._pid = os.getpid()
         self._methods = ("PUT", "POST") if method == "replace" else ("POST",)
         self._delete = delete_on_shutdown
         self._source = _ExportSource(Translator(make_options(**(translation or {}))))
@@ -109,6 +116,7 @@ class PushMetricExporter(sdk.MetricExporter):
             if self._closed:
                 _logger.warning("nothing is exported after shutdown")
                 return sdk.MetricExportResult.FAILURE
+            self._leave_group_of_parent()
             self._source.data = metrics_data
             gathering = self._registry.gather()
             if faults := [fault for fault in gathering.faults if fault.cause in SOURCE_FAILURES]:
@@ -159,11 +167,27 @@ class PushMetricExporter(sdk.MetricExporter):
         if self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             self._lock.release()
         if self._delete and not closed:
+            self._leave_group_of_parent()
             retry = self._retry_within(max(_MIN_TIMEOUT, seconds - (monotonic() - began)))
             try:
                 _without_loop(lambda: self._pusher.delete(retry=retry))
             except (MetricsError, RuntimeError) as error:
                 _logger.warning("the group could not be deleted on shutdown: %s", error)
+
+    def _leave_group_of_parent(self) -> None:
+        """Push to another group in a child process than its parent."""
+        if os.getpid() == self._pid:
+            return
+        parent, self._pid = self._pid, os.getpid()
+        job_name, addr, options = self._group
+        options["grouping_key"] = {**(options.get("grouping_key") or {}), _PID: str(self._pid)}
+        self._pusher = BlockingPusher(job_name, addr, **options)
+        self._failure_log = FailureLogger(f"exports to {self._pusher.url}")
+        message = (
+            "process %d was forked from process %d, which exports metrics: it exports to a group of its own, %s; "
+            "create the exporter after the fork, with a grouping_key of its own, to name that group"
+        )
+        _logger.warning(message, self._pid, parent, self._pusher.url)
 
     def after_fork(self) -> None:
         """Reset the locks in a child process: the thread that held them does not exist there."""
