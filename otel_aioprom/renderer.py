@@ -155,12 +155,13 @@ async def async_encode(
     select: Select | None = None,
 ) -> Iterator[bytes]:
     """Encode a collection like ``encode``; prepare many families, or many names to escape, in a thread."""
-    if not _is_large(gathering, formatter):
+    if not is_large(gathering, formatter):
         return encode(registry, gathering, formatter, on_error, select)
     return await run_in_thread(encode, registry, gathering, formatter, on_error, select)
 
 
-def _is_large(gathering: Gathering, formatter: IFormatter) -> bool:
+def is_large(gathering: Gathering, formatter: IFormatter) -> bool:
+    """Return whether to prepare a collection in a thread, because it would block the event loop for long."""
     if len(gathering.families) > MANY_FAMILIES:
         return True
     if formatter.escaping == "allow-utf-8":

@@ -90,8 +90,9 @@ class BlockingPusher:
         gathering: Gathering,
         retry: Retry | None,
     ) -> PushResult:
-        """Push the result of a collection; see ``Pusher.push_gathered``."""
-        return _run(lambda: self._pusher.push_gathered(methods, registry, gathering, retry))
+        """Push the result of a collection; see ``Pusher.push_families``."""
+        families = self._pusher.prepare(registry, gathering)
+        return _run(lambda: self._pusher.push_families(methods, registry, families, retry))
 
     def delete(
         self, registry: CollectorRegistry | None = None, *, retry: Retry | None = None

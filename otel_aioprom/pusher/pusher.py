@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -18,6 +18,7 @@ from otel_aioprom._concurrency.periodic import (
     run_periodically,
     running_in_background,
 )
+from otel_aioprom._concurrency.thread_pool import run_in_thread
 from otel_aioprom._transport.delivery import (
     Delivery,
     DeliveryOptions,
@@ -31,12 +32,13 @@ from otel_aioprom.formats import IFormatter, TextFormatter
 from otel_aioprom.formats.protobuf_push import PushFormatter
 from otel_aioprom.pusher.batches import bodies
 from otel_aioprom.pusher.grouping import check_group, group_path, join_url
-from otel_aioprom.renderer import DEFAULT_TIMEOUT
+from otel_aioprom.renderer import DEFAULT_TIMEOUT, is_large
 
 if TYPE_CHECKING:
     import aiohttp
     from typing_extensions import Self, Unpack
 
+    from otel_aioprom._core.model import MetricFamily
     from otel_aioprom.registry.gathering import Gathering
     from otel_aioprom.registry.registry import CollectorRegistry
 
@@ -259,21 +261,31 @@ class Pusher:
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
     ) -> aiohttp.ClientResponse:
         gathering = await registry.async_gather(self._gather_timeout)
-        return await self.push_gathered(methods, registry, gathering, retry)
+        if is_large(gathering, self._formatter):
+            families = await run_in_thread(self.prepare, registry, gathering)
+        else:
+            families = self.prepare(registry, gathering)
+        return await self.push_families(methods, registry, families, retry)
 
-    async def push_gathered(
+    def prepare(self, registry: CollectorRegistry, gathering: Gathering) -> Sequence[MetricFamily]:
+        """Escape the names of a collection; report what the format cannot represent to its registry."""
+        families, faults = self._formatter.prepare(gathering.families)
+        registry.report(faults)
+        return families
+
+    async def push_families(
         self,
         methods: tuple[str, ...],
         registry: CollectorRegistry,
-        gathering: Gathering,
+        families: Sequence[MetricFamily],
         retry: Retry | None,
     ) -> aiohttp.ClientResponse:
-        """Push the result of a collection, one request after the other; the failure of one costs only its batch.
+        """Push families, one request after the other; the failure of one costs only its batch.
 
         Args:
             methods: HTTP method of the first request, then that of the others if it differs.
             registry: Registry whose self-metrics count the requests.
-            gathering: The result of the collection.
+            families: As ``prepare`` returns them.
             retry: Retry policy of each request; ``total`` is that of all requests together.
 
         Returns:
@@ -283,8 +295,6 @@ class Pusher:
             PushError: As for ``add``; the first one, after the other requests.
         """
         policy, began = retry or self._retry or ONCE, monotonic()
-        families, faults = self._formatter.prepare(gathering.families)
-        registry.report(faults)
         first: aiohttp.ClientResponse | None = None
         failure: PushError | None = None
         method, *others = methods

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from gateway import Answer, Gateway
+from oracles import FakeSource, family, number
+from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom.errors import PushError
-from otel_aioprom.pusher import Pusher
+from otel_aioprom.formats import TextFormatter
+from otel_aioprom.pusher import BlockingPusher, Pusher
+from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from pushed import QUICK, families_in, levels
 
@@ -112,3 +121,53 @@ async def test_an_error_status_is_kept_when_the_server_becomes_unreachable() -> 
             await pusher.replace(levels(1, 2, 3, 4))
 
     assert len(gateway.requests) == 3
+
+
+# --- the thread that prepares ------------------------------------------------------------------
+
+
+def registry_of(*families: MetricFamily) -> CollectorRegistry:
+    """A registry with these families."""
+    registry = CollectorRegistry()
+    registry.add_source(FakeSource(*families))
+    return registry
+
+
+def labelled(*names: str) -> list[Series]:
+    """A thousand series with these label names."""
+    return [number(1, dict.fromkeys(names, str(each))) for each in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("families", "large"),
+    [
+        pytest.param([family(f"g{each}") for each in range(200)], True, id="many families"),
+        pytest.param([family("a.b", *labelled("x"))], True, id="many series to escape"),
+        pytest.param([family("g", *labelled("a.b", "a_b"))], True, id="label names that collide"),
+        pytest.param([family("g", *labelled("x"))], False, id="many classic series"),
+        pytest.param([family("a.b")], False, id="few"),
+    ],
+)
+async def test_what_takes_long_to_prepare_is_prepared_in_a_thread(
+    families: list[MetricFamily], large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a scrape; a blocking pusher, which may have no thread, prepares in its own."""
+    threads: list[threading.Thread] = []
+    prepare = TextFormatter.prepare
+
+    def recorded(formatter: TextFormatter, collected: Sequence[MetricFamily]) -> Any:
+        threads.append(threading.current_thread())
+        return prepare(formatter, collected)
+
+    monkeypatch.setattr(TextFormatter, "prepare", recorded)
+    registry = registry_of(*families)
+    with Gateway() as gateway:
+        await Pusher("j", gateway.url).replace(registry)
+        blocking = asyncio.to_thread(
+            lambda: (threading.current_thread(), BlockingPusher("j", gateway.url).add(registry))
+        )
+        caller, _ = await blocking
+    first, second = gateway.requests
+
+    assert (threads[0] is not threading.current_thread(), threads[1:]) == (large, [caller])
+    assert families_in(first) == families_in(second)
