@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import socket
-import struct
 import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import HttpProcessingError
 
-from otel_aioprom.errors import SlowReaderError
+from otel_aioprom.service.connections import reset, reset_if_broken_off
 from otel_aioprom.service.messages import ScrapeRequest, ScrapeResponse
 from otel_aioprom.service.write_timeout import WriteTimeout
 
@@ -24,7 +22,6 @@ else:  # no generic class before Python 3.11
 
 _logger = logging.getLogger(__name__)
 
-_NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds: close sends a reset
 _PAGE_TIMEOUT = 10.0  # seconds
 
 
@@ -62,7 +59,9 @@ async def send(
 ) -> web.StreamResponse:
     """Send the response to a scrape piece by piece; disconnect a client that reads too slowly.
 
-    A body of one piece is sent in one write, with its ``Content-Length``.
+    A body of one piece is sent in one write, with its ``Content-Length``. The end of a longer one is marked in
+    HTTP/1.1; in HTTP/1.0 it is the end of the connection. Whatever breaks a response off resets the connection, so
+    that no client takes the first part for the whole.
 
     Args:
         request: The request to answer.
@@ -72,15 +71,11 @@ async def send(
     Raises:
         SlowReaderError: The client was disconnected.
     """
-    try:
-        with WriteTimeout(answer.send_timeout) as write_timeout:
-            async with aclosing(answer.pieces()) as pieces:
-                return await _send(
-                    request, answer, {**answer.headers, **headers}, pieces, write_timeout
-                )
-    except SlowReaderError:
-        _abort(request)
-        raise
+    with WriteTimeout(answer.send_timeout) as write_timeout:
+        async with aclosing(answer.pieces()) as pieces:
+            return await _send(
+                request, answer, {**answer.headers, **headers}, pieces, write_timeout
+            )
 
 
 async def deliver(request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -93,15 +88,9 @@ async def deliver(request: web.BaseRequest, response: web.StreamResponse) -> Non
     Raises:
         SlowReaderError: The client was disconnected.
     """
-    try:
-        with WriteTimeout(_PAGE_TIMEOUT) as write_timeout:
-            await write_timeout.wait(response.prepare(request))
-            await write_timeout.wait(response.write_eof())
-    except SlowReaderError:
-        _abort(request)
-        raise
-    except ConnectionError:
-        _logger.debug("the client went away before it was answered")
+    with WriteTimeout(_PAGE_TIMEOUT) as write_timeout, _whole_or_reset(request, response):
+        await write_timeout.wait(response.prepare(request))
+        await write_timeout.wait(response.write_eof())
 
 
 async def _send(
@@ -118,7 +107,10 @@ async def _send(
         response = web.Response(body=first, status=answer.status, headers=headers)
     else:
         response = web.StreamResponse(status=answer.status, headers=headers)
-    try:
+    until_close = second is not None and request.version < HttpVersion11
+    if until_close:
+        response.force_close()  # aiohttp would keep it open for a client that asks for that
+    with _whole_or_reset(request, response, until_close=until_close):
         await write_timeout.wait(response.prepare(request))
         if second is not None:
             await write_timeout.wait(response.write(first))
@@ -126,17 +118,36 @@ async def _send(
             async for piece in pieces:
                 await write_timeout.wait(response.write(piece))
         await write_timeout.wait(response.write_eof())
-    except ConnectionError:
-        _logger.debug("the client went away in the middle of a response")
+        if until_close:
+            await write_timeout.wait(_flush(request))
     return response
 
 
-def _abort(request: web.BaseRequest) -> None:
-    """Reset a connection; drop what waits in the send buffers."""
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    transport.abort()
+@contextmanager
+def _whole_or_reset(
+    request: web.BaseRequest, response: web.StreamResponse, *, until_close: bool = False
+) -> Iterator[None]:
+    """Reset the connection if a response is broken off, by whatever; a client may leave.
+
+    Args:
+        request: The request.
+        response: The response, not yet prepared.
+        until_close: The end of the connection is the end of the body.
+    """
+    transport = request.transport  # aiohttp forgets it before it is closed
+    try:
+        with reset_if_broken_off(transport) if until_close and transport else nullcontext():
+            yield
+    except BaseException as error:
+        if transport is not None and response.prepared:
+            reset(transport)
+        if not isinstance(error, ConnectionError):
+            raise
+        _logger.debug("the client went away in the middle of a response")
+
+
+async def _flush(request: web.BaseRequest) -> None:
+    """Wait until the system has all bytes: it sends them whatever becomes of this process."""
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(0)
+        await request.writer.drain()

@@ -29,10 +29,11 @@ from otel_aioprom.errors import (
 from otel_aioprom.negotiator import parse_accepts
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.aiohttp_response import scrape_request, send, server_logger
+from otel_aioprom.service.connections import Server
 from otel_aioprom.service.last_resort import install_last_resort
 from otel_aioprom.service.routing import Handler, Router, read_only
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
-from otel_aioprom.service.sockets import close_all, open_sockets
+from otel_aioprom.service.sockets import check_port, close_all, open_sockets, stop_accepting
 from otel_aioprom.service.web_config.config import WebConfig
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Service:
         self._endpoints: dict[str, Scraper] = {}
         install_last_resort()
         self._runner: web.ServerRunner | None = None
+        self._server: Server | None = None
+        self._starting: asyncio.Future[None] | None = None
         self._sites: list[web.SockSite] = []
         self._sockets: list[socket.socket] = []
         self._refreshing: asyncio.Task[None] | None = None
@@ -144,6 +147,8 @@ class Service:
 
     def _free_path(self, name: str, path: str) -> str:
         """Return a valid path that is not taken, without the slash at its end."""
+        if not isinstance(path, str):
+            raise TypeError(f"{name} must be a path such as '/metrics', not {path!r}")
         plain = path.rstrip("/")
         if not _PATH.fullmatch(plain):
             reason = "a slash before each part, and letters, digits and -._~ in it"
@@ -171,27 +176,41 @@ class Service:
             ServiceStartError: The address cannot be bound; no socket is left open.
             ValueError: ``metrics_url`` is invalid or taken; or ``ssl`` is passed although the web configuration has
                 certificates.
+            TypeError: ``port`` is not an ``int``, or ``metrics_url`` not a string.
         """
         if self._runner is not None:
             warnings.warn(f"the service runs already at {self._root}", RuntimeWarning, stacklevel=2)
             return
+        check_port(port)
         plain = self._free_path("metrics_url", metrics_url)
         context = self._tls(ssl)
         self._metrics_path = metrics_url
-        server = web.Server(
-            Router(self._handlers(plain), self._headers).handle,
+        self._starting = starting = asyncio.get_running_loop().create_future()
+        try:
+            await self._start(addr, port, context, plain)
+        finally:
+            self._starting = None
+            starting.set_result(None)
+
+    async def _start(
+        self, addr: str, port: int, ssl: ssl_module.SSLContext | None, metrics_path: str
+    ) -> None:
+        server = Server(
+            Router(self._handlers(metrics_path), self._headers).handle,
             access_log=None,
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
             logger=server_logger,
         )
+        self._server = server
         self._runner = runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         try:
             await runner.setup()
-            await self._listen(runner, addr, port, context)
+            await self._listen(runner, addr, port, ssl)
         except BaseException as error:
-            self._runner = None
+            self._runner = self._server = None
             await runner.cleanup()
+            await server.close_connections(_SHUTDOWN)
             # Ports out of range overflow; host names may have no IDNA form.
             if isinstance(error, OSError | OverflowError | UnicodeError):
                 raise ServiceStartError(f"{addr or '*'}:{port}", str(error)) from error
@@ -254,25 +273,37 @@ class Service:
     async def stop(self, wait_duration: float = 1.0) -> None:
         """Stop the server; a second call does nothing.
 
+        While the service starts, it waits for that first. Afterwards every connection is closed: a response that was
+        broken off by a reset, or without the end that its client expects.
+
         Args:
             wait_duration: Seconds to wait for scrapes in flight before they are cancelled.
         """
-        runner, self._runner = self._runner, None
-        if runner is None:
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        runner, server = self._runner, self._server
+        if runner is None or server is None:
             return
+        deadline = monotonic() + wait_duration
+        self._runner = self._server = None
         if self._refreshing is not None:
             self._refreshing.cancel()
             self._refreshing = None
-        for site in self._sites:
-            await site.stop()
-        self._sites = []
+        sites, sockets = self._sites, self._sockets
+        self._sites, self._sockets = [], []
         try:
+            await stop_accepting(sockets)
+            for site in sites:
+                await site.stop()
             if self._in_flight:
                 await asyncio.wait_for(self._idle.wait(), wait_duration)
         except asyncio.TimeoutError:
             _logger.info("scrapes in flight are cancelled after %s s", wait_duration)
         finally:
-            await runner.cleanup()
+            try:
+                await runner.cleanup()
+            finally:
+                await server.close_connections(max(_SHUTDOWN, deadline - monotonic()))
 
     @asynccontextmanager
     async def running(
@@ -293,7 +324,7 @@ class Service:
         """Close only the listening sockets, in a forked child process: the rest belongs to the parent."""
         for opened in self._sockets:
             opened.close()
-        self._sockets, self._sites, self._runner = [], [], None
+        self._sockets, self._sites, self._runner, self._server = [], [], None, None
 
     @property
     def metrics_path(self) -> str:

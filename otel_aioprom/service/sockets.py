@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import socket
+from contextlib import suppress
 
+_ACCEPTED = 3  # iterations of the event loop until a connection that was accepted has its transport
 _UNAVAILABLE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
@@ -40,6 +42,29 @@ async def open_sockets(addr: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def check_port(port: object) -> None:
+    """Raise if a port is not a number: some systems take a string, or ``None``, for a while.
+
+    Raises:
+        TypeError: It is not an ``int``.
+    """
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be an int such as 9464, or 0 for a free one, not {port!r}")
+
+
+async def stop_accepting(sockets: list[socket.socket]) -> None:
+    """Accept no more connections, and wait until those that were accepted have their transports.
+
+    asyncio loses track of one that has none yet when its server is closed: it would stay open.
+    """
+    loop = asyncio.get_running_loop()
+    for opened in sockets:
+        with suppress(NotImplementedError):  # Windows' event loop accepts in another way
+            loop.remove_reader(opened)
+    for _ in range(_ACCEPTED):
+        await asyncio.sleep(0)
+
+
 def close_all(sockets: list[socket.socket]) -> None:
     """Close sockets."""
     for opened in sockets:
@@ -58,7 +83,7 @@ def _bind(family: int, protocol: int, address: tuple[object, ...]) -> socket.soc
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)
-    except (OSError, OverflowError) as error:
+    except BaseException as error:
         opened.close()
         unavailable = isinstance(error, OSError) and error.errno in _UNAVAILABLE
         if unavailable and family == socket.AF_INET6:
