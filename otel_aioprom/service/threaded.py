@@ -8,9 +8,10 @@ import os
 import ssl as ssl_module
 import threading
 import warnings
-from collections.abc import Awaitable, Iterator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
@@ -63,8 +64,9 @@ class ThreadedService:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
+        self._started: Future[None] = Future()
         self._wait = 1.0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         register_after_fork(self)
 
     def add_endpoint(
@@ -91,28 +93,36 @@ class ThreadedService:
         Raises:
             ServiceStartError: The address cannot be bound; no thread is left running.
             ValueError: As for ``Service.start``.
+            TypeError: As for ``Service.start``.
         """
         with self._lock:
             if self._thread is not None:
                 warnings.warn("the service runs already", RuntimeWarning, stacklevel=2)
                 return self
             started: Future[None] = Future()
-            serving = self._serve(started, self._service.start(addr, port, ssl, metrics_url))
+            self._started = started
+            serving = self._serve(
+                started, partial(self._service.start, addr, port, ssl, metrics_url)
+            )
             thread = threading.Thread(
                 target=asyncio.run, args=(serving,), name="otel_aioprom service", daemon=True
             )
-            thread.start()
+            self._thread = thread  # from here on a signal handler may stop it
             try:
+                thread.start()
                 started.result()
-            except BaseException:
-                thread.join()
+            except BaseException as error:  # a signal handler may raise here, too
+                if thread.ident is None and isinstance(error, RuntimeError):  # no more threads
+                    started.set_exception(error)
+                    self._thread = None
+                    serving.close()
+                self.stop(0.0)
                 raise
-            self._thread = thread
         return self
 
-    async def _serve(self, started: Future[None], starting: Awaitable[None]) -> None:
+    async def _serve(self, started: Future[None], start: Callable[[], Awaitable[None]]) -> None:
         try:
-            await starting
+            await start()
         except BaseException as error:  # noqa: BLE001 - raised by ``start``, in the calling thread
             started.set_exception(error)
             return
@@ -129,10 +139,12 @@ class ThreadedService:
         """
         with self._lock:
             thread, self._thread = self._thread, None
-            if thread is None or self._loop is None:
+            if thread is None:
                 return
-            self._wait = wait_duration
-            self._loop.call_soon_threadsafe(self._ended.set)
+            wait([self._started])  # a signal handler may stop what its thread is starting
+            if self._loop is not None and self._started.exception() is None:
+                self._wait = wait_duration
+                self._loop.call_soon_threadsafe(self._ended.set)
             thread.join()
 
     @contextmanager
@@ -168,12 +180,15 @@ class ThreadedService:
 
     def after_fork(self) -> None:
         """Stop serving in a child process: the thread did not survive the fork, and the port is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._thread is None:
             return
-        url = self._service.base_url
         self._thread = None
+        started = self._started.done() and self._started.exception() is None
+        url = self._service.base_url if started else ""
         self._service.abandon()
+        if not started:  # another thread was starting it
+            return
         _logger.warning(
             "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
             "start a service here, on another port, or push",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,7 +17,9 @@ from otel_aioprom.collectors import Counter
 from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from otel_aioprom.service import Service
+from otel_aioprom.service import Service, ThreadedService
+from otel_aioprom.service.sockets import open_sockets
+from processes import free_port
 
 
 @pytest.fixture
@@ -99,6 +102,8 @@ async def test_invalid_metrics_urls_raise(registry: CollectorRegistry, url: str)
     service = Service(registry)
     with pytest.raises(ValueError, match="must be a path"):
         await service.start(addr="127.0.0.1", metrics_url=url)
+    with pytest.raises(TypeError, match="must be a path"):
+        await service.start(metrics_url=None)  # type: ignore[arg-type]
     with pytest.raises(ServiceNotRunningError):
         _ = service.base_url
 
@@ -160,6 +165,62 @@ async def test_a_failed_start_leaves_no_socket_open(
     assert bound
     with pytest.raises(ServiceNotRunningError):
         _ = service.base_url
+
+
+async def test_stop_waits_for_a_start(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the start is: afterwards nothing listens, and the service can be started again."""
+    go, opening = asyncio.Event(), asyncio.Event()
+
+    async def held(addr: str, port: int) -> list[socket.socket]:
+        opening.set()
+        await go.wait()
+        return await open_sockets(addr, port)
+
+    monkeypatch.setattr("otel_aioprom.service.service.open_sockets", held)
+    port = free_port()
+    service = Service(registry)
+    starting = asyncio.create_task(service.start("127.0.0.1", port))
+    await asyncio.wait_for(opening.wait(), DEADLINE)
+    stopping = [asyncio.create_task(service.stop()) for _ in range(2)]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait_for(asyncio.gather(starting, *stopping), DEADLINE)
+
+    with pytest.raises(ServiceNotRunningError):
+        _ = service.base_url
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    for iterations in range(30):
+        starting = asyncio.create_task(service.start("127.0.0.1", port))
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        await service.stop()
+        await starting
+        await service.stop()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_stop_does_nothing_for_a_start_that_failed(registry: CollectorRegistry) -> None:
+    """It waits for the failure."""
+    service = Service(registry)
+    starting = asyncio.create_task(service.start("no.such.host.invalid"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(service.stop(), DEADLINE)
+
+    with pytest.raises(ServiceStartError):
+        await starting
+
+
+@pytest.mark.parametrize("port", ["80", None, 1.5, True, b"80"])
+async def test_a_port_that_is_no_number_raises(registry: CollectorRegistry, port: Any) -> None:
+    """Before anything is opened."""
+    with pytest.raises(TypeError, match="port must be an int"):
+        await Service(registry).start("127.0.0.1", port)
+    with pytest.raises(TypeError, match="port must be an int"):
+        ThreadedService(registry).start("127.0.0.1", port)
 
 
 async def test_stop_waits_for_scrapes_in_flight(registry: CollectorRegistry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -117,6 +118,65 @@ async def test_a_program_with_a_loop_may_use_it_too() -> None:
     """The service runs on a loop of its own."""
     with ThreadedService(registry_with(4)).running("127.0.0.1") as service:
         assert "level 4\n" in await asyncio.to_thread(fetch, service.metrics_url)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+import otel_aioprom.service.service as module
+from otel_aioprom import ThreadedService
+
+service = ThreadedService()
+
+def threads():
+    return sum("otel_aioprom service" in each.name for each in threading.enumerate())
+
+def handle(*_):
+    if sys.argv[1] == "raises":
+        raise KeyboardInterrupt
+    service.stop()
+
+async def interrupting(*arguments, real=module.open_sockets):
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    return await real(*arguments)
+
+signal.signal(signal.SIGUSR1, handle)
+module.open_sockets = interrupting
+try:
+    service.start("127.0.0.1")
+except KeyboardInterrupt:
+    print("raised", end=" ")
+print(threads())
+module.open_sockets = interrupting.__kwdefaults__["real"]
+with service.running("127.0.0.1"):
+    print(threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
+@pytest.mark.parametrize(("act", "printed"), [("stops", ["0", "1"]), ("raises", ["raised 0", "1"])])
+def test_a_signal_handler_may_end_a_start(act: str, printed: list[str]) -> None:
+    """By ``stop``, or by an exception: neither waits for ever, and no thread is left."""
+    program = [sys.executable, "-c", INTERRUPTED, act]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=DEADLINE)
+
+    assert done.stdout.splitlines() == printed
+    assert done.stderr == ""
+
+
+def test_a_thread_that_cannot_be_started_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the service can be started later."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    service = ThreadedService(registry_with(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            service.start("127.0.0.1")
+
+    with service.running("127.0.0.1"):
+        assert "level 1" in fetch(service.metrics_url)
 
 
 FORKS = """
