@@ -71,7 +71,7 @@ async def send(
     Raises:
         SlowReaderError: The client was disconnected.
     """
-    with WriteTimeout(answer.send_timeout) as write_timeout:
+    with answer.write_timeout() as write_timeout:
         async with aclosing(answer.pieces()) as pieces:
             return await _send(
                 request, answer, {**answer.headers, **headers}, pieces, write_timeout

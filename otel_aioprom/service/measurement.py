@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from otel_aioprom.registry.self_metrics import ScrapeMetrics
 from otel_aioprom.service.messages import ScrapeResponse
+from otel_aioprom.service.places import Place
 
 
 class Measurement:
@@ -14,10 +15,12 @@ class Measurement:
 
     Args:
         send_timeout: Seconds that the client may take for each 64 KiB.
+        place: The place of the request.
     """
 
-    def __init__(self, send_timeout: float | None) -> None:
+    def __init__(self, send_timeout: float | None, place: Place) -> None:
         self._send_timeout = send_timeout
+        self._place = place
         self._status = 0
         self._protocol = ""
         self._size = 0
@@ -26,7 +29,10 @@ class Measurement:
         """Note a response; return it with a body that counts its bytes as they are encoded."""
         self._status, self._protocol = response.status, response.protocol
         return replace(
-            response, chunks=self._counted(response.chunks), send_timeout=self._send_timeout
+            response,
+            chunks=self._counted(response.chunks),
+            send_timeout=self._send_timeout,
+            place=self._place,
         )
 
     def record(self, metrics: ScrapeMetrics, seconds: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from otel_aioprom.renderer import in_pieces, in_pieces_blocking
+from otel_aioprom.service.places import Place
 from otel_aioprom.service.write_timeout import WriteTimeout
 
 RETRY_SOON = {"Retry-After": "1"}
@@ -48,6 +49,7 @@ class ScrapeResponse:
         chunks: The body, encoded while it is read.
         protocol: Prometheus' name of the format; empty if none was negotiated.
         send_timeout: Seconds that the client may take for each piece.
+        place: The place of the request among those answered at once.
     """
 
     status: int
@@ -55,6 +57,11 @@ class ScrapeResponse:
     chunks: Iterator[bytes] = field(default_factory=lambda: iter(()))
     protocol: str = ""
     send_timeout: float | None = None
+    place: Place | None = None
+
+    def write_timeout(self) -> WriteTimeout:
+        """Create the timeout for all writes of the body."""
+        return WriteTimeout(self.send_timeout, self.place)
 
     def pieces(self) -> AsyncGenerator[bytes, None]:
         """Read the body in pieces of 64 KiB; yield to the event loop about every millisecond."""
@@ -73,7 +80,7 @@ class ScrapeResponse:
         Raises:
             SlowReaderError: The client did not read a piece in time.
         """
-        with WriteTimeout(self.send_timeout) as write_timeout:
+        with self.write_timeout() as write_timeout:
             async with aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
                     await write_timeout.wait(write(piece))

@@ -15,7 +15,6 @@ from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom._core.patterns import Patterns
 from otel_aioprom._transport.compression import codings, compressed
 from otel_aioprom._transport.credentials import Authenticator
-from otel_aioprom.collectors.series.number import GaugeSeries
 from otel_aioprom.errors import GatherError, SlowReaderError
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
@@ -34,6 +33,7 @@ from otel_aioprom.renderer import (
 from otel_aioprom.service.authorization import Authorization
 from otel_aioprom.service.measurement import Measurement
 from otel_aioprom.service.messages import RETRY_SOON, ScrapeRequest, ScrapeResponse, refusal
+from otel_aioprom.service.places import Place, Places
 from otel_aioprom.service.selection import Selection
 
 ALLOWED_METHODS = ("GET", "HEAD")
@@ -90,7 +90,8 @@ class Scraper:
         protobuf_escaping: Escaping scheme of names outside the classic character set in protobuf.
         included: Patterns (``*`` and ``?``) of the metric names to expose; ``None`` exposes all.
         excluded: Patterns of the metric names to drop, even if ``included`` matches them.
-        max_concurrent: Maximum number of concurrent scrapes; further ones get 503. ``None`` sets no limit.
+        max_concurrent: Maximum number of concurrent scrapes. For one more, the client that has read nothing for longest
+            is disconnected; it gets 503 if none waits for its client. ``None`` sets no limit.
         send_timeout: Seconds that a client may take to read 64 KiB before it is disconnected; ``None`` sets no limit.
         auth: Checks the client's credentials, such as ``BasicAuth``; ``None`` admits every client.
         self_metrics: Measure scrapes, and expose these metrics from the next scrape on.
@@ -127,10 +128,10 @@ class Scraper:
         self._created_samples = created_samples
         self._protobuf_escaping = check_escaping(protobuf_escaping)
         self._patterns = Patterns(included, excluded)
-        self._max_concurrent = math.inf if max_concurrent is None else max_concurrent
+        self._places = Places(math.inf if max_concurrent is None else max_concurrent)
         self._send_timeout = send_timeout
         self._self_metrics = self_metrics
-        self._busy = GaugeSeries()
+        self._busy = self._places.busy
 
     @asynccontextmanager
     async def scrape(self, request: ScrapeRequest) -> AsyncIterator[ScrapeResponse]:
@@ -148,14 +149,14 @@ class Scraper:
             E4, E57 to E62.
         """
         refused = await self._authorization.check(request.authorization)
-        with self._measured() as measure:
-            yield measure(refused or await self._answer(request))
+        with self._places.place() as place, self._measured(place) as measure:
+            yield measure(refused or await self._answer(request, place))
 
     @contextmanager
     def scrape_blocking(self, request: ScrapeRequest) -> Iterator[ScrapeResponse]:
         """Answer a request in the calling thread; otherwise like ``scrape``."""
         refused = self._authorization.check_blocking(request.authorization)
-        with self._measured() as measure:
+        with self._places.place() as place, self._measured(place) as measure:
             yield measure(refused or self._answer_blocking(request))
 
     async def authorize(self, authorization: str | None) -> ScrapeResponse | None:
@@ -169,8 +170,8 @@ class Scraper:
         """
         return await self._authorization.check(authorization)
 
-    async def _answer(self, request: ScrapeRequest) -> ScrapeResponse:
-        plan = self._plan(request)
+    async def _answer(self, request: ScrapeRequest, place: Place) -> ScrapeResponse:
+        plan = self._plan(request) if await self._places.admit(place) else _too_many()
         if isinstance(plan, ScrapeResponse):
             return plan
         gathering = await self._registry.async_gather(
@@ -187,7 +188,7 @@ class Scraper:
         return plan.response(chunks)
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
-        plan = self._plan(request)
+        plan = _too_many() if self._places.full else self._plan(request)
         if isinstance(plan, ScrapeResponse):
             return plan
         gathering = self._registry.gather(plan.timeout, client_deadline=plan.client_deadline)
@@ -203,8 +204,6 @@ class Scraper:
 
     def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
         """Return how to answer, or the response itself if it needs no collection."""
-        if self._busy.value > self._max_concurrent:
-            return refusal(503, "too many concurrent scrapes; try again", RETRY_SOON)
         if request.method not in ALLOWED_METHODS:
             allow = {"Allow": ", ".join(ALLOWED_METHODS)}
             return refusal(405, "only GET and HEAD are allowed here", allow)
@@ -219,10 +218,9 @@ class Scraper:
         return plan
 
     @contextmanager
-    def _measured(self) -> Iterator[Callable[[ScrapeResponse], ScrapeResponse]]:
-        """Count a request as concurrent while it is answered; record its measurement at the end."""
-        measurement = Measurement(self._send_timeout)
-        self._busy.inc()
+    def _measured(self, place: Place) -> Iterator[Callable[[ScrapeResponse], ScrapeResponse]]:
+        """Record the measurement of a request at its end."""
+        measurement = Measurement(self._send_timeout, place)
         began = perf_counter()
         try:
             yield measurement.take
@@ -230,7 +228,6 @@ class Scraper:
             self._registry.report([Fault("slow_reader", "a client", str(error))])
             raise
         finally:
-            self._busy.dec()
             if self._self_metrics:
                 measurement.record(self._registry.endpoint, perf_counter() - began)
 
@@ -240,6 +237,10 @@ def has_only_unused_readers(gathering: Gathering) -> bool:
     if not any(fault.cause == NO_PROVIDER for fault in gathering.faults):
         return False
     return all(family.name.startswith(OWN_PREFIX) for family in gathering.families)
+
+
+def _too_many() -> ScrapeResponse:
+    return refusal(503, "too many concurrent scrapes; try again", RETRY_SOON)
 
 
 def source_timeout(header: str | None) -> float:
