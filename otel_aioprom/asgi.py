@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.messages import (
+    DEFAULT_METRICS_PATH,
     ScrapeRequest,
     ScrapeResponse,
     selected_names,
@@ -39,7 +40,7 @@ class MetricsApp:
 
     Raises:
         ValueError: An option has an invalid value.
-        TypeError: An option is unknown.
+        TypeError: ``registry`` is no registry, or an option is unknown.
     """
 
     def __init__(self, registry: CollectorRegistry, **options: Unpack[ScrapeOptions]) -> None:
@@ -71,14 +72,14 @@ class MetricsMiddleware:
 
     Raises:
         ValueError: ``path`` does not start with a slash, or an option has an invalid value.
-        TypeError: An option is unknown.
+        TypeError: ``registry`` is no registry, or an option is unknown.
     """
 
     def __init__(
         self,
         app: App,
         registry: CollectorRegistry,
-        path: str = "/metrics",
+        path: str = DEFAULT_METRICS_PATH,
         **options: Unpack[ScrapeOptions],
     ) -> None:
         self._app = app

@@ -75,11 +75,11 @@ _ESCAPING = (Text100Formatter, OpenMetricsFormatter, BinaryFormatter)
 """Formats with an escaping scheme in their content type; the others are older than the schemes."""
 
 
-def parse_accepts(accept_headers: Sequence[str]) -> set[str]:
+def parse_accepts(accept_headers: Sequence[str] | None) -> set[str]:
     """Split ``Accept`` headers into their items.
 
     Args:
-        accept_headers: The values of all ``Accept`` headers of a request.
+        accept_headers: The values of all ``Accept`` headers of a request; ``None`` for none.
 
     Returns:
         Media types and parameters in one set, stripped of blanks. Never raises.
@@ -94,7 +94,7 @@ def parse_accepts(accept_headers: Sequence[str]) -> set[str]:
     return {item for part in _split(accept_headers) for item in part if item}
 
 
-def media_ranges(accept_headers: Sequence[str]) -> list[MediaRange]:
+def media_ranges(accept_headers: Sequence[str] | None) -> list[MediaRange]:
     """Parse ``Accept`` headers, in their order.
 
     Args:
@@ -116,12 +116,12 @@ def media_ranges(accept_headers: Sequence[str]) -> list[MediaRange]:
 
 
 def negotiate(
-    accepts_headers: Sequence[str], *, protobuf_escaping: Escaping = "underscores"
+    accepts_headers: Sequence[str] | None, *, protobuf_escaping: Escaping = "underscores"
 ) -> type[IFormatter]:
     """Choose the format of a response: the supported one with the highest weight, else text 0.0.4.
 
     Args:
-        accepts_headers: The values of all ``Accept`` headers of a request; none or malformed ones are allowed.
+        accepts_headers: The values of all ``Accept`` headers of a request; none, ``None`` or malformed ones are allowed.
         protobuf_escaping: Escaping scheme for protobuf if the client requests none, as Prometheus does.
 
     Returns:
@@ -183,10 +183,10 @@ def choose_coding(headers: Sequence[str], served: Sequence[str]) -> str | None:
     return max(acceptable, key=weights.__getitem__, default=None)
 
 
-def _split(headers: Sequence[str]) -> Iterator[list[str]]:
+def _split(headers: Sequence[str] | None) -> Iterator[list[str]]:
     """Split at commas, and each part at semicolons, both outside quotes; strip blanks."""
     part, item, count = [], "", 0
-    for match in _TOKEN.finditer(",".join(headers)):
+    for match in _TOKEN.finditer(",".join(headers or ())):
         if match[0] not in (",", ";"):
             item += match[0]
             continue

@@ -13,7 +13,7 @@ from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import negotiate
 from otel_aioprom.registry.gathering import Gathering
-from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
 OnError = Literal["continue", "fail"]
 """What to do if something cannot be exposed: drop it, or raise."""
@@ -53,7 +53,7 @@ def check_escaping(escaping: str) -> Escaping:
 
 def render(
     registry: CollectorRegistry,
-    accepts_headers: Sequence[str] = (),
+    accepts_headers: Sequence[str] | None = (),
     *,
     on_error: OnError = "continue",
     created_samples: bool = False,
@@ -65,7 +65,7 @@ def render(
 
     Args:
         registry: What to expose.
-        accepts_headers: Values of the request's ``Accept`` headers; none means text 0.0.4.
+        accepts_headers: Values of the request's ``Accept`` headers; none, or ``None``, means text 0.0.4.
         on_error: ``"continue"`` drops what cannot be exposed; ``"fail"`` raises instead.
         created_samples: Write start times as ``_created`` samples in OpenMetrics.
         protobuf_escaping: Escaping scheme of names outside the classic character set in protobuf.
@@ -76,11 +76,12 @@ def render(
     Raises:
         GatherError: Something cannot be exposed and ``on_error`` is ``"fail"``.
         ValueError: An option has an invalid value.
-        TypeError: ``accepts_headers`` is one string.
+        TypeError: ``registry`` is no registry, or ``accepts_headers`` is one string.
 
     Spec:
         N16.
     """
+    check_registry(registry)
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
     chunks = encode(registry, registry.gather(), formatter, on_error)
@@ -89,7 +90,7 @@ def render(
 
 async def async_render(
     registry: CollectorRegistry,
-    accepts_headers: Sequence[str] = (),
+    accepts_headers: Sequence[str] | None = (),
     *,
     on_error: OnError = "continue",
     timeout: float = DEFAULT_TIMEOUT,
@@ -101,6 +102,7 @@ async def async_render(
     Like ``render``, with the same arguments, result and errors, and with a ``timeout``: the seconds that sources may
     take. Later ones are dropped from the response.
     """
+    check_registry(registry)
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
     chunks = await async_encode(registry, await registry.async_gather(timeout), formatter, on_error)
@@ -108,7 +110,7 @@ async def async_render(
 
 
 def make_formatter(
-    accepts_headers: Sequence[str], created_samples: bool, protobuf_escaping: Escaping
+    accepts_headers: Sequence[str] | None, created_samples: bool, protobuf_escaping: Escaping
 ) -> IFormatter:
     """Create the formatter of a response; options and errors as for ``render``."""
     if isinstance(accepts_headers, str):

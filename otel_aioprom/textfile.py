@@ -26,6 +26,7 @@ def write_textfile(registry: CollectorRegistry, path: str | os.PathLike[str]) ->
             is warned about.
 
     Raises:
+        TypeError: ``registry`` is no registry.
         OSError: The file cannot be written; an older file is unchanged, and no temporary file is left.
     """
     target = Path(path)

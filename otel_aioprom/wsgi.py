@@ -8,7 +8,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from otel_aioprom.registry.registry import CollectorRegistry
-from otel_aioprom.service.messages import ScrapeRequest, selected_names, without_slash
+from otel_aioprom.service.messages import (
+    DEFAULT_METRICS_PATH,
+    ScrapeRequest,
+    selected_names,
+    without_slash,
+)
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ class MetricsApp:
 
     Raises:
         ValueError: An option has an invalid value.
-        TypeError: An option is unknown.
+        TypeError: ``registry`` is no registry, or an option is unknown.
     """
 
     def __init__(self, registry: CollectorRegistry, **options: Unpack[ScrapeOptions]) -> None:
@@ -49,14 +54,14 @@ class MetricsMiddleware:
 
     Raises:
         ValueError: ``path`` does not start with a slash, or an option has an invalid value.
-        TypeError: An option is unknown.
+        TypeError: ``registry`` is no registry, or an option is unknown.
     """
 
     def __init__(
         self,
         app: App,
         registry: CollectorRegistry,
-        path: str = "/metrics",
+        path: str = DEFAULT_METRICS_PATH,
         **options: Unpack[ScrapeOptions],
     ) -> None:
         self._app = app

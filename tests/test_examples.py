@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from servers import answers, fetch, free_port, parse_with_prometheus_client, wai
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 END_DEADLINE = 15.0
+MAKE = shutil.which("make")
 
 # Each quick start, and the samples that it must show.
 QUICK_STARTS = {
@@ -176,6 +178,26 @@ def test_a_taken_metrics_port_is_told_in_one_line() -> None:
     assert output == ""
     assert len(errors.splitlines()) == 1
     assert str(port) in errors
+
+
+@pytest.mark.skipif(MAKE is None, reason="needs make")
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_make_demo_fails_if_the_demo_fails(tmp_path: Path, code: int) -> None:
+    """Scripts and people learn of a taken port from the exit status too; here the demo is a stub."""
+    stub = tmp_path / "python"
+    stub.write_text(f"#!/bin/sh\nexit {code}\n")
+    stub.chmod(0o755)
+    built = f"{tmp_path}/package"  # as if the package were installed
+    done = subprocess.run(
+        [str(MAKE), "-o", built, f"BIN={tmp_path}", f"STAMPS={tmp_path}", "demo"],
+        cwd=EXAMPLES.parent,
+        capture_output=True,
+        text=True,
+        timeout=END_DEADLINE,
+        check=False,
+    )
+
+    assert (done.returncode != 0) == (code != 0), done.stderr
 
 
 def test_a_taken_shop_port_moves_the_shop() -> None:

@@ -96,7 +96,9 @@ class Collector(Generic[S]):
         expire_after: float | None = None,
     ) -> None:
         self.name = check_metric_name(name)
-        if not (registry is None or callable(getattr(registry, "register", None))):
+        if registry is not None and (
+            isinstance(registry, type) or not callable(getattr(registry, "register", None))
+        ):
             raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
         if not isinstance(doc, str):
             raise TypeError(f"doc must be a str that describes what is measured, not {doc!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, time
-from typing import Any
+from typing import Any, ClassVar
 
 from quantile import Estimator
 
@@ -58,7 +58,6 @@ class Summary(Collector[SummarySeries]):
 
     kind = MetricsTypes.summary
     _reserved = "quantile"
-    DEFAULT_INVARIANTS = DEFAULT_INVARIANTS
     REPR_STR = "summary"
     SUM_KEY = "sum"
     COUNT_KEY = "count"
@@ -87,6 +86,9 @@ class Summary(Collector[SummarySeries]):
             max_series=max_series,
             expire_after=expire_after,
         )
+
+    # A list, to which users add; below ``__init__``, whose default is the tuple that nobody changes.
+    DEFAULT_INVARIANTS: ClassVar[list[tuple[float, float]]] = [*DEFAULT_INVARIANTS]
 
     @property
     def invariants(self) -> tuple[tuple[float, float], ...]:

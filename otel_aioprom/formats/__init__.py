@@ -1,5 +1,6 @@
 """Exposition formats, one formatter class each: metric families in, chunks of bytes out."""
 
+from otel_aioprom.formats import binary, text
 from otel_aioprom.formats.base import IFormatter, with_escaping
 from otel_aioprom.formats.openmetrics import OpenMetrics001Formatter, OpenMetricsFormatter
 from otel_aioprom.formats.protobuf import BinaryFormatter
@@ -12,5 +13,7 @@ __all__ = [
     "OpenMetricsFormatter",
     "Text100Formatter",
     "TextFormatter",
+    "binary",
+    "text",
     "with_escaping",
 ]

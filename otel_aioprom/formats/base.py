@@ -12,7 +12,7 @@ from otel_aioprom._core.escaping import Escaping
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats.name_escaping import escape_names
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
 F = TypeVar("F", bound="IFormatter")
 
@@ -84,8 +84,12 @@ class IFormatter(ABC):
         """
 
     def marshall(self, registry: CollectorRegistry) -> bytes:
-        """Collect a registry in the calling thread and return it encoded."""
-        families, faults = self.prepare(registry.gather().families)
+        """Collect a registry in the calling thread and return it encoded.
+
+        Raises:
+            TypeError: ``registry`` is no registry.
+        """
+        families, faults = self.prepare(check_registry(registry).gather().families)
         registry.report(faults)
         return b"".join(self.encode(families))
 

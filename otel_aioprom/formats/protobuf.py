@@ -20,6 +20,10 @@ from otel_aioprom.formats.base import IFormatter
 from otel_aioprom.formats.protobuf_message import MessageBuffer
 from otel_aioprom.formats.text_lines import in_batches, metadata_unit
 
+BINARY_CONTENT_TYPE = (
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+)
+
 _METRIC = b"\x22"
 
 
@@ -52,10 +56,7 @@ class BinaryFormatter(IFormatter):
 
     def get_headers(self) -> dict[str, str]:
         """Return the ``Content-Type`` of this format."""
-        return {
-            "Content-Type": "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
-            f"encoding=delimited; escaping={self.escaping}"
-        }
+        return {"Content-Type": f"{BINARY_CONTENT_TYPE}; escaping={self.escaping}"}
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Encode families; skip those without series; see ``IFormatter.encode``."""

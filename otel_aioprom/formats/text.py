@@ -22,6 +22,10 @@ from otel_aioprom.formats.text_lines import (
     value_text,
 )
 
+TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_ACCEPTS = set(TEXT_CONTENT_TYPE.split("; "))
+"""The items of the content type, as ``parse_accepts`` returns them; under the name of aioprometheus."""
+
 _TYPES = {"info": "gauge", "stateset": "gauge"}
 _MILLISECONDS = 1000
 
@@ -37,7 +41,7 @@ class TextFormatter(IFormatter):
 
     def get_headers(self) -> dict[str, str]:
         """Return the ``Content-Type`` of this format."""
-        return {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return {"Content-Type": TEXT_CONTENT_TYPE}
 
     def encode(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Encode families; skip those without series; see ``IFormatter.encode``."""

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from otel_aioprom.collectors import Collector, Counter, Gauge
-from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
 try:
     import resource
@@ -131,6 +131,9 @@ def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
     Returns:
         The source, the same for all registries; ``registry.remove_source`` stops exposing it.
 
+    Raises:
+        TypeError: ``registry`` is no registry.
+
     Spec:
         E113.
 
@@ -139,7 +142,7 @@ def process_metrics(registry: CollectorRegistry) -> ProcessMetrics:
     """
     source = _of_this_process()
     with suppress(ValueError):  # it is exposed already
-        registry.add_source(source)
+        check_registry(registry).add_source(source)
     return source
 
 

@@ -19,7 +19,7 @@ from otel_aioprom.otel.async_observer import reading
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry.faults import NO_PROVIDER, Fault
-from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry, check_registry
 from otel_aioprom.registry.sources import Preparation
 
 _GRACE = 1.0  # seconds in which a provider may take a new reader before it counts as a fault
@@ -80,8 +80,7 @@ class PrometheusMetricReader(sdk.MetricReader):
         preferred_aggregation: dict[type, Any] | None = None,
         cardinality_limits: Mapping[type, int] | None = None,
     ) -> None:
-        if not isinstance(registry, CollectorRegistry):
-            raise TypeError(f"registry must be a CollectorRegistry, not {registry!r}")
+        check_registry(registry)
         options = make_options(
             prefix=prefix,
             scope_info_enabled=scope_info_enabled,

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from otel_aioprom._concurrency.shared_future import run_in_new_loop, running_loop
 from otel_aioprom.pusher.pusher import Pusher
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
 if TYPE_CHECKING:
     import aiohttp
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from otel_aioprom._transport.retry import Retry
     from otel_aioprom.pusher.pusher import PusherOptions
     from otel_aioprom.registry.gathering import Gathering
-    from otel_aioprom.registry.registry import CollectorRegistry
 
 
 class PushResult(NamedTuple):
@@ -81,7 +81,7 @@ class BlockingPusher:
     ) -> PushResult:
         _check_no_running_loop()
         # Outside the loop: sources may run one of their own.
-        return self.push_gathered(methods, registry, registry.gather(), retry)
+        return self.push_gathered(methods, registry, check_registry(registry).gather(), retry)
 
     def push_gathered(
         self,

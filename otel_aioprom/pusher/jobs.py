@@ -15,7 +15,7 @@ from otel_aioprom._transport.retry import ONCE, Retry
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.errors import DuplicateCollectorError
 from otel_aioprom.pusher.pusher import Pusher
-from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -54,6 +54,7 @@ class job_metrics:  # noqa: N801 - used like a function
         **options: As for ``Pusher``.
 
     Raises:
+        TypeError: ``registry`` is no registry.
         DuplicateCollectorError: The registry has a metric of another type under one of the names.
 
     Attributes:
@@ -73,7 +74,7 @@ class job_metrics:  # noqa: N801 - used like a function
         registry: CollectorRegistry | None = None,
         **options: Unpack[PusherOptions],
     ) -> None:
-        self.registry = CollectorRegistry() if registry is None else registry
+        self.registry = CollectorRegistry() if registry is None else check_registry(registry)
         options.setdefault("retry", Retry())
         self._pusher = Pusher(job_name, addr, **options)
         self._session = options.get("session")

@@ -32,6 +32,7 @@ from otel_aioprom.formats import IFormatter, TextFormatter
 from otel_aioprom.formats.protobuf_push import PushFormatter
 from otel_aioprom.pusher.batches import bodies
 from otel_aioprom.pusher.grouping import check_group, group_path, join_url
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 from otel_aioprom.renderer import DEFAULT_TIMEOUT, is_large
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from otel_aioprom._core.model import MetricFamily
     from otel_aioprom.registry.gathering import Gathering
-    from otel_aioprom.registry.registry import CollectorRegistry
 
 
 class PusherOptions(DeliveryOptions, total=False):
@@ -174,6 +174,7 @@ class Pusher:
             The response, its body read: of several requests, the first one with an error status, else the last one.
 
         Raises:
+            TypeError: ``registry`` is no registry.
             PushError: There was no response; or it has an error status, and ``raise_for_status`` is set.
         """
         return await self._push((hdrs.METH_POST,), registry, retry)
@@ -201,8 +202,11 @@ class Pusher:
             The response; 202 also for a group that does not exist.
 
         Raises:
+            TypeError: ``registry`` is no registry.
             PushError: As for ``add``.
         """
+        if registry is not None:
+            check_registry(registry)
         return await self._send(hdrs.METH_DELETE, registry, [], retry)
 
     async def run(
@@ -229,8 +233,10 @@ class Pusher:
             on_sigterm: Also push on ``SIGTERM``, if the application does not handle that signal.
 
         Raises:
+            TypeError: ``registry`` is no registry.
             ValueError: An option has an invalid value.
         """
+        check_registry(registry)
         _check_run(interval, method, exit_timeout)
         push = self.replace if method == "replace" else self.add
         retry = self._retry or Retry(total=max(interval, self._delivery.timeout))
@@ -253,6 +259,7 @@ class Pusher:
         self, registry: CollectorRegistry, interval: float = 15.0, **options: Unpack[RunOptions]
     ) -> AsyncIterator[Self]:
         """Run in the background for the block; arguments and errors as for ``run``."""
+        check_registry(registry)
         _check_run(interval, options.get("method", "replace"), options.get("exit_timeout", 1.0))
         async with running_in_background(self.run(registry, interval, **options)):
             yield self
@@ -260,7 +267,7 @@ class Pusher:
     async def _push(
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
     ) -> aiohttp.ClientResponse:
-        gathering = await registry.async_gather(self._gather_timeout)
+        gathering = await check_registry(registry).async_gather(self._gather_timeout)
         if is_large(gathering, self._formatter):
             families = await run_in_thread(self.prepare, registry, gathering)
         else:

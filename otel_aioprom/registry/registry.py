@@ -246,3 +246,15 @@ class CollectorRegistry:
 Registry = CollectorRegistry
 REGISTRY = CollectorRegistry()
 """The default registry; empty until something is registered."""
+
+
+def check_registry(registry: object) -> CollectorRegistry:
+    """Return a registry as it is.
+
+    Raises:
+        TypeError: It is no registry of this library.
+    """
+    if isinstance(registry, CollectorRegistry):
+        return registry
+    what = f"the class {registry.__name__}" if isinstance(registry, type) else repr(registry)
+    raise TypeError(f"registry must be a CollectorRegistry of otel_aioprom, not {what}")

@@ -19,6 +19,7 @@ from otel_aioprom._concurrency.periodic import (
 )
 from otel_aioprom._transport.delivery import Delivery, redacted
 from otel_aioprom.errors import SpoolError
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 from otel_aioprom.registry.self_metrics import PushMetrics
 from otel_aioprom.remote_write.encoder import Version, WriteEncoder
 from otel_aioprom.remote_write.queue import MemoryQueue, MessageQueue, QueuedMessage
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from otel_aioprom._transport.delivery import DeliveryOptions
-    from otel_aioprom.registry.registry import CollectorRegistry
     from otel_aioprom.remote_write.message import Message
 
 _logger = logging.getLogger(__name__)
@@ -189,9 +189,11 @@ class RemoteWriter:
                 write the same registry.
 
         Raises:
+            TypeError: ``registry`` is no registry.
             RuntimeError: The writer is not open: ``async with`` is missing.
             SpoolError: The folder cannot be written; the samples are lost.
         """
+        check_registry(registry)
         self._check_open()
         async with self._write_lock:
             with suppress(asyncio.TimeoutError):
@@ -252,8 +254,10 @@ class RemoteWriter:
             on_sigterm: Also shut down on ``SIGTERM``, if the application does not handle that signal.
 
         Raises:
+            TypeError: ``registry`` is no registry.
             ValueError: An option has an invalid value.
         """
+        check_registry(registry)
 
         async def act() -> None:
             try:
@@ -279,6 +283,7 @@ class RemoteWriter:
         **options: Unpack[WriteRunOptions],
     ) -> AsyncIterator[Self]:
         """Run in the background for the block; arguments and errors as for ``run``."""
+        check_registry(registry)
         check_intervals(interval, options.get("exit_timeout", 1.0))
         async with running_in_background(self.run(registry, interval, **options)):
             yield self

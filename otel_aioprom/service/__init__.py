@@ -8,13 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from otel_aioprom.service.messages import DEFAULT_METRICS_PATH as DEFAULT_METRICS_PATH
+
 if TYPE_CHECKING:
     from otel_aioprom.service.service import Service as Service
     from otel_aioprom.service.threaded import ThreadedService as ThreadedService
 
 _MODULES = {"Service": "service", "ThreadedService": "threaded"}
 
-__all__ = ["Service", "ThreadedService"]
+__all__ = ["DEFAULT_METRICS_PATH", "Service", "ThreadedService"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from otel_aioprom.renderer import in_pieces, in_pieces_blocking
 from otel_aioprom.service.places import Place
 from otel_aioprom.service.write_timeout import WriteTimeout
 
+DEFAULT_METRICS_PATH = "/metrics"
 RETRY_SOON = {"Retry-After": "1"}
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 

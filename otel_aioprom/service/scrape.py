@@ -20,7 +20,7 @@ from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
 from otel_aioprom.registry.faults import NO_PROVIDER, OWN_PREFIX, Fault
 from otel_aioprom.registry.gathering import Gathering
-from otel_aioprom.registry.registry import CollectorRegistry
+from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 from otel_aioprom.renderer import (
     DEFAULT_TIMEOUT,
     OnError,
@@ -98,7 +98,8 @@ class Scraper:
 
     Raises:
         ValueError: An option has an invalid value.
-        TypeError: Patterns are not a list of strings, or ``auth`` cannot check credentials.
+        TypeError: ``registry`` is no registry, patterns are not a list of strings, or ``auth`` cannot check
+            credentials.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Scraper:
         if max_concurrent is not None and max_concurrent < 1:
             raise ValueError(f"max_concurrent must be 1 or more, or None, not {max_concurrent!r}")
         self._authorization = Authorization(auth)
-        self._registry = registry
+        self._registry = check_registry(registry)
         self._on_error = check_on_error(on_error)
         self._timeout = timeout
         self._created_samples = created_samples

@@ -143,7 +143,9 @@ class Service:
             raise ServiceError("endpoints are added before the service starts")
         plain = self._free_path("path", path)
         merged: ScrapeOptions = {"auth": self._auth, **options}
-        self._endpoints[plain] = self._make_scraper(registry or self.registry, merged)
+        self._endpoints[plain] = self._make_scraper(
+            self.registry if registry is None else registry, merged
+        )
 
     def _free_path(self, name: str, path: str) -> str:
         """Return a valid path that is not taken, without the slash at its end."""

@@ -14,6 +14,8 @@ from typing_extensions import Self
 from oracles import FakeSource, all_kinds, family, number
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.errors import GatherError
+from otel_aioprom.formats import TextFormatter
+from otel_aioprom.negotiator import media_ranges, negotiate, parse_accepts
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import (
     async_render,
@@ -223,3 +225,13 @@ async def test_a_string_instead_of_accept_headers_raises() -> None:
         render(CollectorRegistry(), wanted)
     with pytest.raises(TypeError, match="in a list"):
         await async_render(CollectorRegistry(), wanted)
+
+
+async def test_n16_no_header_may_be_none() -> None:
+    """Whoever negotiates takes ``None`` for no header: text 0.0.4."""
+    registry = all_kinds({"a": 1})
+
+    assert render(registry, None) == render(registry, [])
+    assert await async_render(registry, None) == render(registry, [])
+    assert negotiate(None) is TextFormatter
+    assert (parse_accepts(None), media_ranges(None)) == (set(), [])

@@ -60,6 +60,9 @@ class MetricDict(MutableMapping[Labels, T]):
     Args:
         const_labels: Labels that are part of every key.
 
+    Raises:
+        TypeError: On use: a key is no mapping.
+
     Examples:
         >>> store = MetricDict()
         >>> store[{"b": 2, "a": 1}] = "x"
@@ -139,7 +142,7 @@ class MetricDict(MutableMapping[Labels, T]):
         Returns:
             What is stored for these labels from now on.
         """
-        given = {} if labels is None else labels
+        given = _given(labels)
         pairs = canonical_pairs(given, self._const_labels)
         group = self._group_for(pairs)
         if given and len(given) == group.width:
@@ -170,7 +173,7 @@ class MetricDict(MutableMapping[Labels, T]):
         return value  # type: ignore[return-value]  # T may include None
 
     def __setitem__(self, labels: Labels | None, value: T) -> None:
-        pairs = canonical_pairs(labels or {}, self._const_labels)
+        pairs = canonical_pairs(_given(labels), self._const_labels)
         group = self._group_for(pairs)
         group.children[group.key(dict(pairs))] = value
 
@@ -195,7 +198,7 @@ class MetricDict(MutableMapping[Labels, T]):
         return found is value
 
     def _locate(self, labels: Labels | None) -> tuple[dict[Any, T], Any]:
-        pairs = pairs_to_find(labels, self._const_labels)
+        pairs = pairs_to_find(_given(labels), self._const_labels)
         if pairs is None:
             return {}, None
         group = self._groups.get(tuple([name for name, _ in pairs]))
@@ -256,6 +259,15 @@ class MetricDict(MutableMapping[Labels, T]):
             for name, column in zip(group.names, columns):
                 found[name].update(column)
         return {name: len(values) for name, values in found.items()}
+
+
+def _given(labels: Labels | None) -> Labels:
+    """Return a key, ``None`` as the one without labels; refuse what is no mapping."""
+    if labels is None:
+        return {}
+    if type(labels) is not dict:
+        check_mapping(labels)
+    return labels
 
 
 def check_mapping(labels: object) -> None:

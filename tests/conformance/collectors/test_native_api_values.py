@@ -153,8 +153,16 @@ def test_n08_a_summary_has_the_known_arguments_and_constants() -> None:
 
 
 def test_n08_the_class_has_the_default_invariants() -> None:
-    """As ``Summary.DEFAULT_INVARIANTS``."""
-    assert tuple(Summary.DEFAULT_INVARIANTS) == USUAL_INVARIANTS
+    """As ``Summary.DEFAULT_INVARIANTS``, a list to which more can be added; a changed one changes no default."""
+    assert [*USUAL_INVARIANTS] == Summary.DEFAULT_INVARIANTS
+    more = Summary("x", "What.", None, Summary.DEFAULT_INVARIANTS + [(0.999, 0.0001)])  # noqa: RUF005
+    Summary.DEFAULT_INVARIANTS.append((0.1, 0.1))
+    try:
+        assert len(Summary("y", "What.").invariants) == 3
+    finally:
+        Summary.DEFAULT_INVARIANTS.pop()
+
+    assert len(more.invariants) == 4
 
 
 def test_n08_get_returns_quantiles_count_and_sum() -> None:

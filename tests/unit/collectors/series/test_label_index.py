@@ -308,3 +308,25 @@ def test_a_replaced_entry_is_not_discarded() -> None:
 
     assert not store.discard({"a": "1"}, old)
     assert store._groups["a",].children == {key: new}
+
+
+@pytest.mark.parametrize("key", ["x", "", 0, [], ("a", "1"), b"{}"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, key: store.__setitem__(key, 1),
+        lambda store, key: store[key],
+        lambda store, key: store.__delitem__(key),
+        lambda store, key: key in store,
+        lambda store, key: store.get(key),
+        lambda store, key: store.setdefault(key, 1),
+        lambda store, key: store.pop(key, None),
+    ],
+)
+def test_n12_a_key_that_is_no_label_set_is_refused(use: Any, key: Any) -> None:
+    """Falsy ones too, which are not the key without labels; nothing is stored."""
+    store: MetricDict[Any] = MetricDict()
+
+    with pytest.raises(TypeError, match=r"labels must be a dict of names and values, not "):
+        use(store, key)
+    assert len(store) == 0
