@@ -127,6 +127,7 @@ def test_a_folder_says_what_lives_there(folder: Path) -> None:
         ("autoconfigure", "AutoPrometheusMetricReader"),
         ("collectors", "Collector Counter Gauge Histogram Summary Info StateSet Enum MetricsTypes"),
         ("collectors", "DEFAULT_BUCKETS DEFAULT_INVARIANTS POS_INF"),
+        ("collectors", "REGISTRY Registry"),
         ("decorators", "timer inprogress count_exceptions"),
         ("errors", "MetricsError ServiceStartError PushError"),
         ("formats", "IFormatter TextFormatter BinaryFormatter OpenMetricsFormatter with_escaping"),

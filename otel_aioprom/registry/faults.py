@@ -27,7 +27,8 @@ class Fault(NamedTuple):
 
     Attributes:
         cause: The label value of the self-metric, one of ``late``, ``raised``, ``untranslatable``, ``type_conflict``,
-            ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``, ``no_provider``.
+            ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``,
+            ``empty``, ``no_provider``.
         subject: Name of the metric or of the source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.
@@ -41,6 +42,26 @@ class Fault(NamedTuple):
     lost: bool = True
     quiet: bool = False
     part: str = ""
+
+
+def empty_fault(collectors: int, sources: int) -> Fault:
+    """Return why a collection has no series but those of the library's own metrics.
+
+    Args:
+        collectors: Number of registered collectors.
+        sources: Number of sources.
+    """
+    if collectors or sources:
+        reason = (
+            f"nothing is measured yet: {collectors} collectors and {sources} sources are "
+            "registered, and none has a series"
+        )
+        return Fault("empty", "the metrics page", reason, lost=False, quiet=True)
+    reason = (
+        "no metrics are registered in this registry: create collectors with registry=..., or pass "
+        "them to its register()"
+    )
+    return Fault("empty", "the metrics page", reason, lost=False)
 
 
 class FaultLog:

@@ -37,10 +37,12 @@ class Gathering:
         families: Each with one series or more, no sample name in two of them; in order of precedence: native
             collectors first, then by who was first to use a name.
         faults: All that was wrong, whether something is missing because of it or not.
+        empty: Why there is nothing but the library's own metrics; empty if there is something.
     """
 
     families: Sequence[MetricFamily]
     faults: Sequence[Fault]
+    empty: str = ""
 
     def raise_if_lost(self) -> None:
         """Raise if anything is missing.

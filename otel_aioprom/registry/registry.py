@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from otel_aioprom._concurrency.fork_safety import ForkSafeLock, call_after_fork, register_after_fork
@@ -13,7 +14,7 @@ from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.limits import SeriesLimit
 from otel_aioprom.errors import DuplicateCollectorError
 from otel_aioprom.registry.custom import CustomCollector, is_custom
-from otel_aioprom.registry.faults import SOURCE_FAILURES, Fault, FaultLog
+from otel_aioprom.registry.faults import SOURCE_FAILURES, Fault, FaultLog, empty_fault
 from otel_aioprom.registry.gathering import (
     GatherCall,
     Gathering,
@@ -110,6 +111,12 @@ class CollectorRegistry:
             for sample, owner in self._samples.copy().items():
                 if owner == name:
                     self._samples.pop(sample, None)
+
+    def clear(self) -> None:
+        """Deregister all collectors; sources, such as readers of OpenTelemetry, stay."""
+        for name in self._collectors.copy():
+            with suppress(KeyError):  # another thread was faster
+                self.deregister(name)
 
     def get(self, name: str) -> Collector[Any]:
         """Return the collector of a name: a registered one, or one for a family of a source, from the last collection.
@@ -239,8 +246,18 @@ class CollectorRegistry:
         faults += conflicts
         self.report(faults)
         self.endpoint.count_overflows(collectors)
-        every = (*families, *self._own_families(), *admitted)
-        return Gathering([family for family in every if family.series], faults)
+        parts = [
+            [family for family in part if family.series]
+            for part in (families, self._own_families(), admitted)
+        ]
+        empty = "" if parts[0] or parts[2] else self._report_empty(len(runners))
+        return Gathering([family for part in parts for family in part], faults, empty)
+
+    def _report_empty(self, sources: int) -> str:
+        """Report that nothing was collected; return why."""
+        fault = empty_fault(len(self._collectors), sources)
+        self.report([fault])
+        return fault.message
 
 
 Registry = CollectorRegistry

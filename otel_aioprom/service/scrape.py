@@ -31,6 +31,7 @@ from otel_aioprom.renderer import (
     make_formatter,
 )
 from otel_aioprom.service.authorization import Authorization
+from otel_aioprom.service.empty_page import explained
 from otel_aioprom.service.measurement import Measurement
 from otel_aioprom.service.messages import RETRY_SOON, ScrapeRequest, ScrapeResponse, refusal
 from otel_aioprom.service.places import Place, Places
@@ -186,7 +187,7 @@ class Scraper:
             )
         except GatherError as error:
             return refusal(500, str(error))
-        return plan.response(chunks)
+        return plan.response(explained(chunks, gathering.empty, request.accept, plan.formatter))
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:
         plan = _too_many() if self._places.full else self._plan(request)
@@ -201,7 +202,7 @@ class Scraper:
             )
         except GatherError as error:
             return refusal(500, str(error))
-        return plan.response(chunks)
+        return plan.response(explained(chunks, gathering.empty, request.accept, plan.formatter))
 
     def _plan(self, request: ScrapeRequest) -> _Plan | ScrapeResponse:
         """Return how to answer, or the response itself if it needs no collection."""

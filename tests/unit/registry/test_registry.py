@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from oracles import FakeSource, family, number, sample_lines
+from otel_aioprom import collectors
 from otel_aioprom.collectors import Collector, Counter, Gauge, Histogram, Summary
 from otel_aioprom.collectors.series.number import CounterSeries
 from otel_aioprom.errors import DuplicateCollectorError, GatherError
@@ -304,3 +305,27 @@ def test_raise_if_lost() -> None:
         Gathering([], lost).raise_if_lost()
 
     assert caught.value.faults == ("a: Late.", "b: No.")
+
+
+def test_clear_deregisters_all_collectors() -> None:
+    """As aioprometheus' registry; their names are free again, and sources stay."""
+    registry = CollectorRegistry(max_series=2)
+    for name in ("x_total", "y_total"):
+        Counter(name, "What.", registry=registry).inc()
+    registry.add_source(FakeSource(family("z", number(1))))
+    registry.clear()
+    Counter("x_total", "What.", registry=registry).inc({"again": 1})
+
+    assert [each.name for each in registry.get_all()] == ["x_total"]
+    assert render(registry)[0].count(b"# TYPE") == 2
+    registry.clear()
+    registry.clear()
+    assert b"z 1\n" in render(registry)[0]
+
+
+def test_collectors_hand_on_the_registry_of_aioprometheus() -> None:
+    """Its versions 21 to 23 have it there; other names are the usual error."""
+    assert collectors.REGISTRY is REGISTRY
+    assert collectors.Registry is CollectorRegistry
+    with pytest.raises(AttributeError, match=r"'otel_aioprom\.collectors' has no attribute 'Rest'"):
+        collectors.Rest  # type: ignore[attr-defined]  # noqa: B018 - looking is the test
