@@ -18,6 +18,7 @@ from otel_aioprom.collectors.series.generations import Generation
 from otel_aioprom.collectors.series.limits import SeriesLimit
 from otel_aioprom.collectors.series.number import NumberSeries
 from otel_aioprom.collectors.series.store import SeriesStore
+from otel_aioprom.collectors.values import Values
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -225,6 +226,25 @@ class Collector(Generic[S]):
         """Return all label sets (without the constant labels), each with what ``get`` returns for it."""
         children: list[tuple[dict[str, str], Any]] = self._store.series.entries()
         return [(labels, child.get()) for labels, child in children]
+
+    @property
+    def values(self) -> Values:
+        """A live view of what is stored, by label set, as aioprometheus has it.
+
+        ``values[labels]``, ``labels in values``, ``len(values)``, ``values.items()`` and iteration read it,
+        ``del values[labels]`` is ``remove``. ``collector.values = {}`` is ``clear()``, and so is any other empty mapping;
+        nothing else can be assigned.
+        """
+        return Values(self, lambda: self._store.series)
+
+    @values.setter
+    def values(self, values: Any) -> None:
+        if not isinstance(values, Mapping) or len(values):
+            raise TypeError(
+                "only an empty mapping can be assigned to values, which removes all series; "
+                f"set_value(labels, value) stores a value, not {values!r}"
+            )
+        self.clear()
 
     def remove(self, labels: Labels | None) -> None:
         """Remove a series; it is no longer exposed.
