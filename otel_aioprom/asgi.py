@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from otel_aioprom._concurrency.shared_future import running_loop
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.messages import (
     DEFAULT_METRICS_PATH,
     ScrapeRequest,
     ScrapeResponse,
+    refusal,
     selected_names,
     without_slash,
 )
@@ -25,11 +29,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_logger = logging.getLogger(__name__)
+
+_NO_ASYNCIO = (
+    "metrics are served on asyncio only, and this server runs another event loop: let it use asyncio, "
+    "or serve metrics by a ThreadedService"
+)
 _TIMEOUT = "x-prometheus-scrape-timeout-seconds"
 
 
 class MetricsApp:
     """An ASGI application that answers scrapes on any path.
+
+    It needs asyncio. On another event loop, such as trio's, it answers 500 with one line that says so.
 
     In FastAPI and Starlette, ``app.add_route("/metrics", MetricsApp(registry))`` answers exactly that path, without
     the redirect that ``mount`` causes; ``MetricsMiddleware`` also answers it with a slash at the end.
@@ -45,20 +57,33 @@ class MetricsApp:
 
     def __init__(self, registry: CollectorRegistry, **options: Unpack[ScrapeOptions]) -> None:
         self._scraper = Scraper(registry, **options)
+        self._is_refusal_logged = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope: answer HTTP requests, accept the lifespan, close websockets."""
         if scope["type"] == "http":
+            if running_loop() is None:
+                await self._refuse(send)
+                return
             # Returning early is the only way to abort a response. The server closes the connection once its buffer is
             # sent, and may log that the response is incomplete; it would log an exception with its trace.
-            with suppress(SlowReaderError):
+            with suppress(SlowReaderError, _ClientGoneError):
                 async with self._scraper.scrape(_scrape_request(scope)) as answer:
-                    await _send(answer, send, body=scope["method"] != "HEAD")
+                    await _send(answer, receive, send, body=scope["method"] != "HEAD")
         elif scope["type"] == "lifespan":
             await _complete_lifespan(receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    async def _refuse(self, send: Send) -> None:
+        """Answer 500 where asyncio does not run, without any of its functions."""
+        if not self._is_refusal_logged:
+            self._is_refusal_logged = True
+            _logger.error("%s (logged once)", _NO_ASYNCIO)
+        answer = refusal(500, _NO_ASYNCIO)
+        await _start(answer, send)
+        await send({"type": "http.response.body", "body": b"".join(answer.chunks)})
 
 
 class MetricsMiddleware:
@@ -113,16 +138,76 @@ def _scrape_request(scope: Mapping[str, Any]) -> ScrapeRequest:
     )
 
 
-async def _send(answer: ScrapeResponse, send: Send, *, body: bool) -> None:
+class _ClientGoneError(Exception):
+    """The client has disconnected, so that nobody reads the rest of the response."""
+
+
+class _Disconnect:
+    """Notices that the client disconnects while a body of several pieces is sent.
+
+    Args:
+        receive: Receives the server's messages about the request.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._pieces = 0
+        self._watching: asyncio.Task[bool] | None = None
+
+    def check(self) -> None:
+        """Call before each piece; the first one costs nothing.
+
+        Raises:
+            _ClientGoneError: The client has disconnected.
+        """
+        self._pieces += 1
+        if self._watching is not None:
+            if self._watching.done() and self._watching.result():
+                raise _ClientGoneError
+        elif self._pieces > 1:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> bool:
+        """Wait until the client disconnects; return whether it has."""
+        more = True
+        with suppress(Exception):  # a server that cannot say it
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    return True
+                if not more:  # the request's body has ended before
+                    break
+                more = message.get("more_body", False)
+        return False
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+
+async def _start(answer: ScrapeResponse, send: Send) -> None:
+    """Send the status and the headers."""
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in answer.headers.items()
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+
+
+async def _send(answer: ScrapeResponse, receive: Receive, send: Send, *, body: bool) -> None:
+    await _start(answer, send)
     if body:
-        await answer.send(
-            lambda piece: send({"type": "http.response.body", "body": piece, "more_body": True})
-        )
+        disconnect = _Disconnect(receive)
+
+        def write(piece: bytes) -> Awaitable[None]:
+            disconnect.check()
+            return send({"type": "http.response.body", "body": piece, "more_body": True})
+
+        try:
+            await answer.send(write)
+        finally:
+            disconnect.stop()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from time import perf_counter
 from typing import Literal, get_args
 
+from otel_aioprom._concurrency.shared_future import running_loop
 from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, run_in_thread
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
 from otel_aioprom._core.model import MetricFamily
@@ -100,8 +101,10 @@ async def async_render(
     """Collect a registry and encode it without blocking the event loop.
 
     Like ``render``, with the same arguments, result and errors, and with a ``timeout``: the seconds that sources may
-    take. Later ones are dropped from the response.
+    take. Later ones are dropped from the response. It raises a ``RuntimeError`` where asyncio does not run.
     """
+    if running_loop() is None:
+        raise RuntimeError("async_render needs asyncio; elsewhere, call render in a thread")
     check_registry(registry)
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
