@@ -48,6 +48,9 @@ EXPLAINED = [
     for page in sorted((ROOT / "docs").glob("*/*.md"))
     for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 ]
+SERVERS = [each for each in EXPLAINED if "while True:" in each[1]]  # they do not end
+EXPLAINED = [each for each in EXPLAINED if each not in SERVERS]
+BLOCKS += SERVERS
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,18 @@ def test_programs_in_documents_run_as_printed(page: str, block: str) -> None:
             program.terminate()
 
     assert "# TYPE" in text
+
+
+def test_the_prometheus_of_the_tutorial_scrapes_its_program() -> None:
+    """The program that goes on serves on the port that the configuration scrapes."""
+    page = (ROOT / "docs" / "tutorial" / "first_metrics.md").read_text("utf-8")
+    (target,) = re.findall(r'targets: \["(.+?)"\]', page)
+    programs = [block for name, block in SERVERS if name == "docs/tutorial/first_metrics.md"]
+
+    assert len(programs) == 1
+    (addr,) = re.findall(r'addr="(.+?)"', programs[0])
+    (port,) = re.findall(r"port=(\d+)", programs[0])
+    assert f"{addr}:{port}" == target
 
 
 def tool(name: str) -> Any:

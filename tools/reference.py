@@ -21,6 +21,7 @@ from otel_aioprom.registry.faults import FaultLog
 from otel_aioprom.registry.self_metrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.remote_write.writer import RemoteWriter
 from otel_aioprom.service.scrape import Scraper
+from otel_aioprom.service.service import Service
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -45,6 +46,7 @@ def self_metrics() -> str:
 
 OPTIONS: dict[str, Callable[..., Any]] = {
     "Endpoints: `Service`, `ThreadedService`, `asgi.MetricsApp`, `wsgi.MetricsApp`": Scraper,
+    "`start` and `running` of `Service` and `ThreadedService`": Service.start,
     "`PrometheusMetricReader`": PrometheusMetricReader,
     "`observe_async`": observe_async,
     "`CollectorRegistry`": CollectorRegistry,
