@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+_STARS = re.compile(r"\*+")
 
 
 class Patterns:
     """Selects names by lists of patterns.
 
     In a pattern ``*`` matches any characters, or none, and ``?`` exactly one; everything else, brackets included,
-    matches itself. Case matters.
+    matches itself. Case matters. A match takes time in proportion to the lengths of pattern and name, whatever they are.
 
     Args:
         included: Names that match one of these are selected; ``None`` selects all.
@@ -79,8 +82,25 @@ def _compiled(option: str, patterns: Sequence[str] | None) -> re.Pattern[str] | 
         raise TypeError(f"{option!r} must be a list of patterns, each a str, not {patterns!r}")
     if not patterns:
         raise ValueError(f"{option!r} must have at least one pattern; leave it out instead")
-    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
+    groups = map("p{}".format, count())
+    return re.compile("|".join([_expression(each, groups) for each in patterns]), re.DOTALL)
 
 
-def _expression(pattern: str) -> str:
-    return re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+def _expression(pattern: str, groups: Iterator[str]) -> str:
+    """Return a regular expression that matches the pieces between the stars one after the other.
+
+    Each piece is taken where it is first found, which is never wrong, and never tried elsewhere: a lookahead keeps its
+    match, so that a failure does not try all ways to share the name among the stars.
+
+    Args:
+        pattern: The pattern.
+        groups: New names of groups.
+    """
+    first, *rest = [re.escape(piece).replace(r"\?", ".") for piece in _STARS.split(pattern)]
+    if not rest:
+        return first
+    *middle, last = rest
+    ends_in_star = not last and middle  # nothing that follows the last piece can fail
+    last = f".*?{middle.pop()}.*" if ends_in_star else f".*{last}"
+    found = [f"(?=(?P<{group}>.*?{piece}))(?P={group})" for piece, group in zip(middle, groups)]
+    return "".join([first, *found, last])
