@@ -147,6 +147,7 @@ def join_labels(
     reserved: frozenset[str] = frozenset(),
     keep_empty: frozenset[str] = frozenset(),
     to_label: Callable[[str], str] = label_name,
+    on_collision: Callable[[str, str], None] | None = None,
 ) -> Pairs:
     """Convert attributes to labels with unique names.
 
@@ -160,6 +161,7 @@ def join_labels(
         keep_empty: Label names to keep although their value is empty: ``SCOPE_LABELS`` if scope labels are among the
             pairs. Other empty labels are dropped, because they equal absent ones.
         to_label: Returns the label name of a key, according to the translation strategy.
+        on_collision: Called with a label name and a key for each key whose value is joined to that of another one.
 
     Returns:
         Label names and values, sorted by name.
@@ -175,7 +177,12 @@ def join_labels(
     for key, text in sorted(pairs, key=itemgetter(0)):  # stable
         # Lone surrogates are replaced before names are compared, because two may differ only in them.
         name = _free_name(encodable(to_label(key)), reserved)
-        joined[name] = f"{joined[name]};{text}" if name in joined else text
+        if name in joined:
+            joined[name] += f";{text}"
+            if on_collision is not None:
+                on_collision(name, key)
+        else:
+            joined[name] = text
     return tuple(
         sorted((name, text) for name, text in joined.items() if text or name in keep_empty)
     )

@@ -120,10 +120,12 @@ class Translator:
         self._faults = []
         used: dict[Any, Stream] = {}
         delivered = data.resource_metrics if data is not None else ()
+        before = self._resource
         if delivered:
             self._resource = delivered[0].resource.attributes  # the SDK has only one
         if self._resource is not None and self._options.target_info_enabled:
-            yield self._target_info(self._resource)  # first, so that no metric can replace it
+            # First, so that no metric can replace it.
+            yield self._target_info(self._resource, is_new=self._resource is not before)
         for resource_metrics in delivered:
             constant = self._constant_pairs(resource_metrics.resource.attributes)
             for scope_metrics in resource_metrics.scope_metrics:
@@ -171,6 +173,13 @@ class Translator:
 
     def _on_error(self, key: str, error: Exception) -> None:
         self._faults.append(Fault("untranslatable", f"the attribute {key}", f"dropped: {error!r}"))
+
+    def _on_collision(self, name: str, key: str) -> None:
+        message = (
+            f"several attributes become this label, {key!r} is one: their values are joined by ';', "
+            "rename one of them"
+        )
+        self._faults.append(Fault("label_conflict", f"the label {name}", message, lost=False))
 
     def _stream(self, metric: sdk.Metric, origin: _Origin, used: dict[Any, Stream]) -> Stream:
         """Return the stream of a metric; create it if it does not exist."""
@@ -232,11 +241,17 @@ class Translator:
         to_label = self._options.strategy.label
         pairs = attribute_pairs(attributes, self._on_error)
         pairs += [pair for pair in origin.constant if pair[0] not in attributes]
-        if not self._options.scope_info_enabled:
-            return self._interned(join_labels(pairs, reserved=reserved, to_label=to_label))
-        pairs += origin.scope
+        with_scope = self._options.scope_info_enabled
+        if with_scope:
+            pairs += origin.scope
         return self._interned(
-            join_labels(pairs, reserved=reserved, keep_empty=SCOPE_LABELS, to_label=to_label)
+            join_labels(
+                pairs,
+                reserved=reserved,
+                keep_empty=SCOPE_LABELS if with_scope else frozenset(),
+                to_label=to_label,
+                on_collision=self._on_collision,
+            )
         )
 
     def _interned(self, pairs: Sequence[tuple[str, str]]) -> Labels:
@@ -252,9 +267,13 @@ class Translator:
         wanted = {key: value for key, value in resource.items() if selected(key)}
         return attribute_pairs(wanted, self._on_error)
 
-    def _target_info(self, resource: Mapping[str, object]) -> MetricFamily:
-        texts = attribute_pairs(resource, self._on_error)
-        pairs = join_labels(texts, reserved=_NEVER, to_label=self._options.strategy.label)
+    def _target_info(self, resource: Mapping[str, object], *, is_new: bool) -> MetricFamily:
+        pairs = join_labels(
+            attribute_pairs(resource, self._on_error),
+            reserved=_NEVER,
+            to_label=self._options.strategy.label,
+            on_collision=self._on_collision if is_new else None,
+        )
         series = NumberSeries(*self._interned(pairs), 1)
         utf8 = not all(map(is_valid_label_name, series.names))
         return MetricFamily(TARGET_INFO, "info", "Target metadata", "", [series], utf8)

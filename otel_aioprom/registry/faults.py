@@ -28,7 +28,7 @@ class Fault(NamedTuple):
     Attributes:
         cause: The label value of the self-metric, one of ``late``, ``raised``, ``untranslatable``, ``type_conflict``,
             ``name_conflict``, ``resource_conflict``, ``help_conflict``, ``duplicate_series``, ``slow_reader``,
-            ``empty``, ``no_provider``.
+            ``empty``, ``label_conflict``, ``no_provider``.
         subject: Name of the metric or of the source.
         message: A sentence for the log.
         lost: Something is missing from the response because of it.

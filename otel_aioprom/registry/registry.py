@@ -206,6 +206,8 @@ class CollectorRegistry:
             self._faults.record(fault)
             if fault.cause in SOURCE_FAILURES:
                 self.endpoint.failures.inc({"source": fault.subject, "cause": fault.cause})
+            elif fault.cause == "label_conflict":
+                self.endpoint.label_conflicts.inc()
 
     def after_fork(self) -> None:
         """Start over in a child process, in which the threads of the parent do not exist."""

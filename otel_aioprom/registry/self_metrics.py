@@ -28,6 +28,7 @@ class ScrapeMetrics(_SelfMetrics):
         size: Bytes of response bodies as sent, compressed or not, by ``format``.
         failures: Collections in which a source raised or was late, by ``source`` and ``cause``.
         overflows: Look-ups of label sets beyond the series limit of a ``metric``.
+        label_conflicts: Values that were joined by ``;``, as several attributes became one label.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,10 @@ class ScrapeMetrics(_SelfMetrics):
         self.overflows = Counter(
             "otel_aioprom_series_overflows_total",
             "Look-ups of label sets beyond the series limit of a metric.",
+        )
+        self.label_conflicts = Counter(
+            "otel_aioprom_label_conflicts_total",
+            "Attribute values joined to another one of their series, because their keys became one label.",
         )
 
     def count_overflows(self, collectors: Iterable[Collector[Any]]) -> None:

@@ -35,6 +35,7 @@ SDK = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
 THOROUGH_SDK = (1, 45)
 """From this version on the SDK keeps gauges, accepts lists as attribute values and tolerates invalid data."""
 DROPPED = "otel_aioprom_dropped_total"
+LABEL_CONFLICTS = "otel_aioprom_label_conflicts_total"
 CUMULATIVE = export.AggregationTemporality.CUMULATIVE
 DELTA = export.AggregationTemporality.DELTA
 SHOP = {"service.name": "shop"}
@@ -91,8 +92,12 @@ def read(body: bytes) -> Page:
     of_causes = {key: value for key, value in values.items() if key.startswith(DROPPED)}
     return Page(
         text,
-        samples={key: value for key, value in values.items() if key not in of_causes},
-        types={name: kind for name, kind in types if name != DROPPED},
+        samples={
+            key: value
+            for key, value in values.items()
+            if key not in of_causes and key != LABEL_CONFLICTS
+        },
+        types={name: kind for name, kind in types if name not in (DROPPED, LABEL_CONFLICTS)},
         helps=helps,
         dropped={key.split('"')[1]: value for key, value in of_causes.items()},
     )
