@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom.formats.name_escaping import escape_names
 from otel_aioprom.registry.faults import Fault
@@ -26,6 +27,13 @@ MAX_SAMPLES = 2000
 
 _WRITERS: dict[Version, type[Writer[Any]]] = {"1.0": Writer1, "2.0": Writer2}
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class PreparedFamilies(NamedTuple):
+    """Families with the names that a server gets, and what was wrong with them."""
+
+    by_key: Mapping[str, MetricFamily]
+    faults: Sequence[Fault]
 
 
 class WriteEncoder:
@@ -82,6 +90,15 @@ class WriteEncoder:
             self._writer, labels, self._active, self._packer, native_histograms
         )
 
+    @property
+    def native_histograms(self) -> bool:
+        """Whether native histograms are sent; a change takes effect with the next collection."""
+        return self._encoder.native
+
+    @native_histograms.setter
+    def native_histograms(self, native: bool) -> None:
+        self._encoder.native = native
+
     def messages(
         self, families: Sequence[MetricFamily], timestamp: int
     ) -> Iterator[Message | None]:
@@ -93,17 +110,50 @@ class WriteEncoder:
             families: As a registry gathers them. Values are read while their message is encoded.
             timestamp: Timestamp of all samples, in milliseconds since the epoch; later than the last one.
 
-        Yields:
-            Messages, all but the last one full; ``None`` about every fraction of a millisecond, to yield to the
-            event loop.
+        Returns:
+            Messages, each encoded when it is read, all but the last one full; ``None`` about every fraction of a
+            millisecond, to yield to the event loop.
         """
+        return self.encode(self.prepare(families), timestamp)
+
+    def is_large(self, families: Sequence[MetricFamily]) -> bool:
+        """Return whether ``prepare`` would block an event loop for long."""
+        if len(families) > MANY_FAMILIES:
+            return True
+        if self._writer.escaping == "allow-utf-8":
+            return False
+        return sum([len(each.series) for each in families if each.utf8]) > MANY_SERIES
+
+    def prepare(self, families: Sequence[MetricFamily]) -> PreparedFamilies:
+        """Escape the names of families; safe in a thread.
+
+        Args:
+            families: As for ``messages``.
+
+        Returns:
+            Families for ``encode``.
+        """
+        escaped, faults = escape_names(families, self._writer.escaping)
+        return PreparedFamilies(_by_key(escaped), faults)
+
+    def encode(self, prepared: PreparedFamilies, timestamp: int) -> Iterator[Message | None]:
+        """Encode prepared families as ``messages`` does.
+
+        Args:
+            prepared: As ``prepare`` returns them.
+            timestamp: As for ``messages``.
+
+        Yields:
+            As ``messages`` does.
+        """
+        by_key = prepared.by_key
         self._begin(timestamp)
-        ready, faults = escape_names(families, self._writer.escaping)
-        self.faults += faults
-        by_key = _by_key(ready)
-        for key, cache in list(self._caches.items()):
+        self.faults += prepared.faults
+        for count, (key, cache) in enumerate(list(self._caches.items())):
             if key not in by_key or by_key[key].type != cache.type:
                 yield from self._drop_family(key)
+            elif count % BATCH == 0:
+                yield None
         for key, family in by_key.items():
             yield from self._encode_family(key, family)
         yield from self._write_stale_markers()

@@ -29,7 +29,7 @@ class FamilyEncoder:
         labels: Encodes labels.
         active: The active time series.
         packer: Receives the samples.
-        native: Whether to send native histograms.
+        native: Whether to send native histograms; also an attribute, for the next collection.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class FamilyEncoder:
         self._labels = labels
         self._active = active
         self._packer = packer
-        self._native = native
+        self.native = native
         self._timestamp = 0
         self._rejected = 0
         self._faults: list[Fault] = []
@@ -131,7 +131,7 @@ class FamilyEncoder:
             natives = []
             for index, one in enumerate(series[start : start + _COMPOSITE_BATCH], start):
                 created = one.created  # before the counts, which may be reset meanwhile
-                reading = layout.read(one, self._native)
+                reading = layout.read(one, self.native)
                 before = cache.entries[index]
                 own = self._label_sets_for(cache, index, name, one, reading, layout)
                 if own is None:

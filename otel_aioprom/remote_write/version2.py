@@ -57,6 +57,8 @@ class Writer2(Writer[LabelSet]):
 
     def begin(self, timestamp: int) -> None:
         """Start a collection; see ``Writer.begin``."""
+        if timestamp < self._timestamp:  # cached start timestamps may be later now
+            self._caches.clear()
         super().begin(timestamp)
         self._message_index = 0
         for cache in self._caches:

@@ -5,39 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from time import perf_counter, time
+from time import time
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from otel_aioprom._concurrency.periodic import (
-    FailureLogger,
     check_intervals,
     run_periodically,
     running_in_background,
 )
+from otel_aioprom._concurrency.thread_pool import run_in_thread
 from otel_aioprom._transport.delivery import Delivery, redacted
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.registry import CollectorRegistry, check_registry
-from otel_aioprom.registry.self_metrics import PushMetrics
-from otel_aioprom.remote_write.encoder import Version, WriteEncoder
-from otel_aioprom.remote_write.queue import MemoryQueue, MessageQueue, QueuedMessage
-from otel_aioprom.remote_write.sender import Sender, check_headers, check_url, compress
-from otel_aioprom.remote_write.spool import Spool, check_folder
+from otel_aioprom.remote_write.encoder import PreparedFamilies, Version, WriteEncoder
+from otel_aioprom.remote_write.sending.failure_log import FailureLog
+from otel_aioprom.remote_write.sending.outbox import Outbox
+from otel_aioprom.remote_write.sending.protocol import check_headers, check_url, compress
+from otel_aioprom.remote_write.sending.sender import Sender
+from otel_aioprom.remote_write.sending.spool import check_folder
 from otel_aioprom.renderer import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from otel_aioprom._core.model import MetricFamily
     from otel_aioprom._transport.delivery import DeliveryOptions
     from otel_aioprom.remote_write.message import Message
 
 _logger = logging.getLogger(__name__)
 
-_TIME_SLICE = 0.001  # seconds between yields to the event loop
 _NEGOTIATION_TIMEOUT = 5.0  # seconds, after which a server gets 1.0
-_ERROR_PAUSE = 1.0  # seconds after an unexpected error
 _MEBIBYTE = 1 << 20
 
 
@@ -52,7 +52,8 @@ class RemoteWriter:
     """Send a registry to a server by Prometheus remote write. Needs the extra ``remote-write``.
 
     Use it with ``async with``: inside, a task sends the queued messages one by one and in order, so that samples stay
-    in order. Messages that cannot be sent stay in the queue; when it is full, the oldest are dropped and counted.
+    in order. Messages that cannot be sent stay in the queue; when it is full, the oldest are dropped and counted. What a
+    server refuses costs only itself: native histograms that it does not take, single samples, a time ahead of its clock.
 
     Args:
         url: URL of the server's write endpoint, such as ``http://localhost:9090/api/v1/write``.
@@ -60,7 +61,8 @@ class RemoteWriter:
             series. A server that does not support 2.0 gets 1.0.
         external_labels: Labels for each series that has no label of that name, such as ``job`` and ``instance``.
         max_samples: Maximum number of samples and native histograms in a message.
-        native_histograms: Whether to send native histograms; otherwise their classic buckets.
+        native_histograms: Whether to send native histograms; otherwise their classic buckets, as for a server that
+            does not take native ones.
         queue_bytes: Maximum size of the queue, in bytes after compression.
         spool: Folder for the queue, so that it survives a restart; the queue is in memory if not given.
         attempts: Maximum number of attempts for a message that causes server errors, before it is dropped. While the
@@ -72,7 +74,7 @@ class RemoteWriter:
     Raises:
         ValueError: An option has an invalid value.
         TypeError: An option has the wrong type.
-        SpoolError: On queued: the folder cannot be used, or another process uses it.
+        SpoolError: On entry: the folder cannot be used, or another process uses it.
         MissingExtraError: The extra is not installed.
 
     Spec:
@@ -125,23 +127,18 @@ class RemoteWriter:
         self._delivery = Delivery(**options)
         self._delivery.check_target(target)
         self._destination = redacted(target)
-        self._failure_log = FailureLogger(f"writes to {self._destination}")
-        self._sender = Sender(target, self._delivery, version, attempts, self._failure_log)
-        self._spool_folder = None if spool is None else check_folder(spool)
-        self._queue_bytes = queue_bytes
-        self._spool: Spool | None = None
-        self._queue: MessageQueue = MemoryQueue(queue_bytes)
-        self._metrics = PushMetrics()
+        failure_log = FailureLog(f"writes to {self._destination}")
+        self._collection_log = FailureLog(f"collections for {self._destination}")
+        self._sender = Sender(target, self._delivery, version, attempts, failure_log)
+        folder = None if spool is None else check_folder(spool)
+        self._outbox = Outbox(self._sender, self._destination, failure_log, queue_bytes, folder)
         self._version = self._sender.version
         self._flush_timeout = flush_timeout
         self._last_timestamp = 0
         self._write_lock = asyncio.Lock()
-        self._not_empty = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._send_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._send_task is not None:
+        if self._outbox.is_open:
             raise RuntimeError("the remote writer is already open")
         await self._open()
         return self
@@ -153,33 +150,19 @@ class RemoteWriter:
             await self._close()
 
     async def _open(self) -> None:
-        """Create the queue and what belongs to the event loop, and start sending."""
-        if self._spool_folder is not None:
-            # Without await: a run that is cancelled during startup must still shut down.
-            self._spool = Spool(self._spool_folder, self._queue_bytes)
-            self._queue = self._spool
-        else:
-            self._queue = MemoryQueue(self._queue_bytes)
-        self._write_lock, self._not_empty, self._idle = (
-            asyncio.Lock(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        self._write_lock = asyncio.Lock()  # of the current event loop
         await self._delivery.open()
-        self._send_task = asyncio.create_task(self._send_all())
+        try:
+            await self._outbox.open()
+        except BaseException:
+            await self._delivery.close()
+            raise
 
     async def _close(self) -> None:
-        """Stop sending; a queue in memory is lost, which is logged."""
-        sending, self._send_task = self._send_task, None
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending])
-        await self._delivery.close()
-        if self._spool is not None:
-            self._spool.close()
-        elif len(self._queue):
-            lost = len(self._queue)
-            _logger.error("%d messages for %s are lost on exit", lost, self._destination)
+        try:
+            await self._outbox.close(self._flush_timeout)
+        finally:
+            await self._delivery.close()
 
     async def write(self, registry: CollectorRegistry) -> None:
         """Collect a registry, and queue its samples, all with the same timestamp.
@@ -200,23 +183,39 @@ class RemoteWriter:
                 await asyncio.wait_for(self._sender.negotiate(), _NEGOTIATION_TIMEOUT)
             if self._sender.version != self._version:
                 await self._change_version(self._sender.version)
-            self._metrics = registry.pushes
+            self._outbox.metrics = registry.pushes
             gathering = await registry.async_gather(self._gather_timeout)
-            await self._enqueue(self._encoder.messages(gathering.families, self._next_timestamp()))
+            families = await self._prepared(gathering.families)
+            timestamp = self._next_timestamp()
+            await self._put(self._encoder.encode(families, timestamp), timestamp)
             registry.report(self._encoder.faults)
+
+    async def _prepared(self, families: Sequence[MetricFamily]) -> PreparedFamilies:
+        """Prepare families for the server; many of them, or many names to escape, in a thread."""
+        self._encoder.native_histograms &= self._sender.takes_native
+        if self._encoder.is_large(families):
+            return await run_in_thread(self._encoder.prepare, families)
+        return self._encoder.prepare(families)
 
     async def _change_version(self, version: Version) -> None:
         """Start with new time series; the old ones end, because their names may differ."""
-        if version == "2.0":  # a server that no longer supports 2.0 would reject it
-            await self._enqueue(self._encoder.end(self._next_timestamp()))
+        if version == "2.0" and self._sender.takes_1_0:  # else the server would reject it
+            await self._end()
         self._version = version
         self._encoder = self._create_encoder(version)
+
+    async def _end(self) -> None:
+        timestamp = self._next_timestamp()
+        await self._put(self._encoder.end(timestamp), timestamp)
+
+    async def _put(self, messages: Iterator[Message | None], timestamp: int) -> None:
+        await self._outbox.put(self._version, messages, timestamp)
 
     async def end(self) -> None:
         """Queue stale markers for all series, as at the end of a program; errors as for ``write``."""
         self._check_open()
         async with self._write_lock:
-            await self._enqueue(self._encoder.end(self._next_timestamp()))
+            await self._end()
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until the queue is empty.
@@ -231,9 +230,7 @@ class RemoteWriter:
             RuntimeError: The writer is not open.
         """
         self._check_open()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout)
-        return self._idle.is_set()
+        return await self._outbox.flush(timeout)
 
     async def run(
         self,
@@ -256,18 +253,24 @@ class RemoteWriter:
         Raises:
             TypeError: ``registry`` is no registry.
             ValueError: An option has an invalid value.
+            SpoolError: The folder cannot be used, or another process uses it.
         """
         check_registry(registry)
 
         async def act() -> None:
             try:
                 await self.write(registry)
+            except SpoolError:  # logged by the outbox
+                pass
             except Exception as error:  # noqa: BLE001 - whatever it is, the next write may succeed
-                self._failure_log.failed(error)
+                self._collection_log.failed(error)
+            else:
+                self._collection_log.worked()
 
         async def last() -> None:
             await act()
-            await self.end()
+            with suppress(SpoolError):  # logged by the outbox
+                await self.end()
             await self.flush()
 
         async with self._opened():
@@ -285,13 +288,14 @@ class RemoteWriter:
         """Run in the background for the block; arguments and errors as for ``run``."""
         check_registry(registry)
         check_intervals(interval, options.get("exit_timeout", 1.0))
-        async with running_in_background(self.run(registry, interval, **options)):
+        # It opens here, so that a folder that cannot be used raises before the block.
+        async with self._opened(), running_in_background(self.run(registry, interval, **options)):
             yield self
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         """Send during the block, without a flush at its end; a writer that is open stays open."""
-        if self._send_task is not None:
+        if self._outbox.is_open:
             yield
             return
         await self._open()
@@ -301,65 +305,24 @@ class RemoteWriter:
             await self._close()
 
     def _check_open(self) -> None:
-        if self._send_task is None:
+        if not self._outbox.is_open:
             raise RuntimeError("use a remote writer inside 'async with'")
 
     def _next_timestamp(self) -> int:
-        """Return the timestamp of a collection in milliseconds, always later than the last one (E100)."""
-        self._last_timestamp = max(int(time() * 1000), self._last_timestamp + 1)
+        """Return the timestamp of a collection in milliseconds, always later than the last one (E100).
+
+        Except if that was rejected because the clock was ahead: the server would reject all others until then.
+        """
+        now = int(time() * 1000)
+        if now < self._last_timestamp == self._outbox.rejected:
+            _logger.warning(
+                "%s has rejected samples whose timestamps are %.0f s ahead of the clock now; new ones follow the clock",
+                self._destination,
+                (self._last_timestamp - now) / 1000,
+            )
+            self._last_timestamp = self._outbox.stored_until
+        self._last_timestamp = max(now, self._last_timestamp + 1)
         return self._last_timestamp
-
-    async def _enqueue(self, messages: Iterator[Message | None]) -> None:
-        """Queue messages as they are encoded, and yield to the event loop in between."""
-        deadline = perf_counter() + _TIME_SLICE
-        for message in messages:
-            if message is not None:
-                count = message.samples + message.histograms
-                queued = QueuedMessage(self._version, count, compress(message.body))
-                try:
-                    dropped = await self._queue.put(queued)
-                except SpoolError:
-                    self._count("lost", count)
-                    raise
-                self._count("dropped", dropped)
-                self._idle.clear()
-                self._not_empty.set()
-            if perf_counter() > deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + _TIME_SLICE
-
-    async def _send_all(self) -> None:
-        while True:
-            try:
-                await self._send_next()
-            except Exception as error:  # noqa: BLE001 - whatever it is, sending must go on
-                self._failure_log.failed(error)
-                await asyncio.sleep(_ERROR_PAUSE)
-
-    async def _send_next(self) -> None:
-        """Send the first message of the queue, or wait for one."""
-        queued = await self._queue.first()
-        if queued is None:
-            if not len(self._queue):  # no message was added meanwhile
-                self._idle.set()
-                await self._not_empty.wait()
-            self._not_empty.clear()
-            return
-        began = perf_counter()
-        outcome = await self._sender.send(queued)
-        await self._queue.done()
-        size, seconds = len(queued.body), perf_counter() - began
-        self._metrics.count(self._destination, outcome.code, size, seconds)
-        self._count("sent", outcome.sent)
-        self._count("refused", outcome.lost)
-        if outcome.sent:
-            self._metrics.last.set({"destination": self._destination}, time())
-
-    def _count(self, outcome: str, samples: int) -> None:
-        self._metrics.waiting.set({"destination": self._destination}, self._queue.size)
-        if samples:
-            labels = {"destination": self._destination, "outcome": outcome}
-            self._metrics.samples.add(labels, samples)
 
 
 def _check_positive(**options: Any) -> None:

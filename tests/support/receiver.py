@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import cramjam
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from gateway import Answer, Gateway, Push
 from oracles import DEADLINE
-from otel_aioprom._concurrency.periodic import FailureLogger
 from otel_aioprom._transport.delivery import Delivery
-from otel_aioprom.remote_write.queue import MessageQueue, QueuedMessage
-from otel_aioprom.remote_write.sender import Outcome, Sender, compress
+from otel_aioprom.remote_write.sending.failure_log import FailureLog
+from otel_aioprom.remote_write.sending.outcome import Outcome
+from otel_aioprom.remote_write.sending.protocol import compress
+from otel_aioprom.remote_write.sending.queue import MessageQueue, QueuedMessage
+from otel_aioprom.remote_write.sending.sender import Sender
+from otel_aioprom.remote_write.sending.spool import Spool
 from write_model import Point, read_points
 
 WRITTEN = {"X-Prometheus-Remote-Write-Samples-Written": "999999"}
@@ -59,6 +64,23 @@ def values(gateway: Gateway, name: str) -> list[float]:
     ]
 
 
+class Judge(Gateway):
+    """A server whose answer depends on what it gets.
+
+    Args:
+        judge: Returns the answer to a request.
+    """
+
+    def __init__(self, judge: Callable[[Push], Answer]) -> None:
+        super().__init__()
+        self._judge = judge
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        await self._record(request, whole=True)
+        answer = self._judge(self.requests[-1])
+        return web.Response(status=answer.status, text=answer.text, headers=answer.headers)
+
+
 # --- senders alone ---------------------------------------------------------------------
 
 
@@ -70,6 +92,16 @@ def message(number: int = 1, version: str = "1.0") -> QueuedMessage:
 def entry(number: int, size: int = 10) -> QueuedMessage:
     """A distinguishable message, of ``number`` samples."""
     return QueuedMessage("1.0", number, bytes([number]) * size)
+
+
+@asynccontextmanager
+async def spool_in(folder: Path, limit: int = 1000) -> AsyncIterator[Spool]:
+    """A spool, which is closed at the end."""
+    spool = await Spool.open(folder, limit)
+    try:
+        yield spool
+    finally:
+        assert await spool.close()
 
 
 async def taken(queue: MessageQueue) -> list[int]:
@@ -88,7 +120,7 @@ async def sending_to(
     """A sender with a session."""
     delivery = Delivery(**options)
     async with delivery.opened():
-        yield Sender(URL(url), delivery, preferred, attempts, FailureLogger("writes"))
+        yield Sender(URL(url), delivery, preferred, attempts, FailureLog("writes"))
 
 
 async def outcome_of(

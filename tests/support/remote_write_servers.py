@@ -135,7 +135,7 @@ def numbers(server: PrometheusServer, selector: str) -> list[float]:
 
 def outcomes(writer: RemoteWriter) -> dict[str, float]:
     """The outcomes of samples that a writer has sent."""
-    return {labels["outcome"]: value for labels, value in writer._metrics.samples.get_all()}
+    return {labels["outcome"]: value for labels, value in writer._outbox.metrics.samples.get_all()}
 
 
 async def until(predicate: Callable[[], object]) -> None:

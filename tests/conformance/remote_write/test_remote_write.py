@@ -15,7 +15,7 @@ from gateway import Answer, Gateway, Hold
 from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.remote_write.sender import compress
+from otel_aioprom.remote_write.sending.protocol import compress
 from otel_aioprom.remote_write.writer import RemoteWriter
 from otel_aioprom.renderer import render
 from pushed import levels
@@ -137,7 +137,7 @@ async def test_e101_of_version_1_all_is_lost_or_nothing() -> None:
     """A server stores nothing of a message that it refuses, whatever numbers it tells."""
     registry = levels(1, 2, 3)
     refused = Answer(400, "one is bad", {"X-Prometheus-Remote-Write-Samples-Written": "2"})
-    with Gateway(refused, default=TAKEN_1) as gateway:
+    with Gateway(default=refused) as gateway:
         await written(gateway, registry)
     text = render(registry)[0].decode()
 

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.remote_write.queue import MemoryQueue, MessageQueue
-from otel_aioprom.remote_write.spool import Spool
-from receiver import entry, taken
+from otel_aioprom.remote_write.sending.queue import MemoryQueue, MessageQueue
+from otel_aioprom.remote_write.sending.spool import Spool
+from receiver import entry, spool_in, taken
 
-Make = Callable[[int], MessageQueue]
+Make = Callable[[int], Awaitable[MessageQueue]]
 
 
-@pytest.fixture(params=["memory", "disk"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+@pytest_asyncio.fixture(params=["memory", "disk"])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
     """Makes a backlog with room for so many bytes."""
-    with ExitStack() as opened:
+    async with AsyncExitStack() as opened:
 
-        def make(limit: int) -> MessageQueue:
+        async def make(limit: int) -> MessageQueue:
             if request.param == "memory":
                 return MemoryQueue(limit)
-            return opened.enter_context(closing(Spool(tmp_path / "spool", limit)))
+            return await opened.enter_async_context(spool_in(tmp_path / "spool", limit))
 
         yield make
 
 
 async def test_messages_come_out_as_they_went_in(make: Make) -> None:
     """In order, whole, and until they are done."""
-    backlog = make(1000)
+    backlog = await make(1000)
     assert await backlog.first() is None
     assert (len(backlog), backlog.size) == (0, 0)
     for number in (3, 1, 2):
@@ -51,7 +52,7 @@ async def test_messages_come_out_as_they_went_in(make: Make) -> None:
 
 async def test_the_oldest_go_where_there_is_no_room(make: Make) -> None:
     """And the number of their samples is returned."""
-    backlog = make(30)
+    backlog = await make(30)
     assert [await backlog.put(entry(number)) for number in (1, 2, 3, 4, 5)] == [0, 0, 0, 1, 2]
 
     assert backlog.size == 30
@@ -60,7 +61,7 @@ async def test_the_oldest_go_where_there_is_no_room(make: Make) -> None:
 
 async def test_what_is_being_sent_is_not_dropped(make: Make) -> None:
     """It may have arrived already; the next oldest is dropped instead."""
-    backlog = make(20)
+    backlog = await make(20)
     await backlog.put(entry(1))
     await backlog.first()
     assert [await backlog.put(entry(number)) for number in (2, 3, 4)] == [0, 2, 3]
@@ -70,7 +71,7 @@ async def test_what_is_being_sent_is_not_dropped(make: Make) -> None:
 
 async def test_a_message_that_is_larger_than_all_room_is_dropped(make: Make) -> None:
     """With what waited before; the next one has room."""
-    backlog = make(20)
+    backlog = await make(20)
     await backlog.put(entry(1))
 
     assert await backlog.put(entry(2, 21)) == 3
@@ -81,51 +82,51 @@ async def test_a_message_that_is_larger_than_all_room_is_dropped(make: Make) -> 
 # --- on disk ---------------------------------------------------------------------------------
 
 
-def spool_in(folder: Path, limit: int = 1000) -> Spool:
+async def opened(folder: Path, limit: int = 1000) -> Spool:
     """A spool."""
-    return Spool(folder / "spool", limit)
+    return await Spool.open(folder / "spool", limit)
 
 
 async def test_a_later_process_continues_with_the_stored_messages(tmp_path: Path) -> None:
     """With what was in flight, too; new messages come behind the old ones."""
-    first = spool_in(tmp_path)
+    first = await opened(tmp_path)
     for number in (1, 2, 3):
         await first.put(entry(number))
     await first.first()
     await first.done()
     await first.first()
-    first.close()
-    second = spool_in(tmp_path)
+    await first.close()
+    second = await opened(tmp_path)
     await second.put(entry(4))
 
     assert (len(second), second.size) == (3, 30)
     assert await taken(second) == [2, 3, 4]
-    second.close()
+    await second.close()
 
 
 async def test_order_survives_many_restarts(tmp_path: Path) -> None:
     """Also where everything was sent in between."""
     for number in range(1, 13):
-        spool = spool_in(tmp_path)
+        spool = await opened(tmp_path)
         await spool.put(entry(number))
-        spool.close()
-    spool = spool_in(tmp_path)
+        await spool.close()
+    spool = await opened(tmp_path)
     assert await taken(spool) == list(range(1, 13))
     await spool.put(entry(1))
-    spool.close()
+    await spool.close()
 
 
 async def test_a_smaller_limit_counts_from_the_next_message_on(tmp_path: Path) -> None:
     """What exceeds the limit then is dropped and counted."""
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
     for number in (1, 2, 3):
         await spool.put(entry(number))
-    spool.close()
-    spool = spool_in(tmp_path, 20)
+    await spool.close()
+    spool = await opened(tmp_path, 20)
 
     assert await spool.put(entry(4)) == 3
     assert await taken(spool) == [3, 4]
-    spool.close()
+    await spool.close()
 
 
 async def test_only_whole_messages_are_found(tmp_path: Path) -> None:
@@ -134,16 +135,16 @@ async def test_only_whole_messages_are_found(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "0000000000000001-1.0-5.part").write_bytes(b"half")
     (folder / "notes.txt").write_text("mine")
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
 
     assert await spool.first() is None
     assert sorted(each.name for each in folder.iterdir()) == ["lock", "notes.txt"]
-    spool.close()
+    await spool.close()
 
 
 async def test_a_file_that_is_gone_is_passed_over(tmp_path: Path) -> None:
     """Somebody has tidied up; the others are sent."""
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
     for number in (1, 2, 3):
         await spool.put(entry(number))
     for place in (0, 2):
@@ -151,44 +152,44 @@ async def test_a_file_that_is_gone_is_passed_over(tmp_path: Path) -> None:
 
     assert await taken(spool) == [2]
     assert (len(spool), spool.size) == (0, 0)
-    spool.close()
+    await spool.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such locks")
-def test_one_process_uses_a_folder(tmp_path: Path) -> None:
+async def test_one_process_uses_a_folder(tmp_path: Path) -> None:
     """Another one raises, until the first has closed it."""
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
     with pytest.raises(SpoolError, match="another process uses it"):
-        spool_in(tmp_path)
-    spool.close()
-    spool_in(tmp_path).close()
+        await opened(tmp_path)
+    await spool.close()
+    await (await opened(tmp_path)).close()
 
 
-def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     """A file has its name, or that of a parent."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "spool"):
         with pytest.raises(SpoolError, match="file") as caught:
-            Spool(path, 10)
+            await Spool.open(path, 10)
         assert caught.value.__cause__ is not None
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not count")
 async def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     """A message that cannot be kept is an error; what is there stays."""
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
     await spool.put(entry(1))
     (tmp_path / "spool").chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(SpoolError):
         await spool.put(entry(2))
     (tmp_path / "spool").chmod(stat.S_IRWXU)
     assert await taken(spool) == [1]
-    spool.close()
+    await spool.close()
 
 
 async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises with the message of the system; no partial file stays, and the next message may succeed."""
-    spool = spool_in(tmp_path)
+    spool = await opened(tmp_path)
     write = Path.write_bytes
 
     def full(path: Path, body: bytes) -> int:
@@ -203,4 +204,4 @@ async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert await taken(spool) == [2]
     assert [each.name for each in (tmp_path / "spool").iterdir()] == ["lock"]
-    spool.close()
+    await spool.close()

@@ -10,7 +10,7 @@ import pytest
 
 from gateway import Answer, Gateway
 from oracles import DEADLINE
-from otel_aioprom.remote_write.sender import Outcome
+from otel_aioprom.remote_write.sending.outcome import Outcome
 from processes import free_port
 from receiver import (
     REAL_SLEEP,

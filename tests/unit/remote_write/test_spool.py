@@ -7,26 +7,29 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway import Answer, Gateway
 from oracles import DEADLINE, until
 from otel_aioprom.errors import SpoolError
-from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.sending import spool_folder
+from otel_aioprom.remote_write.sending.spool import Spool
+from otel_aioprom.remote_write.sending.spool_folder import SpoolFolder
 from otel_aioprom.remote_write.writer import RemoteWriter
 from otel_aioprom.renderer import render
 from pushed import levels
-from receiver import TAKEN_1, entry, taken, url_of, values
+from receiver import TAKEN_1, entry, spool_in, taken, url_of, values
 
 HOLDER = """
 import sys
-from otel_aioprom.remote_write.spool import Spool
-spool = Spool(sys.argv[1], 1000)
+from otel_aioprom.remote_write.sending.spool_folder import SpoolFolder
+spool = SpoolFolder(sys.argv[1], 1000)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -41,10 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def spool(folder: Path) -> Iterator[Spool]:
+@pytest_asyncio.fixture
+async def spool(folder: Path) -> AsyncIterator[Spool]:
     """A spool in the folder."""
-    with closing(Spool(folder, 1000)) as spool:
+    async with spool_in(folder) as spool:
         yield spool
 
 
@@ -105,7 +108,7 @@ async def test_files_of_unknown_versions_are_ignored(folder: Path) -> None:
 async def test_a_folder_named_like_a_message_is_passed_over(folder: Path) -> None:
     """Its size does not count any more."""
     file_of(folder, 1).mkdir()
-    with closing(Spool(folder, 1000)) as spool:
+    async with spool_in(folder, 1000) as spool:
         await spool.put(entry(2))
 
         assert await taken(spool) == [2]
@@ -115,7 +118,7 @@ async def test_a_folder_named_like_a_message_is_passed_over(folder: Path) -> Non
 def test_what_others_have_begun_is_not_removed(folder: Path) -> None:
     """Only its own unfinished messages are: a download bears that suffix too."""
     (folder / "film.part").write_text("half")
-    Spool(folder, 1000).close()
+    SpoolFolder(folder, 1000).close()
 
     assert (folder / "film.part").exists()
 
@@ -150,7 +153,7 @@ async def test_what_has_arrived_is_counted_even_if_it_cannot_be_removed(
         async with RemoteWriter(url_of(gateway), spool=folder) as writer:
             await writer.write(registry)
             await gateway.arrived(1)
-            await until(lambda: not len(writer._queue))
+            await until(lambda: not len(writer._outbox.queue))
             await writer.flush(0.1)
         text = render(registry)[0].decode()
 
@@ -162,7 +165,7 @@ async def test_a_message_that_is_kept_is_not_refused_for_one_that_cannot_be_remo
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files cannot be deleted; the new message is added all the same, and the dropped samples are counted."""
-    with closing(Spool(folder, 10)) as spool:
+    async with spool_in(folder, 10) as spool:
         await spool.put(entry(1))
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", refusing(errno.EACCES))
@@ -173,7 +176,7 @@ async def test_a_message_that_is_kept_is_not_refused_for_one_that_cannot_be_remo
 
 async def test_a_deleted_folder_is_a_spool_error(folder: Path) -> None:
     """Whatever replaces it, and also for the next message."""
-    with closing(Spool(folder, 1000)) as spool:
+    async with spool_in(folder, 1000) as spool:
         take_away(folder)
         for _ in range(2):
             with pytest.raises(SpoolError, match="No such file"):
@@ -212,10 +215,10 @@ def test_another_process_is_kept_out_until_it_ends(folder: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(SpoolError, match="another process uses it"):
-            Spool(folder, 1000)
+            SpoolFolder(folder, 1000)
         holder.kill()
         holder.wait(DEADLINE)
-    Spool(folder, 1000).close()
+    SpoolFolder(folder, 1000).close()
 
 
 @posix
@@ -227,7 +230,7 @@ async def test_each_block_of_a_writer_has_its_folder_for_itself(folder: Path) ->
             async with writer:
                 await writer.write(levels(value))
                 with pytest.raises(SpoolError, match="another process uses it"):
-                    Spool(folder, 1000).close()
+                    SpoolFolder(folder, 1000).close()
 
     assert values(gateway, "a") == [1, 2]
 
@@ -238,11 +241,11 @@ def test_a_folder_that_is_refused_is_free_again(
 ) -> None:
     """Nothing stays open behind an error."""
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "iterdir", refusing(errno.EIO))
+        patch.setattr(spool_folder, "scandir", refusing(errno.EIO))
         with pytest.raises(SpoolError, match="Input/output error"):
-            Spool(folder, 1000)
+            SpoolFolder(folder, 1000)
     gc.collect()
-    Spool(folder, 1000).close()
+    SpoolFolder(folder, 1000).close()
 
 
 @posix
@@ -251,4 +254,4 @@ def test_a_writer_that_is_never_used_leaves_nothing_open(folder: Path) -> None:
     RemoteWriter("http://127.0.0.1:9/", spool=folder)
     gc.collect()
 
-    Spool(folder, 1000).close()
+    SpoolFolder(folder, 1000).close()

@@ -148,7 +148,7 @@ async def test_series_that_are_gone_are_marked_as_ended() -> None:
 async def test_outcomes_of_samples_are_counted() -> None:
     """In the registry, by outcome."""
     registry = levels(1, 2)
-    with Gateway(TAKEN_1, Answer(400, "no"), default=TAKEN_1) as gateway:
+    with Gateway(TAKEN_1, default=Answer(400, "no")) as gateway:
         async with RemoteWriter(url_of(gateway)) as writer:
             await writer.write(registry)
             await writer.flush(DEADLINE)
@@ -196,7 +196,7 @@ async def test_the_oldest_is_dropped_and_counted_where_there_is_no_room() -> Non
                 await writer.write(registry)
                 await asyncio.sleep(0)
             await gateway.arrived(1)
-            assert writer._queue.size <= 2000
+            assert writer._outbox.queue.size <= 2000
             hold.let_go()
             assert await writer.flush(DEADLINE)
     found = values(gateway, "g")

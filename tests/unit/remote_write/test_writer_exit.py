@@ -12,8 +12,8 @@ import pytest
 from oracles import DEADLINE
 from otel_aioprom.collectors import Gauge
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.remote_write.queue import QueuedMessage
-from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.sending.queue import QueuedMessage
+from otel_aioprom.remote_write.sending.spool import Spool
 from otel_aioprom.remote_write.writer import RemoteWriter
 
 AWAY = "http://127.0.0.1:9/api/v1/write"
@@ -57,7 +57,7 @@ async def test_an_abandoned_put_affects_no_other_message(
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", write_slowly)
-    spool = Spool(tmp_path, 1 << 20)
+    spool = await Spool.open(tmp_path, 1 << 20)
     first = asyncio.create_task(spool.put(QueuedMessage("1.0", 1, b"first")))
     assert await asyncio.to_thread(reached.wait, DEADLINE)
     first.cancel()
@@ -71,7 +71,7 @@ async def test_an_abandoned_put_affects_no_other_message(
         found.append(entry.body)
         await spool.done()
     left = (len(spool), spool.size)
-    spool.close()
+    assert await spool.close()
 
     assert together == [b"first"]
     assert second.exception() is None

@@ -64,7 +64,7 @@ async def test_an_unreachable_server_is_waited_for_whatever_the_error() -> None:
         async with writer:
             await writer.write(levels(1))
             assert not await writer.flush(2)
-            assert len(writer._queue) == 1
+            assert len(writer._outbox.queue) == 1
 
 
 async def test_collections_do_not_wait_for_a_slow_server() -> None:
@@ -237,7 +237,7 @@ async def test_ends_of_series_wait_in_the_folder_too(tmp_path: Path) -> None:
     away = f"http://127.0.0.1:{free_port()}/"
     writer = RemoteWriter(away, spool=tmp_path / "spool")
     async with writer.running(registry, LONG, exit_timeout=0.3):
-        await until(lambda: len(writer._queue) == 1)
+        await until(lambda: len(writer._outbox.queue) == 1)
     with Gateway(default=TAKEN_1) as gateway:
         async with RemoteWriter(url_of(gateway), spool=tmp_path / "spool") as writer:
             await writer.write(levels(2))

@@ -11,7 +11,7 @@ import pytest
 from gateway import Gateway
 from oracles import DEADLINE
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.sending.spool_folder import SpoolFolder
 from otel_aioprom.remote_write.writer import RemoteWriter
 from pushed import LONG, levels
 from receiver import TAKEN_1, TAKEN_2, points_of, url_of, values
@@ -103,7 +103,7 @@ def test_a_wrong_option_leaves_nothing_behind(tmp_path: Path, wrong: dict[str, A
         RemoteWriter(URL, spool=tmp_path / "spool", **wrong)
 
     assert not (tmp_path / "spool").exists()
-    Spool(tmp_path / "spool", 10).close()
+    SpoolFolder(tmp_path / "spool", 10).close()
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ class QueuedMessage(NamedTuple):
         version: Version of the protocol.
         samples: Number of samples and histograms.
         body: The compressed body.
+        timestamp: Timestamp of its samples in milliseconds since the epoch; 0 if it is unknown.
     """
 
     version: str
     samples: int
     body: bytes
+    timestamp: int = 0
 
 
 class MessageQueue(Protocol):
