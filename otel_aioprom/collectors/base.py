@@ -15,7 +15,7 @@ from otel_aioprom._core.numbers import coerce_number
 from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
 from otel_aioprom.collectors.series.expiry import expiring_class
 from otel_aioprom.collectors.series.generations import Generation
-from otel_aioprom.collectors.series.limits import SeriesLimit
+from otel_aioprom.collectors.series.limits import OVERFLOW_NAME, SeriesLimit, hiding_class
 from otel_aioprom.collectors.series.number import NumberSeries
 from otel_aioprom.collectors.series.store import SeriesStore
 from otel_aioprom.collectors.values import Values
@@ -60,7 +60,8 @@ class Collector(Generic[S]):
         const_labels: Labels that every series of this collector has.
         registry: Registers the collector there on creation.
         max_series: Series limit: the most series that the collector keeps. Measurements of further label sets are
-            recorded on one overflow series, labelled ``otel_metric_overflow="true"``. ``None`` for no limit.
+            recorded on one overflow series, labelled ``otel_metric_overflow="true"``; values that are set, which do
+            not add up, are not exposed. ``None`` for no limit.
         expire_after: Idle time in seconds after which a series expires and is no longer exposed. It counts from the
             first collection after the last measurement. Recording on a bound child of the series revives it, with its
             value. ``None`` for never.
@@ -159,10 +160,17 @@ class Collector(Generic[S]):
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> Any:
         """Create a series; the base class keeps plain numbers."""
-        return self._class_for(NumberSeries)(names, values, text)
+        return self._class_for(NumberSeries, names)(names, values, text)
 
-    def _class_for(self, cls: type[T]) -> type[T]:
-        """Return the class of series to create: one that tracks measurements if series expire."""
+    def _class_for(self, cls: type[T], names: tuple[str, ...]) -> type[T]:
+        """Return the class of series to create: one that tracks measurements if series expire.
+
+        Args:
+            cls: The plain class.
+            names: Label names of the series; the overflow series is hidden once a value is set on it.
+        """
+        if OVERFLOW_NAME in names:
+            cls = hiding_class(cls)
         return expiring_class(cls) if self._expires else cls
 
     def _known(self, labels: Labels | None) -> S:

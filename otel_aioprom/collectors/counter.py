@@ -70,7 +70,7 @@ class Counter(NumberCollector[CounterSeries]):
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> CounterSeries:
         plain = CounterSeries if self._source is None else SampledCounterSeries
-        made = self._class_for(plain)(names, values, text, created=time())
+        made = self._class_for(plain, names)(names, values, text, created=time())
         if isinstance(made, SampledCounterSeries) and self._source is not None:
             made.source = self._source
         return made

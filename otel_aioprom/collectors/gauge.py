@@ -30,7 +30,7 @@ class Gauge(NumberCollector[GaugeSeries]):
     kind = MetricsTypes.gauge
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> GaugeSeries:
-        return self._class_for(GaugeSeries)(names, values, text)
+        return self._class_for(GaugeSeries, names)(names, values, text)
 
     def inc(self, labels: Labels | None = None) -> None:
         """Add one; the first use of a label set starts from 0.

@@ -143,10 +143,10 @@ class Histogram(Collector[HistogramSeries]):
         made: HistogramSeries
         if self._resolution is None:
             plain = HistogramSeries if self._source is None else SampledHistogramSeries
-            made = self._class_for(plain)(*common)
+            made = self._class_for(plain, names)(*common)
         else:
             native = NativeHistogramSeries if self._source is None else SampledNativeSeries
-            made = self._class_for(native)(*common, self._resolution)
+            made = self._class_for(native, names)(*common, self._resolution)
         if isinstance(made, (SampledHistogramSeries, SampledNativeSeries)) and self._source:
             made.source = self._source
         return made

@@ -96,7 +96,7 @@ class Info(Collector[InfoSeries]):
         )
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> InfoSeries:
-        return self._class_for(InfoSeries)(names, values, text)
+        return self._class_for(InfoSeries, names)(names, values, text)
 
     def set(self, labels: Labels | None, facts: Mapping[str, object]) -> None:
         """Replace the info labels of a label set.

@@ -172,7 +172,7 @@ class StateSet(Collector[StatesSeries]):
         return self._label
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> StatesSeries:
-        make = self._class_for(StatesSeries)
+        make = self._class_for(StatesSeries, names)
         return make(names, values, text, self._label, self.states, single=self._single)
 
     def set(self, labels: Labels | None, state: str, on: bool = True) -> None:

@@ -96,7 +96,7 @@ class Summary(Collector[SummarySeries]):
         return self._invariants
 
     def _make(self, names: tuple[str, ...], values: tuple[str, ...], text: str) -> SummarySeries:
-        make = self._class_for(SummarySeries)
+        make = self._class_for(SummarySeries, names)
         return make(names, values, text, self.invariants, time(), self._window)
 
     def observe(self, labels: Labels | None, value: float) -> None:

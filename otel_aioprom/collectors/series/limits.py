@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import length_hint
+from typing import Any, TypeVar
 
 from otel_aioprom._core.model import Series
 
 _logger = logging.getLogger(__name__)
 
+S = TypeVar("S", bound=Series)
+
 OVERFLOW = {"otel_metric_overflow": "true"}
 """Labels of the overflow series, as in the OpenTelemetry SDK."""
+
+(OVERFLOW_NAME,) = OVERFLOW
 
 MANY = 10_000
 """Number of series of one collector that is logged as a warning."""
@@ -232,6 +237,62 @@ class SlotShares:
         shares, self._shares = self._shares, {}
         for share in shares.values():
             share.close()
+
+
+_hiding_classes: dict[type, Any] = {}
+
+
+def hiding_class(cls: type[S]) -> type[S]:
+    """Return a subclass of a class of series that is hidden once a value is set on it.
+
+    On the overflow series, which stands for any number of label sets, amounts add up, but of values that are set only
+    the last one would be left: that of one label set, under the name of all.
+    """
+    if cls not in _hiding_classes:
+        body: dict[str, Any] = {
+            name: _hiding(getattr(cls, name)) for name in ("set", "load") if hasattr(cls, name)
+        }
+        body |= {"__slots__": ("hide",), "__doc__": cls.__doc__, "__module__": cls.__module__}
+        _hiding_classes[cls] = type(cls.__name__, (cls,), body)
+    made: type[S] = _hiding_classes[cls]
+    return made
+
+
+def _hiding(method: Callable[..., Any]) -> Callable[..., Any]:
+    def store(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = method(self, *args, **kwargs)
+        hide = getattr(
+            self, "hide", None
+        )  # absent where user code chose the labels of the overflow series
+        if hide is not None:
+            hide(self)
+        return result
+
+    return store
+
+
+def hide_when_set(series: Any, hide: Callable[[Any], None]) -> None:
+    """Hide an overflow series once a value is set on it.
+
+    Args:
+        series: Of a class that ``hiding_class`` has created; others are never hidden.
+        hide: Called with the series after each value that is set.
+    """
+    if hasattr(type(series), "hide"):
+        series.hide = hide
+
+
+def warn_of_hidden(name: str) -> None:
+    """Log that values beyond the series limit are not exposed.
+
+    Args:
+        name: Name of the collector.
+    """
+    _logger.warning(
+        "%s: values set for label sets beyond its series limit are not exposed, since they do not add up: "
+        "raise max_series=, or use labels with fewer values (logged once)",
+        name,
+    )
 
 
 def warn_of_cardinality(name: str, size: int, values: Mapping[str, int]) -> None:

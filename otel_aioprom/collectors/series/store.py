@@ -28,7 +28,9 @@ from otel_aioprom.collectors.series.limits import (
     OVERFLOW,
     SeriesLimit,
     SlotShares,
+    hide_when_set,
     warn_of_cardinality,
+    warn_of_hidden,
 )
 
 Labels = Mapping[str, object]
@@ -75,7 +77,8 @@ class SeriesStore(Generic[S]):
         self._expire_after = expire_after
         self.series: MetricDict[S] = MetricDict(const_labels)
         self.overflowed = 0
-        self._warned = False
+        self._warned = self._hidden_warned = False
+        self._hidden: S | None = None
         self._expiry = None if expire_after is None else Expiry(expire_after)
         self._expired: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
         self._shares = SlotShares(None if max_series is None else SeriesLimit(max_series))
@@ -108,11 +111,28 @@ class SeriesStore(Generic[S]):
             made = self._add(labels)
         except _FullError:
             self.overflowed += 1
-            return self._find_revived(OVERFLOW) or self._add(OVERFLOW)
+            return self._overflow_series()
         if not (self._warned or self._shares) and len(self.series) >= limits.MANY:
             self._warned = True
             warn_of_cardinality(self._name, len(self.series), self.series.count_values())
         return made
+
+    def _overflow_series(self) -> S:
+        """Return the series for what exceeds the limit; no longer exposed once a value was set on it."""
+        if self._hidden is not None:
+            return self._hidden
+        series = self._find_revived(OVERFLOW) or self._add(OVERFLOW)
+        hide_when_set(series, self._hide)
+        return series
+
+    def _hide(self, series: S) -> None:
+        if self._hidden is series:
+            return
+        self._hidden = series  # first, so that look-ups find it
+        self.series.discard(dict(series.pairs), series)
+        if not self._hidden_warned:
+            self._hidden_warned = True
+            warn_of_hidden(self._name)
 
     def _add(self, labels: Labels) -> S:
         """Create a series, unless another thread is faster.
@@ -199,6 +219,7 @@ class SeriesStore(Generic[S]):
 
     def clear(self) -> None:
         """Remove all series."""
+        self._hidden = None
         if self._expiry is None and not self._shares:
             self.series.clear()
             return
@@ -246,7 +267,7 @@ class SeriesStore(Generic[S]):
 
     def _revive(self, series: Any) -> None:
         """Expose a series again, even beyond the limit, for no measurement may be lost."""
-        if series.removed:
+        if series.removed or series is self._hidden:
             return
         series.expired = False  # first, for a sweep may expire it again at once
         if self.series.setdefault(dict(series.pairs), series) is series:
@@ -286,7 +307,7 @@ class SeriesStore(Generic[S]):
             expire_after=self._expire_after,
         )
         other._shares = self._shares.successor()
-        other._warned = self._warned
+        other._warned, other._hidden_warned = self._warned, self._hidden_warned
         return other
 
     def take_over(self, before: SeriesStore[S]) -> None:

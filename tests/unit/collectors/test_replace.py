@@ -129,7 +129,7 @@ def test_the_limit_of_a_registry_holds_after_the_block() -> None:
     with gauge.replace() as fresh:
         fresh.set({"a": 3}, 1)
     for number in range(2):
-        other.set({"a": number}, 1)
+        other.inc({"a": number})
 
     assert [labels for labels, _ in other.get_all()] == [
         {"a": "0"},
