@@ -452,6 +452,7 @@ def test_e112_default_buckets() -> None:
 
 WITHOUT_UNIT = {  # they count things
     "otel_aioprom_dropped_total",
+    "otel_aioprom_label_conflicts_total",
     "otel_aioprom_pushes_total",
     "otel_aioprom_remote_write_samples_total",
     "otel_aioprom_scrapes_total",
@@ -484,7 +485,7 @@ def test_e114_every_metric_of_the_library_s_own_is_checked() -> None:
         if isinstance(each, Collector)
     }
 
-    assert len(shown) == 11
+    assert len(shown) == 12
     assert shown | {"otel_aioprom_dropped_total"} <= names
     assert {"process_cpu_seconds_total", "process_start_time_seconds"} <= names
     assert {name for name in WITHOUT_UNIT if not name.startswith("process_")} <= names
