@@ -11,6 +11,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
+from otel_aioprom._concurrency.greenlets import call_outside_greenlets, threads_are_greenlets
+
 T = TypeVar("T")
 
 _LoopFutures = dict[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
@@ -115,8 +117,23 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
+def would_block_loop() -> bool:
+    """Return whether code that blocks here would block an event loop.
+
+    With gevent, the loop of this thread may be that of another greenlet, which goes on.
+    """
+    return running_loop() is not None and not threads_are_greenlets()
+
+
 def run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a new event loop, as ``asyncio.run`` does, but keep the thread's current loop."""
+    """Run a coroutine in a new event loop, as ``asyncio.run`` does, but keep the thread's current loop.
+
+    Greenlets share one thread: with gevent, the loop runs in a thread of its own.
+    """
+    return call_outside_greenlets(partial(_run_in_new_loop, main))
+
+
+def _run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(main)

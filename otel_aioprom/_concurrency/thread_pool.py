@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.greenlets import is_outside_greenlets
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +39,12 @@ class ThreadPool:
         self._pool = None
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function in a thread of the pool, and wait for it without blocking the event loop."""
+        """Call a function in a thread of the pool, and wait for it without blocking the event loop.
+
+        A loop beside gevent is that of one push, which may be blocked; threads of gevent would end with it.
+        """
+        if is_outside_greenlets():
+            return function(*args, **kwargs)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, self._name)
         loop = asyncio.get_running_loop()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from otel_aioprom._concurrency.shared_future import run_in_new_loop, running_loop
+from otel_aioprom._concurrency.greenlets import call_outside_greenlets
+from otel_aioprom._concurrency.shared_future import run_in_new_loop, would_block_loop
 from otel_aioprom.pusher.pusher import Pusher
 from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
@@ -80,8 +81,11 @@ class BlockingPusher:
         self, methods: tuple[str, ...], registry: CollectorRegistry, retry: Retry | None
     ) -> PushResult:
         _check_no_running_loop()
-        # Outside the loop: sources may run one of their own.
-        return self.push_gathered(methods, registry, check_registry(registry).gather(), retry)
+        check_registry(registry)
+        # Collect outside of the loop that pushes: sources may run one of their own.
+        return call_outside_greenlets(
+            lambda: self.push_gathered(methods, registry, registry.gather(), retry)
+        )
 
     def push_gathered(
         self,
@@ -135,5 +139,5 @@ def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
 
 
 def _check_no_running_loop() -> None:
-    if running_loop() is not None:
+    if would_block_loop():
         raise RuntimeError("this would block the event loop of this thread: use Pusher there")

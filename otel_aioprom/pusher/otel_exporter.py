@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom._concurrency.periodic import FailureLogger
-from otel_aioprom._concurrency.shared_future import running_loop
+from otel_aioprom._concurrency.shared_future import would_block_loop
 from otel_aioprom._transport.retry import Retry
 from otel_aioprom.errors import MetricsError
 from otel_aioprom.otel.options import make_options
@@ -201,7 +201,7 @@ def _seconds(milliseconds: float) -> float:
 
 def _without_loop(call: Callable[[], R]) -> R:
     """Call a function in a thread without a running event loop; services flush in the thread of theirs."""
-    if running_loop() is None:
+    if not would_block_loop():
         return call()
     future: Future[R] = Future()
 
