@@ -8,6 +8,7 @@ MetricsError
 ├── TranslationError (ValueError)         .metric .reason
 ├── GatherError (RuntimeError)            .faults
 ├── SlowReaderError (ConnectionError)     .seconds
+├── OverloadError (TimeoutError)          .seconds
 ├── SecretError (OSError)                 .path .reason
 ├── ConfigurationError (ValueError)       .key .reason
 ├── WebConfigError (ValueError)           .path .where .reason
@@ -143,6 +144,17 @@ class SlowReaderError(MetricsError, ConnectionError):
 
     seconds: float
     _message = "the client took nothing of its response for {seconds} s and was disconnected"
+
+
+class OverloadError(MetricsError, TimeoutError):
+    """The library's own threads were busy for too long, so that a response could not be built.
+
+    Attributes:
+        seconds: How long it was waited for.
+    """
+
+    seconds: float
+    _message = "the library's threads were busy for more than {seconds} s: the process is overloaded; try again"
 
 
 class ServiceError(MetricsError, RuntimeError):

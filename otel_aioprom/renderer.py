@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Literal, get_args
 
 from otel_aioprom._concurrency.shared_future import running_loop
-from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, run_in_thread
+from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, own_threads
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import IFormatter
@@ -101,14 +101,19 @@ async def async_render(
     """Collect a registry and encode it without blocking the event loop.
 
     Like ``render``, with the same arguments, result and errors, and with a ``timeout``: the seconds that sources may
-    take. Later ones are dropped from the response. It raises a ``RuntimeError`` where asyncio does not run.
+    take. Later ones are dropped from the response.
+
+    Raises:
+        OverloadError: The library's own threads did not come to it in time.
+        RuntimeError: asyncio does not run here.
     """
     if running_loop() is None:
         raise RuntimeError("async_render needs asyncio; elsewhere, call render in a thread")
     check_registry(registry)
     check_on_error(on_error)
     formatter = make_formatter(accepts_headers, created_samples, protobuf_escaping)
-    chunks = await async_encode(registry, await registry.async_gather(timeout), formatter, on_error)
+    gathering = await registry.async_gather(timeout)
+    chunks = await async_encode(registry, gathering, formatter, on_error, timeout=timeout)
     return b"".join([piece async for piece in in_pieces(chunks)]), formatter.get_headers()
 
 
@@ -158,11 +163,20 @@ async def async_encode(
     formatter: IFormatter,
     on_error: OnError,
     select: Select | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> Iterator[bytes]:
-    """Encode a collection like ``encode``; prepare many families, or many names to escape, in a thread."""
+    """Encode a collection like ``encode``; prepare many families, or many names to escape, in a thread.
+
+    Raises:
+        GatherError: As for ``encode``.
+        OverloadError: The thread has not done so within ``timeout`` seconds.
+    """
     if not is_large(gathering, formatter):
         return encode(registry, gathering, formatter, on_error, select)
-    return await run_in_thread(encode, registry, gathering, formatter, on_error, select)
+    return await own_threads.call_within(
+        timeout, encode, registry, gathering, formatter, on_error, select
+    )
 
 
 def is_large(gathering: Gathering, formatter: IFormatter) -> bool:

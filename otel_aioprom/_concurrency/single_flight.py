@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from otel_aioprom._concurrency.daemon_threads import start_daemon
 from otel_aioprom._concurrency.shared_future import LoopEndedError, SharedFuture, running_loop
 from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 
@@ -62,7 +63,7 @@ class SingleFlight(Generic[T]):
                 return
 
     def _start(self) -> None:
-        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        start_daemon(self._run, self._name)
 
     def _run(self) -> None:
         while (future := self._next.pop(None, None)) is not None:

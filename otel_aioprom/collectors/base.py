@@ -12,7 +12,7 @@ from otel_aioprom._core.labels import Pairs, check_labels, label_texts, wire_pai
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.names import check_metric_name
 from otel_aioprom._core.numbers import coerce_number
-from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
+from otel_aioprom.collectors.hooks import PreCollectHook
 from otel_aioprom.collectors.series.expiry import expiring_class
 from otel_aioprom.collectors.series.generations import Generation
 from otel_aioprom.collectors.series.limits import OVERFLOW_NAME, SeriesLimit, hiding_class
@@ -86,6 +86,8 @@ class Collector(Generic[S]):
 
     kind: ClassVar[MetricsTypes] = MetricsTypes.untyped
     _reserved: ClassVar[str | None] = None
+    _is_prepared = False  # has callbacks, or series that expire: what collections look at first
+    _expires = False
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class Collector(Generic[S]):
         self.doc = doc
         check_labels({} if const_labels is None else const_labels, self._reserved)
         self.const_labels = dict(wire_pairs(const_labels or {}, {}))
-        self._expires = expire_after is not None
+        self._expires = self._is_prepared = expire_after is not None
         self._prepare()
         store: SeriesStore[S] = SeriesStore(
             self.name, self.const_labels, self._reserved, self._make, max_series, expire_after
@@ -338,12 +340,12 @@ class Collector(Generic[S]):
             store.leave_limit(limit)
 
     def pre_collect_hooks(self) -> list[PreCollectHook]:
-        """Return what must run before each collection."""
-        return [PreCollectHook("expire", run=self._expire)] if self._expires else []
+        """Return the user code that must run before each collection."""
+        return []
 
-    def _expire(self, _caller: object) -> Sequence[HookProblem]:
+    def expire_idle(self) -> None:
+        """Expire idle series, as each collection does first."""
         self._store.sweep()
-        return ()
 
     def family(self) -> MetricFamily:
         """Return the metric family; its series are live.

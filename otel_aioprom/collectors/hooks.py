@@ -23,11 +23,11 @@ class HookProblem(NamedTuple):
 
 
 class PreCollectHook(NamedTuple):
-    """Something to run before each collection: in a thread of the pool, or on the event loop that serves.
+    """User code to run before each collection: in a thread of its own, or on the event loop that serves.
 
     Attributes:
         name: Distinguishes the hooks of one collector.
-        run: Runs the hook in a thread of the pool, on behalf of the caller that it is passed; ``None`` to await the
+        run: Runs the hook in that thread, on behalf of the caller that it is passed; ``None`` to await the
             coroutine functions among the callbacks.
         callbacks: The ``Callbacks`` that the hook calls, if any.
     """

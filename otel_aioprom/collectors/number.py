@@ -44,7 +44,7 @@ class NumberCollector(Collector[N]):
     ) -> None:
         """Call a function (callback) for the value of a label set before each collection, until the series is removed.
 
-        Services and ``async_render`` call plain functions in a thread of a pool, one after the other, and await
+        Services and ``async_render`` call plain functions in a thread of their own, one after the other, and await
         coroutine functions on their event loop. ``render`` calls plain functions in its own thread; it runs coroutine
         functions too, unless an event loop runs in that thread.
 
@@ -71,6 +71,7 @@ class NumberCollector(Collector[N]):
         check_labels({} if labels is None else labels, self._reserved)
         key = canonical_pairs(labels or {}, self.const_labels)
         self._callbacks.add(key, function, timeout)
+        self._is_prepared = True
 
     def remove(self, labels: Labels | None) -> None:
         """Remove a series and its callback.
@@ -108,8 +109,9 @@ class NumberCollector(Collector[N]):
 
     def _take(self, other: Self) -> None:
         self._callbacks.take_over(other._callbacks)
+        self._is_prepared = self._is_prepared or other._is_prepared
         super()._take(other)
 
     def pre_collect_hooks(self) -> list[PreCollectHook]:
-        """Return what must run before each collection."""
-        return [*super().pre_collect_hooks(), *self._callbacks.pre_collect_hooks()]
+        """Return the user code that must run before each collection."""
+        return self._callbacks.pre_collect_hooks()

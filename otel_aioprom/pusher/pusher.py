@@ -18,7 +18,7 @@ from otel_aioprom._concurrency.periodic import (
     run_periodically,
     running_in_background,
 )
-from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.thread_pool import own_threads
 from otel_aioprom._transport.delivery import (
     Delivery,
     DeliveryOptions,
@@ -269,7 +269,7 @@ class Pusher:
     ) -> aiohttp.ClientResponse:
         gathering = await check_registry(registry).async_gather(self._gather_timeout)
         if is_large(gathering, self._formatter):
-            families = await run_in_thread(self.prepare, registry, gathering)
+            families = await own_threads.call(self.prepare, registry, gathering)
         else:
             families = self.prepare(registry, gathering)
         return await self.push_families(methods, registry, families, retry)

@@ -1,4 +1,4 @@
-"""Collectors of user classes with their own ``get_all``: what that returns is exposed as their kind."""
+"""Collectors of user classes that override what a collection calls: user code, which may take long, raise, or hang."""
 
 from __future__ import annotations
 
@@ -19,19 +19,30 @@ from otel_aioprom.collectors.stateset import StateSet
 from otel_aioprom.registry.faults import Fault
 
 _RESERVED = {"histogram": "le", "summary": "quantile"}
+_PACKAGE = "otel_aioprom."
+_CALLED = ("get_all", "family", "family_of", "_make", "count_to_build")
+
+
+def overrides(collector: Collector[Any], *methods: str) -> bool:
+    """Return whether a user's class overrides one of these methods."""
+    return any(not _module_of(type(collector), name).startswith(_PACKAGE) for name in methods)
+
+
+def _module_of(cls: type, method: str) -> str:
+    return next(base.__module__ for base in cls.__mro__ if method in vars(base))
 
 
 def is_custom(collector: Collector[Any]) -> bool:
-    """Return whether a collector's class overrides ``get_all``, so that user code must be called."""
-    return type(collector).get_all is not Collector.get_all
+    """Return whether user code must be called for the family of a collector."""
+    return overrides(collector, *_CALLED)
 
 
 class CustomCollector:
-    """A source for one collector that overrides ``get_all``.
+    """A source for one collector whose class overrides what a collection calls.
 
     Args:
-        collector: Its ``get_all`` returns pairs of a label dict and a value: a number, or what ``get`` of its kind
-            returns.
+        collector: Its ``get_all``, if overridden, returns pairs of a label dict and a value: a number, or what ``get``
+            of its kind returns. Otherwise its ``family`` is called.
 
     Spec:
         N13.
@@ -42,7 +53,18 @@ class CustomCollector:
         self._collector = collector
 
     def collect(self) -> Iterator[MetricFamily | Fault]:
-        """Call ``get_all``; an invalid item is dropped alone."""
+        """Call ``get_all`` if it is overridden, and drop an invalid item alone; else call ``family``."""
+        if overrides(self._collector, "get_all"):
+            yield from self._collect_values()
+            return
+        family = self._collector.family()
+        if (
+            getattr(family, "name", self.name) != self.name
+        ):  # of what has no name the caller says what it is
+            raise ValueError(f"its family is called {family.name!r}")
+        yield family
+
+    def _collect_values(self) -> Iterator[MetricFamily | Fault]:
         kind = self._collector.kind.name
         found: dict[Pairs, Series] = {}
         items: Any = self._collector.get_all()

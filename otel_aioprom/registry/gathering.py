@@ -16,11 +16,10 @@ from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.hooks import PreCollectHook
 from otel_aioprom.errors import GatherError
 from otel_aioprom.registry.faults import Fault
-from otel_aioprom.registry.hook_sources import make_hook_source
+from otel_aioprom.registry.hook_sources import SweepSource, make_hook_source
 from otel_aioprom.registry.merge import Owners, merge_families, without_collisions
 from otel_aioprom.registry.source_runner import Collected, SourceRunner, make_runner
 from otel_aioprom.registry.sources import Preparation
-from otel_aioprom.registry.validation import family_of
 
 Report = Callable[[Iterable[Fault]], None]
 """Counts faults and logs them."""
@@ -56,19 +55,21 @@ class Gathering:
 
 
 class HookRunners:
-    """Runners of the pre-collection hooks of registered collectors, kept from one collection to the next.
+    """Runners of what collectors need before their values are read, kept from one collection to the next.
 
     Args:
         collectors: The registry's collectors by name, which may change at any time.
     """
 
-    def __init__(self, collectors: Mapping[str, Collector[Any]]) -> None:
+    def __init__(self, collectors: dict[str, Collector[Any]]) -> None:
         self._collectors = collectors
         self._by_hook: dict[tuple[str, str], SourceRunner] = {}
+        self._sweeps = SweepSource()
+        self._sweep_runner = SourceRunner(self._sweeps)
 
     def values(self) -> list[SourceRunner]:
         """Return all runners."""
-        return list(self._by_hook.copy().values())
+        return [self._sweep_runner, *self._by_hook.copy().values()]
 
     def remove(self, name: str) -> None:
         """Drop the runners of a collector."""
@@ -76,7 +77,25 @@ class HookRunners:
         for key in [key for key in self._by_hook.copy() if key[0] == name]:
             self._by_hook.pop(key, None)
 
-    def runners_of(
+    def by_collector(self, report: Report) -> dict[str, list[SourceRunner]]:
+        """Return the runners of each collector that needs any, by its name; one may be that of several collectors.
+
+        Args:
+            report: Gets a fault for each collector whose hooks raise.
+        """
+        # One pass that looks at an attribute: there may be tens of thousands of collectors, on an event loop.
+        every = self._collectors.copy().items()
+        some = [(name, each) for name, each in every if each._is_prepared]  # noqa: SLF001 - see its class
+        self._sweeps.collectors = [each for _, each in some if each._expires]  # noqa: SLF001
+        return {
+            name: [
+                *([self._sweep_runner] if collector._expires else []),  # noqa: SLF001
+                *self._runners_of(name, collector, report),
+            ]
+            for name, collector in some
+        }
+
+    def _runners_of(
         self, name: str, collector: Collector[Any], report: Report
     ) -> list[SourceRunner]:
         """Return the runners of a collector's hooks; if that raises, report it."""
@@ -184,13 +203,12 @@ def _preparation_timeout(before: Preparation, timeout: float) -> float:
 
 
 def families_of(collectors: Iterable[Collector[Any]]) -> tuple[list[MetricFamily], list[Fault]]:
-    """Return the families of native collectors; one of a user's class that raises is dropped alone."""
+    """Return the families of native collectors; one that a user's class has left incomplete is dropped alone."""
     families, faults = [], []
     for collector in collectors:
         try:
-            families.append(family_of(collector))
-        except FAILURES as error:  # of a user's class
-            raise_if_exit(error)
+            families.append(collector.family())
+        except Exception as error:  # noqa: BLE001 - as above
             faults.append(Fault("raised", collector.name, f"its family raised {safe_repr(error)}"))
     return families, faults
 

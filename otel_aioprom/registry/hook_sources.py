@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom._concurrency.shared_future import MAX_WAIT
+from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.callbacks import Callback, Callbacks
 from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
 from otel_aioprom.registry.faults import Fault
@@ -74,6 +75,35 @@ class AsyncHookSource(_HookSource):
             return await asyncio.wait_for(waited, min(callback.timeout, MAX_WAIT))
         except asyncio.TimeoutError:
             return self._callbacks.late(callback, f"took more than {callback.timeout} s")
+
+
+class SweepSource:
+    """Expires idle series: of all collectors in one call, for it is no user code.
+
+    Attributes:
+        collectors: Those whose series expire.
+    """
+
+    name = "expiry"
+    well_formed = True
+    refreshes_only = True
+
+    def __init__(self) -> None:
+        self.collectors: Sequence[Collector[Any]] = ()
+
+    def collect(self) -> list[Fault]:
+        """Sweep all collectors; see ``SupportsCollect``."""
+        for collector in self.collectors:
+            collector.expire_idle()
+        return []
+
+    def hangs(self) -> bool:
+        """Return false: it is the library's own work."""
+        return False
+
+    def any_missing(self) -> bool:
+        """Return false: series that are not expired yet are exposed."""
+        return False
 
 
 def make_hook_source(name: str, hook: PreCollectHook) -> HookSource | AsyncHookSource:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_aioprom._concurrency.fork_safety import ForkSafeLock, call_after_fork, register_after_fork
 from otel_aioprom._concurrency.shared_future import async_wait_all, wait_all
-from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, run_in_thread
+from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, own_threads
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.limits import SeriesLimit
 from otel_aioprom.errors import DuplicateCollectorError
-from otel_aioprom.registry.custom import CustomCollector, is_custom
+from otel_aioprom.registry.custom import CustomCollector, is_custom, overrides
 from otel_aioprom.registry.faults import SOURCE_FAILURES, Fault, FaultLog, empty_fault
 from otel_aioprom.registry.gathering import (
     GatherCall,
@@ -27,6 +27,15 @@ from otel_aioprom.registry.self_metrics import PushMetrics, ScrapeMetrics
 from otel_aioprom.registry.source_collectors import SourceCollectors
 from otel_aioprom.registry.source_runner import Collected, SourceRunner, make_runner
 from otel_aioprom.registry.sources import SupportsAsyncCollect, SupportsCollect
+
+
+class _Members(NamedTuple):
+    """What a registry has at one point of time."""
+
+    native: list[Collector[Any]]  # those whose families need no user code
+    samples: dict[str, str]
+    before: tuple[SourceRunner, ...]  # of hooks and custom collectors
+    sources: dict[int, SourceRunner]
 
 
 class CollectorRegistry:
@@ -53,7 +62,10 @@ class CollectorRegistry:
     """
 
     def __init__(self, *, max_series: int | None = None) -> None:
-        self._lock = ForkSafeLock()
+        self._lock = ForkSafeLock()  # never held for longer than it takes to copy a dict
+        self._merging = (
+            ForkSafeLock()
+        )  # of what a merge changes: names of sources, and their collectors
         self._faults = FaultLog()
         self._collectors: dict[str, Collector[Any]] = {}
         self.endpoint = ScrapeMetrics()
@@ -63,6 +75,7 @@ class CollectorRegistry:
         }
         self._custom_runners: dict[str, SourceRunner] = {}
         self._runners: dict[int, SourceRunner] = {}
+        self._removed: list[SourceRunner] = []  # whose names are not free yet
         self._owners: Owners = {}
         self._hook_runners = HookRunners(self._collectors)
         self._limit = None if max_series is None else SeriesLimit(max_series)
@@ -72,8 +85,8 @@ class CollectorRegistry:
     def register(self, collector: Collector[Any]) -> None:
         """Expose a collector from now on.
 
-        If its class overrides ``get_all``, that is called in each collection, in a thread of its own when a service
-        collects. A name that only a source (OpenTelemetry) uses is taken away from it.
+        If its class overrides ``get_all`` or ``family``, that is called in each collection, in a thread of its own when
+        a service collects. A name that only a source (OpenTelemetry) uses is taken away from it.
 
         Args:
             collector: Any collector, also of a user's subclass. It may be in several registries.
@@ -84,7 +97,7 @@ class CollectorRegistry:
         """
         if not isinstance(collector, Collector):
             raise TypeError(f"only collectors can be registered, and {collector!r} is none")
-        names = MetricFamily(collector.name, collector.kind.name, "", "", ()).taken_names()
+        names = _sample_names(collector.name, collector)
         with self._lock.lock:
             for name in names:
                 if name in self._samples:
@@ -93,6 +106,8 @@ class CollectorRegistry:
             self._collectors[collector.name] = collector
             if is_custom(collector):
                 self._custom_runners[collector.name] = SourceRunner(CustomCollector(collector))
+            if overrides(collector, "pre_collect_hooks"):
+                collector._is_prepared = True  # noqa: SLF001 - see its class
             if self._limit is not None:
                 collector.join_limit(self._limit)
 
@@ -108,9 +123,8 @@ class CollectorRegistry:
                 collector.leave_limit(self._limit)
             self._custom_runners.pop(name, None)
             self._hook_runners.remove(name)
-            for sample, owner in self._samples.copy().items():
-                if owner == name:
-                    self._samples.pop(sample, None)
+            for sample in _sample_names(name, collector):
+                self._samples.pop(sample, None)
 
     def clear(self) -> None:
         """Deregister all collectors; sources, such as readers of OpenTelemetry, stay."""
@@ -156,9 +170,23 @@ class CollectorRegistry:
         """Stop collecting a source, and free the names that only it has used; an unknown source is ignored."""
         with self._lock.lock:
             runner = self._runners.pop(id(source), None)
-            if runner is None:
-                return
-            alone = runner.names.difference(*[other.names for other in self._runners.values()])
+        if runner is not None:
+            self._removed.append(runner)
+            self._free_names()
+
+    def _free_names(self) -> None:
+        """Free the names of removed sources, unless a thread merges: that does it when it is done."""
+        while self._removed and self._merging.lock.acquire(blocking=False):
+            try:
+                self._free_names_now()
+            finally:
+                self._merging.lock.release()
+
+    def _free_names_now(self) -> None:
+        while self._removed:
+            removed = self._removed.pop()
+            others = self._runners.copy().values()
+            alone = removed.names.difference(*[other.names for other in others])
             for name in alone:
                 self._owners.pop(name, None)
             self._source_collectors.remove(alone)
@@ -185,20 +213,31 @@ class CollectorRegistry:
         Args:
             timeout: Seconds for all sources together; those that have not returned by then are dropped as late.
             client_deadline: The client has set the timeout, so that a late source is not logged.
+
+        Raises:
+            OverloadError: What was collected could not be put together in as many seconds again.
         """
         call = GatherCall(self._all_runners(), self.report, timeout, client_deadline)
         for futures, seconds in call.waits(blocking=False):
             await async_wait_all(futures, seconds)
-        if call.refused or not self._is_much(call.results):
+        if call.refused:
             return self._assemble(call.results)
-        return await run_in_thread(self._assemble, call.results)
+        merging = self._merging.lock
+        if not self._is_much(call.results) and merging.acquire(blocking=False):
+            try:
+                return self._assemble(call.results)
+            finally:
+                merging.release()
+                self._free_names()
+        return await own_threads.call_within(timeout, self._assemble, call.results)
 
     def _is_much(self, results: Mapping[SourceRunner, Collected]) -> bool:
         """Return whether assembling the response takes longer than the event loop may be blocked."""
         parts = [result.families for result in results.values() if result.families]
-        count = len(self._collectors) + sum(map(len, parts))
-        series = sum([each.count_to_build() for each in self._collectors.copy().values()])
-        return count > MANY_FAMILIES or series > MANY_SERIES or len(parts) > 1
+        if len(parts) > 1 or len(self._collectors) + sum(map(len, parts)) > MANY_FAMILIES:
+            return True
+        native = self._members().native
+        return sum([each.count_to_build() for each in native]) > MANY_SERIES
 
     def report(self, faults: Iterable[Fault]) -> None:
         """Count faults that lost something, and log each fault once."""
@@ -221,38 +260,47 @@ class CollectorRegistry:
     def _all_runners(self) -> list[SourceRunner]:
         """Return the runners of all sources, in the order in which they are collected."""
         # Without the lock: a finalizer meanwhile may wait for an event loop that waits for the lock.
-        hooks: list[SourceRunner] = []
-        for name, collector in self._collectors.copy().items():
-            mine = self._hook_runners.runners_of(name, collector, self.report)
-            if (own := self._custom_runners.get(name)) is not None:
-                own.after = mine
-            hooks += mine
-        return [*hooks, *self._custom_runners.copy().values(), *self._runners.copy().values()]
+        hooks = self._hook_runners.by_collector(self.report)
+        custom = self._custom_runners.copy()
+        for name, runner in custom.items():
+            runner.after = hooks.get(name, ())
+        first = dict.fromkeys([each for mine in hooks.values() for each in mine])
+        return [*first, *custom.values(), *self._runners.copy().values()]
+
+    def _members(self) -> _Members:
+        with self._lock.lock:
+            custom = self._custom_runners.copy()
+            return _Members(
+                [each for name, each in self._collectors.copy().items() if name not in custom],
+                self._samples.copy(),
+                (*self._hook_runners.values(), *custom.values()),
+                self._runners.copy(),
+            )
 
     def _assemble(self, results: Mapping[SourceRunner, Collected]) -> Gathering:
         """Put the families of all together; those of a single source are not merged again."""
-        with self._lock.lock:
+        with self._merging.lock:
+            self._free_names_now()
+            members = self._members()
             # Not what sources have returned that were removed meanwhile.
-            of_collectors = (*self._hook_runners.values(), *self._custom_runners.copy().values())
-            own = [results[runner] for runner in of_collectors if runner in results]
-            runners = self._runners.copy().values()
-            others = {runner: results[runner] for runner in runners if runner in results}
-            collectors = list(self._collectors.copy().values())
-            admitted, conflicts = merge_sources(others, self._owners, self._samples)
+            own = [results[runner] for runner in members.before if runner in results]
+            others = {each: results[each] for each in members.sources.values() if each in results}
+            admitted, conflicts = merge_sources(others, self._owners, members.samples)
             self._source_collectors.update(
                 admitted, keep_others=not all(part.complete for part in others.values())
             )
-        families, faults = families_of([each for each in collectors if not is_custom(each)])
+        self._free_names()
+        families, faults = families_of(members.native)
         families += [family for part in own for family in part.families]
         faults += [fault for part in (*own, *others.values()) for fault in part.faults]
         faults += conflicts
         self.report(faults)
-        self.endpoint.count_overflows(collectors)
+        self.endpoint.count_overflows(self._collectors.copy().values())
         parts = [
             [family for family in part if family.series]
             for part in (families, self._own_families(), admitted)
         ]
-        empty = "" if parts[0] or parts[2] else self._report_empty(len(runners))
+        empty = "" if parts[0] or parts[2] else self._report_empty(len(members.sources))
         return Gathering([family for part in parts for family in part], faults, empty)
 
     def _report_empty(self, sources: int) -> str:
@@ -260,6 +308,10 @@ class CollectorRegistry:
         fault = empty_fault(len(self._collectors), sources)
         self.report([fault])
         return fault.message
+
+
+def _sample_names(name: str, collector: Collector[Any]) -> tuple[str, ...]:
+    return MetricFamily(name, collector.kind.name, "", "", ()).taken_names()
 
 
 Registry = CollectorRegistry

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter, Gauge, Histogram
 from otel_aioprom.collectors.base import Collector
@@ -59,10 +58,10 @@ class ScrapeMetrics(_SelfMetrics):
         """Copy the overflow counts of collectors."""
         for collector in collectors:
             try:
-                if count := collector.count_overflows():
+                if count := Collector.count_overflows(collector):  # no user code
                     self.overflows.set({"metric": collector.name}, count)
-            except FAILURES as error:  # of a user's class, whose count is skipped
-                raise_if_exit(error)
+            except AttributeError:  # a user's class has left its collector incomplete
+                continue
 
 
 class PushMetrics(_SelfMetrics):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from otel_aioprom._concurrency.reentrancy import is_reentrant, reentrancy_guard
 from otel_aioprom._concurrency.shared_future import MAX_WAIT, SharedFuture, running_loop
 from otel_aioprom._concurrency.single_flight import AsyncSingleFlight, SingleFlight
-from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.thread_pool import ThreadPool
 from otel_aioprom._concurrency.user_code import (
     FAILURES,
     is_coroutine_function,
@@ -27,7 +27,7 @@ from otel_aioprom._concurrency.user_code import (
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom.collectors import Collector
-from otel_aioprom.registry.custom import CustomCollector, is_custom
+from otel_aioprom.registry.custom import CustomCollector, overrides
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.merge import Owners, distinct, merge_families
 from otel_aioprom.registry.sources import Preparation, SupportsAsyncCollect, SupportsCollect
@@ -129,7 +129,7 @@ class SourceRunner:
             faults += _ignored_hooks(item)
             if type(item) in OWN_KINDS:
                 return [item.family()]
-            if is_custom(item):
+            if overrides(item, "get_all"):
                 inner = list(CustomCollector(item).collect())
                 return [family for each in inner for family in self._families(each, faults, seen)]
             item = item.family()
@@ -187,6 +187,9 @@ class SourceRunner:
 class AsyncSourceRunner(SourceRunner):
     """Collects an asynchronous source, never twice at the same time, on the event loop of a caller.
 
+    What it returns is read in a thread: it may be collectors of a user's class, whose methods may hang. Then later
+    collections wait for that thread as long as they may, and start no other one.
+
     Args:
         source: The source.
     """
@@ -195,6 +198,7 @@ class AsyncSourceRunner(SourceRunner):
 
     def _reset_flight(self) -> None:
         super()._reset_flight()
+        self._reader = ThreadPool(1, f"read {self._name}")
         self.flight = AsyncSingleFlight(self._collect_in_time, f"collect {self._name}")
 
     def _timeout(self) -> float | Collected:
@@ -240,7 +244,7 @@ class AsyncSourceRunner(SourceRunner):
                 else:
                     items = list(await found)
                 # In this context: a finalizer there may collect this source, and would wait for itself.
-                return await run_in_thread(copy_context().run, self._to_collected, items)
+                return await self._reader.call(copy_context().run, self._to_collected, items)
         except FAILURES as error:  # a source that fails is dropped alone
             raise_if_exit(error)
             return self._no_families("raised", f"collecting raised {safe_repr(error)}")
@@ -259,7 +263,7 @@ def _checked(fault: Any) -> Fault:
 def _ignored_hooks(collector: Collector[Any]) -> list[Fault]:
     """Return a fault for the hooks of a collector that a source returns: they do not run."""
     try:
-        if not collector.pre_collect_hooks():
+        if not collector._expires and not collector.pre_collect_hooks():  # noqa: SLF001 - see base
             return []
         reason = "it comes from a source, so its callbacks are not called, and nothing expires: register it"
     except FAILURES as error:  # of a user's class

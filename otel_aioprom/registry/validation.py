@@ -73,23 +73,6 @@ def well_formed(family: Any, seen: set[int] | None = None) -> MetricFamily:
     return replace(copied, utf8=True)
 
 
-def family_of(collector: Collector[Any]) -> MetricFamily:
-    """Return the family of a registered collector, checked if user code creates it.
-
-    Raises:
-        TypeError: As ``well_formed``.
-        ValueError: As ``well_formed``, or the family's name is not the collector's.
-    """
-    family = collector.family()
-    makers: list[Any] = [getattr(type(collector), name) for name in _MAKERS]
-    if all(maker.__module__.startswith(_PACKAGE) for maker in makers):
-        return family
-    family = well_formed(family)
-    if family.name != collector.name:
-        raise ValueError(f"{collector.name}: its family is called {family.name!r}")
-    return family
-
-
 def _unshared(every: Sequence[Series], seen: set[int]) -> Sequence[Series]:
     """Copy series that another family has too: what a format keeps in ``wire`` is written for one type."""
     ids = {id(series) for series in every}
@@ -254,7 +237,6 @@ def _is_count(value: object) -> bool:
 
 _MOST = 2**64 - 1  # what the protobuf format can carry
 _PACKAGE = "otel_aioprom."
-_MAKERS = ("family", "family_of", "_make")  # methods of collectors that create families and series
 _FARTHEST = 2**19  # beyond the bucket of infinity in the highest schema
 _TAKEN = {"histogram": "le", "summary": "quantile"}
 _KINDS: dict[str, tuple[type[Series], Check]] = {

@@ -16,7 +16,7 @@ from otel_aioprom._concurrency.periodic import (
     run_periodically,
     running_in_background,
 )
-from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.thread_pool import own_threads
 from otel_aioprom._transport.delivery import Delivery, redacted
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.registry import CollectorRegistry, check_registry
@@ -194,7 +194,7 @@ class RemoteWriter:
         """Prepare families for the server; many of them, or many names to escape, in a thread."""
         self._encoder.native_histograms &= self._sender.takes_native
         if self._encoder.is_large(families):
-            return await run_in_thread(self._encoder.prepare, families)
+            return await own_threads.call(self._encoder.prepare, families)
         return self._encoder.prepare(families)
 
     async def _change_version(self, version: Version) -> None:

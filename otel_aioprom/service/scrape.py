@@ -15,7 +15,7 @@ from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom._core.patterns import Patterns
 from otel_aioprom._transport.compression import codings, compressed
 from otel_aioprom._transport.credentials import Authenticator
-from otel_aioprom.errors import GatherError, SlowReaderError
+from otel_aioprom.errors import GatherError, OverloadError, SlowReaderError
 from otel_aioprom.formats import IFormatter
 from otel_aioprom.negotiator import choose_coding
 from otel_aioprom.registry.faults import NO_PROVIDER, OWN_PREFIX, Fault
@@ -144,8 +144,9 @@ class Scraper:
 
         Yields:
             200 with the metrics; 401 without the right credentials; 405 for methods other than GET and HEAD; 500 if
-            something is missing and ``on_error`` is ``"fail"``; 503 above ``max_concurrent``, while credentials
-            cannot be checked, and while all there is to expose is a reader that no MeterProvider has.
+            something is missing and ``on_error`` is ``"fail"``; 503 above ``max_concurrent``, while credentials cannot
+            be checked, while all there is to expose is a reader that no MeterProvider has, and if the process is too
+            busy to build the response in time.
 
         Spec:
             E4, E57 to E62.
@@ -176,17 +177,25 @@ class Scraper:
         plan = self._plan(request) if await self._places.admit(place) else _too_many()
         if isinstance(plan, ScrapeResponse):
             return plan
-        gathering = await self._registry.async_gather(
-            plan.timeout, client_deadline=plan.client_deadline
-        )
-        if has_only_unused_readers(gathering):
-            return refusal(503, _NO_PROVIDER)
         try:
+            gathering = await self._registry.async_gather(
+                plan.timeout, client_deadline=plan.client_deadline
+            )
+            if has_only_unused_readers(gathering):
+                return refusal(503, _NO_PROVIDER)
             chunks = await async_encode(
-                self._registry, gathering, plan.formatter, self._on_error, plan.selection
+                self._registry,
+                gathering,
+                plan.formatter,
+                self._on_error,
+                plan.selection,
+                timeout=plan.timeout,
             )
         except GatherError as error:
             return refusal(500, str(error))
+        except OverloadError as error:
+            self._registry.report([Fault("late", "otel_aioprom", str(error))])
+            return refusal(503, str(error), RETRY_SOON)
         return plan.response(explained(chunks, gathering.empty, request.accept, plan.formatter))
 
     def _answer_blocking(self, request: ScrapeRequest) -> ScrapeResponse:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
-from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.thread_pool import file_thread
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.errors import (
     ServiceError,
@@ -233,13 +233,13 @@ class Service:
         now = monotonic()
         if now - self._refreshed >= _REFRESH:
             self._refreshed = now
-            await run_in_thread(self._web.refresh)
+            await file_thread.call(self._web.refresh)
 
     async def _refresh(self, configuration: WebConfig) -> None:
         """Refresh the web configuration every few seconds, in a thread: files may be large."""
         while True:
             await asyncio.sleep(_REFRESH)
-            await run_in_thread(configuration.refresh)
+            await file_thread.call(configuration.refresh)
 
     def _handlers(self, metrics_path: str) -> Mapping[str, Handler]:
         handlers: dict[str, Handler] = {

@@ -22,18 +22,11 @@ OVERFLOW = {"otel_metric_overflow": "true"}
 pytestmark = pytest.mark.skipif(not has_gil(), reason="series have locks of their own")
 
 
-def sweep(counter: Counter) -> None:
-    """Expire idle series."""
-    (expire,) = counter.pre_collect_hooks()
-    assert expire.run is not None
-    expire.run(None)
-
-
 def aged(clock: ManualClock) -> tuple[Counter, Any]:
     """Return a counter with a series that the next sweep expires, and that series."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     child = counter.labels({"a": "1"})
-    sweep(counter)
+    counter.expire_idle()
     clock.now += AFTER
     return counter, child
 
@@ -54,7 +47,7 @@ def test_what_is_recorded_during_a_sweep_is_not_lost(clock: ManualClock, bound: 
                 child.inc() if bound else counter.inc({"a": "1"})  # noqa: B023
 
         with at_every_call(act):
-            sweep(counter)
+            counter.expire_idle()
         child.inc()
         counter.inc({"a": "1"})
 
@@ -68,7 +61,7 @@ def test_what_is_recorded_during_a_sweep_is_not_lost(clock: ManualClock, bound: 
 def test_what_is_recorded_during_a_revival_is_not_lost(clock: ManualClock) -> None:
     """By each of several callers."""
     counter, child = aged(clock)
-    sweep(counter)
+    counter.expire_idle()
     assert counter.get_all() == []
     calls: list[str] = []
 
@@ -88,7 +81,7 @@ def test_a_sweep_tolerates_removals(clock: ManualClock, method: str) -> None:
     counter, child = aged(clock)
     arguments = [] if method == "clear" else [{"a": "1"}]
     with at_every_call(lambda *_: getattr(counter, method)(*arguments)):
-        sweep(counter)
+        counter.expire_idle()
     child.inc()
 
     assert counter.get_all() == []
@@ -146,7 +139,7 @@ def test_collectors_are_registered_at_any_time() -> None:
         gauge.set({"a": 1}, 1)
     made = next(numbers)
     assert made > 10
-    other = OnceIn("pre_collect_hooks", register)
+    other = OnceIn("by_collector", register)
     with at_every_call(other):
         registry.gather()
 

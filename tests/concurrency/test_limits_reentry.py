@@ -9,9 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -40,13 +38,6 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "monotonic", lambda: next(ticks) * 2 * AFTER)
 
 
-def sweeper(counter: Counter) -> Callable[[], object]:
-    """Return a function that sweeps the counter, as a collection would."""
-    (expire,) = counter.pre_collect_hooks()
-    assert expire.run is not None
-    return partial(expire.run, None)
-
-
 @pytest.mark.no_cover
 @needs_alarms
 @pytest.mark.usefixtures("fast_clock")
@@ -62,7 +53,7 @@ def test_signal_handlers_record_while_series_are_created_and_swept() -> None:
         counter.inc({"a": "held"})
         counter.inc({"signal": len(handled) % 50})
 
-    with meanwhile(sweeper(counter)), alarms(handle):
+    with meanwhile(counter.expire_idle), alarms(handle):
         end = time.monotonic() + DEADLINE
         while len(handled) < 300 and time.monotonic() < end:
             counter.inc({"a": "held"})
@@ -99,7 +90,7 @@ def test_finalizers_record_while_series_are_created_and_swept() -> None:
             Dying()
             counter.inc({"a": number % 50})
 
-    with garbage_collections(record), meanwhile(sweeper(counter)):
+    with garbage_collections(record), meanwhile(counter.expire_idle):
         together(*[work] * 3)
     gc.collect()
     child.inc()

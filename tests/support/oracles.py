@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -113,6 +114,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(poll(), DEADLINE)
+
+
+def wait_until_no_thread_is(name: str) -> None:
+    """Wait until no thread has this name: those that are kept for the next call change it."""
+    end = time.monotonic() + DEADLINE
+    while any(thread.name == name for thread in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.005)  # between two polls
 
 
 def number(

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
-from otel_aioprom._concurrency.thread_pool import run_in_thread
+from otel_aioprom._concurrency.thread_pool import own_threads
 from otel_aioprom._transport.delivery import Delivery, is_success, redacted, refused
 from otel_aioprom._transport.retry import Retry, is_transient, retry_after
 from otel_aioprom.errors import MetricsError, PushError
@@ -124,7 +124,7 @@ class Sender:
     async def _rewrite(self, message: QueuedMessage) -> Rewritten | None:
         """Return a message without native histograms; ``None`` if it has none, or is damaged."""
         try:
-            rewritten = await run_in_thread(without_native, message)
+            rewritten = await own_threads.call(without_native, message)
         except ValueError:
             return None
         if rewritten is not None and self.takes_native:
@@ -144,7 +144,7 @@ class Sender:
         if not (self._divides and division.goes_on and reply.may_be_divided(message)):
             return []
         try:
-            return await run_in_thread(divide, message)
+            return await own_threads.call(divide, message)
         except ValueError:
             return []
 

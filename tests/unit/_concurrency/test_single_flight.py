@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import gc
 import threading
@@ -12,6 +13,9 @@ from weakref import WeakSet
 
 import pytest
 
+from oracles import wait_until_no_thread_is
+from otel_aioprom._concurrency import single_flight
+from otel_aioprom._concurrency.daemon_threads import DaemonThreads
 from otel_aioprom._concurrency.shared_future import async_wait_all
 from otel_aioprom._concurrency.single_flight import SingleFlight
 
@@ -27,7 +31,7 @@ class Job:
         self.runs = 0
         self.at_once = 0
         self.most_at_once = 0
-        self.threads: list[threading.Thread] = []
+        self.names: set[str] = set()
 
     def __call__(self) -> int:
         """Run until it is released."""
@@ -35,7 +39,7 @@ class Job:
         number = self.runs
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.threads.append(threading.current_thread())
+        self.names.add(threading.current_thread().name)
         self.begun.release()
         assert self.go.acquire(timeout=DEADLINE)
         self.at_once -= 1
@@ -53,8 +57,8 @@ def job() -> Iterator[Job]:
     yield made
     for _ in range(100):
         made.go.release()
-    for thread in made.threads:
-        thread.join(DEADLINE)
+    for name in made.names:
+        wait_until_no_thread_is(name)
 
 
 def results(*futures: Future[Any]) -> list[Any]:
@@ -174,13 +178,14 @@ def test_a_caller_cannot_cancel_what_others_wait_for(job: Job) -> None:
 
 def test_a_run_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the system cannot start a thread, the caller gets the error, and the next one tries again."""
+    monkeypatch.setattr(single_flight, "start_daemon", DaemonThreads().start)
     flight = SingleFlight(lambda: 1, "f")
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(_thread, "start_new_thread", refuse)
         refused = flight.join()
 
     assert isinstance(refused.exception(0), RuntimeError)
@@ -228,7 +233,6 @@ def test_busy_for_is_the_time_since_the_run_began(job: Job) -> None:
     assert flight.busy_for() > 0
     job.go.release()
     assert results(future) == [1]
-    for thread in job.threads:
-        thread.join(DEADLINE)
+    wait_until_no_thread_is("x")
 
     assert flight.busy_for() == 0

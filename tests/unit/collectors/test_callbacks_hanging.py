@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oracles import DEADLINE, until
+from oracles import DEADLINE, until, wait_until_no_thread_is
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import async_render
@@ -39,9 +39,7 @@ def held() -> Iterator[Held]:
     made = Held()
     yield made
     made.go.set()
-    for thread in threading.enumerate():
-        if thread.name == "collect x":
-            thread.join(DEADLINE)
+    wait_until_no_thread_is("collect x")
 
 
 async def two() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -76,9 +75,7 @@ def test_a_sweep_expires_no_new_series(clock: ManualClock, monkeypatch: pytest.M
     """A series that was removed and created again during a sweep stays."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     counter.inc({"a": 1})
-    (expire,) = counter.pre_collect_hooks()
-    assert expire.run is not None
-    expire.run(None)
+    counter.expire_idle()
     held: list[Any] = []
 
     def remove_and_create() -> float:
@@ -91,7 +88,7 @@ def test_a_sweep_expires_no_new_series(clock: ManualClock, monkeypatch: pytest.M
 
     clock.now += AFTER
     monkeypatch.setattr(expiry, "monotonic", remove_and_create)
-    expire.run(None)
+    counter.expire_idle()
     held[1].inc()
 
     assert counter.get_all() == [({"a": "1"}, 2)]
@@ -114,11 +111,9 @@ def test_a_series_that_another_sweep_has_expired_is_expired_once(
     """A sweep within a sweep changes nothing, and the series is revived with its value."""
     counter = Counter("x_total", "What.", expire_after=AFTER)
     child = counter.labels({"a": "1"})
-    (expire,) = counter.pre_collect_hooks()
-    assert expire.run is not None
-    expire.run(None)
+    counter.expire_idle()
     clock.now += AFTER
-    run = partial(expire.run, None)
+    run = counter.expire_idle
     again = [None]
 
     def sweep_too() -> float:
