@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -69,3 +71,53 @@ class ForkSafeLock:
             self.lock.release()
         else:
             self.lock = threading.RLock()
+
+
+class ForkGate:
+    """What holds locks of other libraries, which no child process can reset, lets a fork wait until it is done.
+
+    Args:
+        patience: Seconds that a fork waits at most.
+    """
+
+    def __init__(self, patience: float = 1.0) -> None:
+        self._patience = patience
+        self._after_fork_in_child()
+        if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+            os.register_at_fork(
+                before=self._before_fork,
+                after_in_parent=self._after_fork,
+                after_in_child=self._after_fork_in_child,
+            )
+
+    def _after_fork_in_child(self) -> None:
+        self._changed = threading.Condition()
+        self._holders: list[int] = []  # threads
+        self._forks = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no other thread fork during this block; wait for a fork that has begun."""
+        me = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks or me in self._holders, self._patience)
+            self._holders.append(me)
+        try:
+            yield
+        finally:
+            with self._changed:
+                if me in self._holders:  # else this is a child process
+                    self._holders.remove(me)
+                self._changed.notify_all()
+
+    def _before_fork(self) -> None:
+        me, end = threading.get_ident(), monotonic() + self._patience
+        with self._changed:
+            self._forks += 1
+            while any(thread != me for thread in self._holders) and monotonic() < end:
+                self._changed.wait(end - monotonic())
+
+    def _after_fork(self) -> None:
+        with self._changed:
+            self._forks -= 1
+            self._changed.notify_all()

@@ -13,6 +13,7 @@ from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
 
+from otel_aioprom._concurrency.fork_safety import ForkGate
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.otel.async_callbacks import failures, prepare_all, remove_reader
 from otel_aioprom.otel.async_observer import reading
@@ -23,6 +24,9 @@ from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry, check_re
 from otel_aioprom.registry.sources import Preparation
 
 _GRACE = 1.0  # seconds in which a provider may take a new reader before it counts as a fault
+
+# The SDK holds a lock meanwhile, which a child process would never see released.
+_collecting = ForkGate()
 
 
 class PrometheusMetricReader(sdk.MetricReader):
@@ -173,7 +177,7 @@ class _ReaderSource:
         self._slot.open = True
         try:
             # No timeout: after one, the SDK would count data twice (P7). The callers have their own timeouts.
-            with reading(self):
+            with _collecting.held(), reading(self):
                 self._reader.collect(timeout_millis=math.inf)
         finally:
             self._slot.open = False

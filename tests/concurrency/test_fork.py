@@ -119,3 +119,84 @@ def test_p7_p18_a_late_reader_starts_at_zero_and_no_deadline_counts_twice() -> N
     assert b"c_total 6\n" in bodies[0]
     assert b"c_total 1\n" in bodies[1]
     assert all(b"o_total 100\n" in body for body in bodies)
+
+
+def started(registry: CollectorRegistry, end: threading.Event) -> threading.Thread:
+    """Collect a registry again and again in a thread, until the event is set."""
+
+    def collect() -> None:
+        registry.gather(DEADLINE)
+        while not end.is_set():
+            registry.gather(DEADLINE)
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    return thread
+
+
+def collects(registry: CollectorRegistry) -> bool:
+    """Return whether OpenTelemetry's metrics are collected in time."""
+    return "c_total" in {each.name for each in registry.gather(DEADLINE / 2).families}
+
+
+def test_a_fork_waits_for_a_collection_of_the_sdk() -> None:
+    """Whose lock the child would inherit, and never see released."""
+    registry = CollectorRegistry()
+    provider = MeterProvider([PrometheusMetricReader(registry=registry)], shutdown_on_exit=False)
+    provider.get_meter("m").create_counter("c").add(1)
+    begun, forking, end = threading.Event(), threading.Event(), threading.Event()
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        begun.set()
+        assert forking.wait(DEADLINE)
+        time.sleep(0.1)  # the work of a callback
+        return [Observation(1)]
+
+    provider.get_meter("m").create_observable_gauge("o", [observe])
+    os.register_at_fork(before=forking.set)
+    end.set()
+    scrape = started(registry, end)
+    assert begun.wait(DEADLINE)
+    status = in_child(lambda: collects(registry))
+    scrape.join(DEADLINE)
+    provider.shutdown()
+
+    assert status == 0
+
+
+def test_children_that_are_forked_between_constant_scrapes_collect() -> None:
+    """Each of them, and the scrapes of the parent go on."""
+    registry = CollectorRegistry()
+    provider = MeterProvider([PrometheusMetricReader(registry=registry)], shutdown_on_exit=False)
+    counter = provider.get_meter("m").create_counter("c")
+    for number in range(200):
+        counter.add(1, {"number": number})
+    end = threading.Event()
+    scrapes = [started(registry, end) for _ in range(2)]
+    statuses = [in_child(lambda: collects(registry)) for _ in range(20)]
+    end.set()
+    for scrape in scrapes:
+        scrape.join(DEADLINE)
+    provider.shutdown()
+
+    assert statuses == [0] * 20
+
+
+def test_a_callback_of_the_sdk_may_fork() -> None:
+    """Its process does not wait for itself, and the child goes on."""
+    registry = CollectorRegistry()
+    provider = MeterProvider([PrometheusMetricReader(registry=registry)], shutdown_on_exit=False)
+    provider.get_meter("m").create_counter("c").add(1)
+    seconds: list[float] = []
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        began = time.monotonic()
+        status = in_child(lambda: True)
+        seconds.append(time.monotonic() - began)
+        return [Observation(status)]
+
+    provider.get_meter("m").create_observable_gauge("o", [observe])
+    registry.gather()
+    provider.shutdown()
+
+    assert seconds[0] < 0.9  # a fork waits for one second at most

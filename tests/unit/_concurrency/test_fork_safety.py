@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,8 +16,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics import export as sdk
 
 from gateway import Gateway
-from oracles import FakeSource, HeldSource, answer_to, family
+from oracles import DEADLINE, FakeSource, HeldSource, answer_to, family
 from otel_aioprom._concurrency import fork_safety
+from otel_aioprom._concurrency.fork_safety import ForkGate
 from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import ServiceNotRunningError
 from otel_aioprom.instrument.process import process_metrics
@@ -171,3 +173,71 @@ async def test_an_incomplete_response_is_refused_with_on_error_fail() -> None:
         assert response.status == answer.status == 500
     for runner in list(registry._runners.values()):
         runner._source.go.release(2)
+
+
+# --- the gate that forks wait at ----------------------------------------------------------------
+
+
+class Holder:
+    """A thread that holds a gate until it is released."""
+
+    def __init__(self, gate: ForkGate) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._gate = gate
+        self.thread = threading.Thread(target=self._hold, daemon=True)
+        self.thread.start()
+
+    def _hold(self) -> None:
+        with self._gate.held():
+            self.begun.set()
+            assert self.go.wait(DEADLINE)
+
+
+def test_a_fork_waits_until_the_gate_is_free() -> None:
+    """And whoever comes meanwhile waits for the fork."""
+    gate = ForkGate(DEADLINE)
+    holder = Holder(gate)
+    assert holder.begun.wait(DEADLINE)
+    fork = threading.Thread(target=gate._before_fork)
+    fork.start()
+    while not gate._forks:  # until it has begun
+        time.sleep(0.001)
+    late = Holder(gate)
+    assert not late.begun.wait(0.05)
+    assert fork.is_alive()
+    holder.go.set()
+    fork.join(DEADLINE)
+    assert not fork.is_alive()
+    assert not late.begun.wait(0.05)
+    gate._after_fork()
+
+    assert late.begun.wait(DEADLINE)
+    late.go.set()
+
+
+def test_neither_a_fork_nor_a_holder_waits_for_ever() -> None:
+    """A collection may hang, and so may a fork."""
+    gate = ForkGate(0.05)
+    holder = Holder(gate)
+    assert holder.begun.wait(DEADLINE)
+    began = time.monotonic()
+    gate._before_fork()
+    late = Holder(gate)
+
+    assert late.begun.wait(DEADLINE)
+    assert time.monotonic() - began < DEADLINE / 2
+    for each in (holder, late):
+        each.go.set()
+
+
+def test_a_holder_may_fork_and_hold_the_gate_again() -> None:
+    """It does not wait for itself; in the child nobody holds the gate."""
+    gate = ForkGate(DEADLINE)
+    with gate.held():
+        gate._before_fork()
+        with gate.held():
+            pass
+        gate._after_fork_in_child()
+    gate._before_fork()
+
+    assert (gate._holders, gate._forks) == ([], 1)
