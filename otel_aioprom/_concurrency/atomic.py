@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import functools
 import sys
+import sysconfig
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from otel_aioprom._concurrency.fork_safety import ForkSafeLock
+from otel_aioprom._concurrency.fork_safety import free_lock, register_after_fork
 
 C = TypeVar("C", bound=type[Any])
 
 
 def has_gil() -> bool:
-    """Return whether this interpreter has a GIL."""
-    ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
-    return ask is None or ask()
+    """Return whether this interpreter has a GIL for as long as it runs.
+
+    A build without one turns it on for a moment while it loads an extension module, which may import this library. So
+    it is asked how it was built and started, not whether it has a GIL at present.
+    """
+    if not hasattr(sys, "_is_gil_enabled"):  # before Python 3.13
+        return True
+    if hasattr(
+        sys.flags, "gil"
+    ):  # since Python 3.14; ``None`` on builds that have none unless an extension needs it
+        return bool(sys.flags.gil)
+    return not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def atomic_methods(*methods: str) -> Callable[[C], C]:
@@ -40,27 +51,37 @@ def atomic_methods(*methods: str) -> Callable[[C], C]:
 
 
 def with_lock(cls: C, methods: tuple[str, ...]) -> C:
-    """Return a subclass whose instances run the named methods under a lock of their own."""
+    """Return a subclass whose instances run the named methods under a lock of their own, which is free in children."""
 
     def new(subclass: Any, *_args: Any, **_kwargs: Any) -> Any:
         self = object.__new__(subclass)
-        self._lock = ForkSafeLock()
+        self._lock = threading.RLock()
+        register_after_fork(self)
         return self
+
+    def after_fork(self: Any) -> None:
+        self._lock = free_lock(self._lock)
 
     body: dict[str, Any] = {name: _locked(getattr(cls, name)) for name in methods}
     body |= {
-        "__slots__": ("_lock",),
+        "__slots__": ("_lock", *(() if cls.__weakrefoffset__ else ("__weakref__",))),
         "__doc__": cls.__doc__,
         "__module__": cls.__module__,
         "__new__": new,
+        "after_fork": after_fork,
     }
     return cast("C", type(cls.__name__, (cls,), body))
 
 
-def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock.lock:
-            return method(self, *args, **kwargs)
+def _locked(method: Any) -> Any:
+    """Return a method with the same parameters that holds the lock during the call.
 
-    return call
+    It is compiled for these parameters: one that takes any would cost as much again as the lock and the call.
+    """
+    code = method.__code__
+    names = ", ".join(code.co_varnames[: code.co_argcount])
+    scope: dict[str, Any] = {"method": method}
+    exec(f"def call({names}):\n with self._lock:\n  return method({names})\n", scope)  # noqa: S102 - names only
+    call = scope["call"]
+    call.__defaults__ = method.__defaults__
+    return functools.wraps(method)(call)

@@ -51,6 +51,14 @@ def call_in_children(function: Callable[[], object]) -> None:
 call_in_children(_after_fork)
 
 
+def free_lock(lock: Any) -> Any:
+    """Return the lock in a child process, or a new one if a thread of the parent holds it there for ever."""
+    if not lock.acquire(blocking=False):
+        return threading.RLock()
+    lock.release()
+    return lock
+
+
 class ForkSafeLock:
     """A reentrant lock, for signal handlers and finalizers may run while it is held, that is free in a child process.
 
@@ -67,10 +75,7 @@ class ForkSafeLock:
 
     def after_fork(self) -> None:
         """Replace the lock, unless it is held by the forking thread, which goes on and releases it."""
-        if self.lock.acquire(blocking=False):
-            self.lock.release()
-        else:
-            self.lock = threading.RLock()
+        self.lock = free_lock(self.lock)
 
 
 class ForkGate:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from operator import length_hint
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.model import Series
 
 _logger = logging.getLogger(__name__)
@@ -23,11 +22,48 @@ MANY = 10_000
 """Number of series of one collector that is logged as a warning."""
 
 
+@atomic_methods("add")
+class Tally:
+    """A count to which any number of threads add."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, amount: int) -> None:
+        """Add an amount."""
+        self.value += amount
+
+
+@atomic_methods("take")
+class Stock:
+    """A number of equal things, which any number of threads take, each of them once.
+
+    Args:
+        left: How many there are.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self) -> bool:
+        """Take one; return whether there was one."""
+        left = self.left
+        if left > 0:
+            self.left = left - 1
+            return True
+        return False
+
+
 class SeriesLimit:
     """A limited number of slots, each for one series.
 
     A slot is acquired before a series is created, and released after it is removed. Each step is one operation of a
-    list or an iterator, without a lock: a finalizer or a signal handler that runs in between may create series too.
+    list or a stock, without a lock on builds with a GIL: a finalizer or a signal handler that runs in between may
+    create series too.
 
     Args:
         limit: Number of slots, at least 1.
@@ -43,7 +79,7 @@ class SeriesLimit:
         if limit < 1:
             raise ValueError(f"max_series must be at least 1, not {limit}")
         self.limit = limit
-        self._unused = iter(range(min(limit, sys.maxsize)))
+        self._unused = Stock(limit)
         self._returned: list[None] = []
         self._owed: list[None] = []
 
@@ -52,12 +88,12 @@ class SeriesLimit:
         try:
             self._returned.pop()
         except IndexError:
-            return next(self._unused, None) is not None
+            return self._unused.take()
         return True
 
     def is_full(self) -> bool:
         """Return whether no slot is free."""
-        return not self._returned and not length_hint(self._unused)
+        return not self._returned and not self._unused.left
 
     def acquire_or_owe(self) -> None:
         """Acquire a slot for an existing series; if none is free, the next one that is released."""
@@ -84,12 +120,12 @@ class SlotShare:
         self._limit = limit
         # The value is true if the slot is acquired from the limit already.
         self._slots: dict[Series, object] = {}
-        self._inherited: Iterator[int] = iter(range(inherited))
+        self._inherited = Stock(inherited)
         self._is_closed = False
 
     def is_full(self) -> bool:
         """Return whether no slot is free for another series."""
-        return not length_hint(self._inherited) and self._limit.is_full()
+        return not self._inherited.left and self._limit.is_full()
 
     def successor(self) -> SlotShare:
         """Return the share of a set of series that is to replace this one's."""
@@ -97,7 +133,7 @@ class SlotShare:
 
     def admit(self, series: Series) -> bool:
         """Acquire a slot for a new series; return whether one was free."""
-        taken = next(self._inherited, None) is None
+        taken = not self._inherited.take()
         if taken and not self._limit.acquire():
             return False
         self._slots[series] = taken
@@ -126,7 +162,7 @@ class SlotShare:
 
     def take_over(self, before: SlotShare) -> None:
         """Take over the slots of the share that this one replaces."""
-        self._inherited = iter(())
+        self._inherited = Stock(0)
         for series in [each for each, taken in self._slots.copy().items() if not taken]:
             self._slots[series] = True
             if not before._hand_over():

@@ -28,6 +28,8 @@ from otel_aioprom.collectors.series.limits import (
     OVERFLOW,
     SeriesLimit,
     SlotShares,
+    Stock,
+    Tally,
     hide_when_set,
     warn_of_cardinality,
     warn_of_hidden,
@@ -58,7 +60,6 @@ class SeriesStore(Generic[S]):
 
     Attributes:
         series: The label index.
-        overflowed: How often the limit refused a label set.
     """
 
     def __init__(
@@ -76,12 +77,18 @@ class SeriesStore(Generic[S]):
         self._make = make
         self._expire_after = expire_after
         self.series: MetricDict[S] = MetricDict(const_labels)
-        self.overflowed = 0
-        self._warned = self._hidden_warned = False
+        self._overflows = Tally()
+        self._warnings = Stock(1)
+        self._hidden_warned = False
         self._hidden: S | None = None
         self._expiry = None if expire_after is None else Expiry(expire_after)
         self._expired: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
         self._shares = SlotShares(None if max_series is None else SeriesLimit(max_series))
+
+    @property
+    def overflowed(self) -> int:
+        """How often the limit refused a label set."""
+        return self._overflows.value
 
     # --- creation ----------------------------------------------------------------------
 
@@ -110,10 +117,10 @@ class SeriesStore(Generic[S]):
         try:
             made = self._add(labels)
         except _FullError:
-            self.overflowed += 1
+            self._overflows.add(1)
             return self._overflow_series()
-        if not (self._warned or self._shares) and len(self.series) >= limits.MANY:
-            self._warned = True
+        many = self._warnings.left and not self._shares and len(self.series) >= limits.MANY
+        if many and self._warnings.take():
             warn_of_cardinality(self._name, len(self.series), self.series.count_values())
         return made
 
@@ -307,12 +314,12 @@ class SeriesStore(Generic[S]):
             expire_after=self._expire_after,
         )
         other._shares = self._shares.successor()
-        other._warned, other._hidden_warned = self._warned, self._hidden_warned
+        other._warnings, other._hidden_warned = self._warnings, self._hidden_warned
         return other
 
     def take_over(self, before: SeriesStore[S]) -> None:
         """Replace another store, whose series are never revived."""
-        self.overflowed += before.overflowed
+        self._overflows.add(before.overflowed)
         if self._shares.take_over(before._shares):
             self._adopt_all()
         before.abandon()

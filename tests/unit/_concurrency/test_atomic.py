@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from otel_aioprom._concurrency import atomic
 from otel_aioprom._concurrency.atomic import atomic_methods, has_gil, with_lock
+from otel_aioprom.collectors.series import limits
 from otel_aioprom.collectors.series.classic_histogram import Histogram, HistogramSeries
 from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries
 from otel_aioprom.collectors.series.summary import SummarySeries
@@ -55,19 +57,34 @@ def hammer(*acts: Callable[[], object]) -> None:
         sys.setswitchinterval(before)
 
 
-@pytest.mark.parametrize(("answer", "expected"), [(True, True), (False, False)])
-def test_the_interpreter_knows_whether_it_has_a_gil(
-    monkeypatch: pytest.MonkeyPatch, answer: bool, expected: bool
+@pytest.mark.parametrize(("gil", "expected"), [(1, True), (0, False), (None, False)])
+@pytest.mark.parametrize("now", [True, False])
+def test_whether_there_is_a_gil_is_asked_of_build_and_flags(
+    monkeypatch: pytest.MonkeyPatch, gil: int | None, expected: bool, now: bool
 ) -> None:
-    """Newer interpreters have a function for it."""
-    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: answer, raising=False)
+    """Not of the moment: while an extension module is loaded, which may import the library, there is one."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: now, raising=False)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(gil=gil))
+
+    assert has_gil() is expected
+
+
+@pytest.mark.parametrize(("disabled", "expected"), [(1, False), (0, True), (None, True)])
+def test_before_python_3_14_the_build_alone_is_asked(
+    monkeypatch: pytest.MonkeyPatch, disabled: int | None, expected: bool
+) -> None:
+    """It has no flag; a lock more does no harm."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace())
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": disabled}.get)
 
     assert has_gil() is expected
 
 
 def test_older_interpreters_have_a_gil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do not have that function."""
+    """They have neither the function nor the flag."""
     monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace())
 
     assert has_gil()
 
@@ -127,7 +144,7 @@ def test_the_whole_method_runs_under_the_lock() -> None:
         def __exit__(self, *_: object) -> None:
             seen.append(one.value)
 
-    one._lock = SimpleNamespace(lock=Turnstile())
+    one._lock = Turnstile()
     one.add(1)
 
     assert seen == [0, 1]
@@ -136,10 +153,10 @@ def test_the_whole_method_runs_under_the_lock() -> None:
 def test_a_lock_that_was_held_is_free_in_a_child_process() -> None:
     """The thread that held it does not exist there."""
     one = with_lock(Tally, ("add",))()
-    gone = threading.Thread(target=one._lock.lock.acquire)
+    gone = threading.Thread(target=one._lock.acquire)
     gone.start()
     gone.join()
-    one._lock.after_fork()
+    one.after_fork()
 
     assert one.add(1) == 1
 
@@ -191,21 +208,66 @@ def test_a_summary_with_a_lock_loses_nothing() -> None:
     assert one.estimator._observations == THREADS * ROUNDS
 
 
+def test_slots_and_counts_with_a_lock_are_exact() -> None:
+    """Each slot is taken once, and each refusal is counted."""
+    stock = with_lock(limits.Stock, ("take",))(2 * ROUNDS)
+    tally = with_lock(limits.Tally, ("add",))()
+    taken: list[bool] = []
+    hammer(lambda: taken.append(stock.take()), lambda: tally.add(2))
+
+    assert (taken.count(True), stock.left) == (2 * ROUNDS, 0)
+    assert len(taken) == THREADS * ROUNDS
+    assert tally.value == 2 * THREADS * ROUNDS
+
+
+def test_a_method_with_a_lock_takes_the_arguments_of_the_method() -> None:
+    """By position and by name, with the same defaults; what it does not take is an error."""
+    one: Any = with_lock(CounterSeries, ("inc", "add"))()
+    one.inc()
+    one.inc(exemplar={"trace": "1"})
+    one.add(2, exemplar=None)
+    one.add(value=3)
+    with pytest.raises(TypeError):
+        one.inc(1, 2)
+    with pytest.raises(TypeError):
+        one.add(amount=1)
+
+    assert one.get() == 7
+    assert one.exemplar.labels == (("trace", "1"),)
+
+
 PROGRAM = """
 import sys
-sys._is_gil_enabled = lambda: False
+class Flags:  # of a build without a GIL, while an extension module imports the library
+    gil = None
+    def __getattr__(self, name, flags=sys.flags):
+        return getattr(flags, name)
+sys.flags, sys._is_gil_enabled = Flags(), lambda: True
+from otel_aioprom.collectors.series.limits import Stock, Tally
 from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries, NumberSeries
-for cls in (CounterSeries, GaugeSeries, NumberSeries):
-    for name in ("inc", "dec", "add", "sub", "set"):
+for cls in (CounterSeries, GaugeSeries, NumberSeries, Stock, Tally):
+    for name in ("inc", "dec", "add", "sub", "set", "take"):
         method = getattr(cls, name, None)
         assert method is None or hasattr(method, "__wrapped__"), (cls, name)
+from otel_aioprom.collectors import Counter, Gauge, Histogram, Summary
+from otel_aioprom.registry import CollectorRegistry
+registry = CollectorRegistry(max_series=6)
+counter = Counter("c_total", "", registry=registry, max_series=2, expire_after=60)
+for number in range(4):
+    counter.inc({"a": number}, exemplar={"trace": "1"})
+Gauge("g", "", registry=registry).set({}, 1)
+Histogram("h", "", registry=registry, native_bucket_factor=1.1).observe({}, 1)
+Summary("s", "", registry=registry).observe({}, 1)
+found = {family.name: len(family.series) for family in registry.gather().families}
+assert [found[name] for name in ("c_total", "g", "h", "s")] == [3, 1, 1, 1], found
+assert counter.count_overflows() == 2
 """
 
 
-def test_every_recording_method_of_a_number_takes_the_lock() -> None:
-    """Also ``set``: otherwise a concurrent addition would be lost."""
+def test_every_recording_method_takes_the_lock_without_a_gil() -> None:
+    """Also ``set``, otherwise a concurrent addition would be lost, and the slots of series limits."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
