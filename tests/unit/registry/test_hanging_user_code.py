@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from otel_aioprom.remote_write.queue import QueuedMessage
-from otel_aioprom.remote_write.spool import Spool
+from otel_aioprom.remote_write.sending.queue import QueuedMessage
+from otel_aioprom.remote_write.sending.spool import Spool
 
 from awaited_sources import Awaited
 from oracles import DEADLINE, answer_to, dropped, names_of, number, until
