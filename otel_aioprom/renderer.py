@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from time import perf_counter
 from typing import Literal, get_args
 
 from otel_aioprom._concurrency.shared_future import running_loop
 from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, own_threads
+from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.formats import IFormatter
@@ -22,7 +21,6 @@ OnError = Literal["continue", "fail"]
 DEFAULT_TIMEOUT = 5.0
 """Seconds that sources may take; half of Prometheus' default scrape timeout."""
 
-_SLICE = 0.001  # seconds of encoding between two yields to the event loop
 _PIECE = 49_152  # bytes; most chunks are longer and are written alone
 
 Select = Callable[[MetricFamily], bool]
@@ -173,6 +171,7 @@ async def async_encode(
         OverloadError: The thread has not done so within ``timeout`` seconds.
     """
     if not is_large(gathering, formatter):
+        await time_slices().begin()
         return encode(registry, gathering, formatter, on_error, select)
     return await own_threads.call_within(
         timeout, encode, registry, gathering, formatter, on_error, select
@@ -189,7 +188,7 @@ def is_large(gathering: Gathering, formatter: IFormatter) -> bool:
 
 
 async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Join chunks to pieces; yield to the event loop about every millisecond.
+    """Join chunks to pieces; all that do so on an event loop yield to it about every millisecond.
 
     Args:
         chunks: Encoded lazily, each in a fraction of a millisecond.
@@ -197,13 +196,13 @@ async def in_pieces(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
     Yields:
         Pieces of about 64 KiB, the last one shorter.
     """
-    deadline = perf_counter() + _SLICE
+    slices = time_slices()
+    await slices.begin()
     for piece in _pieces(chunks):
         if piece:
             yield piece
-        if perf_counter() > deadline:
-            await asyncio.sleep(0)
-            deadline = perf_counter() + _SLICE
+        if slices.over():
+            await slices.begin()
 
 
 def in_pieces_blocking(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from otel_aioprom._concurrency.fork_safety import ForkSafeLock, call_after_fork, register_after_fork
 from otel_aioprom._concurrency.shared_future import async_wait_all, wait_all
 from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, own_threads
+from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.limits import SeriesLimit
@@ -223,7 +224,10 @@ class CollectorRegistry:
         if call.refused:
             return self._assemble(call.results)
         merging = self._merging.lock
-        if not self._is_much(call.results) and merging.acquire(blocking=False):
+        large = self._is_much(call.results)
+        if not large:
+            await time_slices().begin()
+        if not large and merging.acquire(blocking=False):
             try:
                 return self._assemble(call.results)
             finally:

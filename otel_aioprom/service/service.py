@@ -45,6 +45,8 @@ _SHUTDOWN = 0.1  # seconds that cancelled requests may take to end, after ``wait
 _KEEP_ALIVE = (
     300.0  # seconds; longer than any usual scrape interval, so that a scraper keeps its connection
 )
+_ACCEPTS = 4  # connections that asyncio accepts in one iteration of the event loop, 0.2 ms each
+_BACKLOG = 128  # connections that the system keeps until they are accepted
 _LINGER = 1.0  # seconds to wait for the unread body of a request
 _REFRESH = 5.0  # seconds between two checks of the web configuration's files
 _HEALTHY, _READY = "/-/healthy", "/-/ready"
@@ -260,9 +262,13 @@ class Service:
     ) -> None:
         sockets = await open_sockets(addr, port)
         try:
-            sites = [web.SockSite(runner, opened, ssl_context=ssl) for opened in sockets]
-            for site in sites:
+            sites = [
+                web.SockSite(runner, opened, ssl_context=ssl, backlog=_ACCEPTS)
+                for opened in sockets
+            ]
+            for site, opened in zip(sites, sockets, strict=True):
                 await site.start()
+                opened.listen(_BACKLOG)
         except BaseException:
             close_all(sockets)
             raise

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from otel_aioprom.remote_write.sending.queue import QueuedMessage
-from otel_aioprom.remote_write.sending.spool import Spool
 
 from awaited_sources import Awaited
 from oracles import DEADLINE, answer_to, dropped, names_of, number, until
@@ -20,6 +18,8 @@ from otel_aioprom._concurrency.thread_pool import ThreadPool, own_threads
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.remote_write.sending.queue import QueuedMessage
+from otel_aioprom.remote_write.sending.spool import Spool
 from otel_aioprom.renderer import async_render
 
 SOON = 0.1
