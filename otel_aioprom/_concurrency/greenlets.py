@@ -1,4 +1,4 @@
-"""gevent: greenlets share one thread, which can run only one event loop at a time."""
+"""With gevent, greenlets share one thread, which can run only one event loop at a time."""
 
 from __future__ import annotations
 

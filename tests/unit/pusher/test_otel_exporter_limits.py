@@ -82,7 +82,7 @@ def test_deleting_the_group_ends_in_the_time_of_the_shutdown(name: str) -> None:
     """Which the SDK's periodic reader gives under a name of its own."""
     with Gateway(default=Answer(hold=Hold())) as gateway:
         exporter = PushMetricExporter("j", gateway.url, delete_on_shutdown=True)
-        assert seconds_of(gateway, exporter.shutdown, **{name: 100}) < 2
+        assert seconds_of(gateway, exporter.shutdown, **{name: 500}) < 2
 
     assert set(gateway.methods) == {"DELETE"}
 
