@@ -134,6 +134,7 @@ class Scraper:
         self._send_timeout = send_timeout
         self._self_metrics = self_metrics
         self._busy = self._places.busy
+        codings()  # imports now what a child that is forked during a first scrape would wait for in vain
 
     @asynccontextmanager
     async def scrape(self, request: ScrapeRequest) -> AsyncIterator[ScrapeResponse]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
+from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom._concurrency.thread_pool import file_thread
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.errors import (
@@ -33,7 +34,13 @@ from otel_aioprom.service.connections import Server
 from otel_aioprom.service.last_resort import install_last_resort
 from otel_aioprom.service.routing import Handler, Router, read_only
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
-from otel_aioprom.service.sockets import check_port, close_all, open_sockets, stop_accepting
+from otel_aioprom.service.sockets import (
+    check_port,
+    close_all,
+    open_sockets,
+    release_copies,
+    stop_accepting,
+)
 from otel_aioprom.service.web_config.config import WebConfig
 
 if TYPE_CHECKING:
@@ -74,6 +81,10 @@ class Service:
         TypeError: An option is unknown.
         WebConfigError: The web configuration is invalid.
 
+    Attributes:
+        registry: What is exposed.
+        warns_in_children: A process that is forked from one that serves logs that it does not.
+
     Spec:
         N17.
 
@@ -99,6 +110,7 @@ class Service:
         self._auth = options.get("auth")
         self._scraper = self._make_scraper(self.registry, options)
         self._endpoints: dict[str, Scraper] = {}
+        self.warns_in_children = True
         install_last_resort()
         self._runner: web.ServerRunner | None = None
         self._server: Server | None = None
@@ -112,6 +124,7 @@ class Service:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        register_after_fork(self)
 
     def _make_scraper(self, registry: CollectorRegistry, options: ScrapeOptions) -> Scraper:
         if self._web is None or self._web.auth is None:
@@ -328,11 +341,25 @@ class Service:
         finally:
             await self.stop()
 
-    def abandon(self) -> None:
-        """Close only the listening sockets, in a forked child process: the rest belongs to the parent."""
-        for opened in self._sockets:
-            opened.close()
-        self._sockets, self._sites, self._runner, self._server = [], [], None, None
+    def after_fork(self) -> None:
+        """Stop serving in a child process: event loop, port and connections are the parent's."""
+        runner, self._runner, self._server, self._starting = self._runner, None, None, None
+        sockets, self._sockets, self._sites, self._refreshing = self._sockets, [], [], None
+        self._in_flight, self._idle = 0, asyncio.Event()
+        self._idle.set()
+        if runner is None:
+            return
+        connections = [] if runner.server is None else runner.server.connections
+        transports = [getattr(connection, "transport", None) for connection in connections]
+        accepted = [each.get_extra_info("socket") for each in transports if each is not None]
+        release_copies([*sockets, *accepted])
+        if self.warns_in_children:
+            _logger.warning(
+                "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
+                "start a service here, on another port, or push",
+                os.getpid(),
+                self._root,
+            )
 
     @property
     def metrics_path(self) -> str:

@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 _ACCEPTED = 3  # iterations of the event loop until a connection that was accepted has its transport
 _UNAVAILABLE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
@@ -69,6 +71,24 @@ def close_all(sockets: list[socket.socket]) -> None:
     """Close sockets."""
     for opened in sockets:
         opened.close()
+
+
+def release_copies(copies: Iterable[Any]) -> None:
+    """Release a forked child's copies of sockets, so that only its parent has them.
+
+    An open copy keeps a port taken, and accepts connections that nobody answers, after the parent has closed its own.
+    The numbers stay in use, by the null device: objects that the child inherited may close them again.
+
+    Args:
+        copies: Sockets, or what event loops give instead.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        for copy in copies:
+            if copy is not None and copy.fileno() >= 0:
+                os.dup2(null, copy.fileno(), inheritable=False)
+    finally:
+        os.close(null)
 
 
 def _bind(family: int, protocol: int, address: tuple[object, ...]) -> socket.socket | None:

@@ -179,19 +179,6 @@ class ThreadedService:
         return f"{self.base_url}{self._service.metrics_path}"
 
     def after_fork(self) -> None:
-        """Stop serving in a child process: the thread did not survive the fork, and the port is the parent's."""
+        """Forget the thread in a child process: it did not survive the fork."""
         self._lock = threading.RLock()
-        if self._thread is None:
-            return
         self._thread = None
-        started = self._started.done() and self._started.exception() is None
-        url = self._service.base_url if started else ""
-        self._service.abandon()
-        if not started:  # another thread was starting it
-            return
-        _logger.warning(
-            "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
-            "start a service here, on another port, or push",
-            os.getpid(),
-            url,
-        )

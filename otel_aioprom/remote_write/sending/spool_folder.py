@@ -173,7 +173,7 @@ def _open_locked(path: Path) -> IO[Any]:
     Raises:
         OSError: Another process has locked it.
     """
-    opened = path.open("ab")
+    opened = path.open("ab", buffering=0)  # closing it waits for no lock of a thread
     if fcntl is not None:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
