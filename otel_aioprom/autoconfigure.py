@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from otel_aioprom.errors import ConfigurationError, MetricsError
+from otel_aioprom.errors import ConfigurationError
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry.registry import REGISTRY, CollectorRegistry
+from otel_aioprom.service.port_range import PortRangeService
 from otel_aioprom.service.threaded import ThreadedService
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class AutoPrometheusMetricReader(PrometheusMetricReader):
     The SDK creates it for ``OTEL_METRICS_EXPORTER=otel_aioprom``, without arguments, and for the key ``otel_aioprom``
     of a declarative configuration, with the keys below it. Without a configuration file,
     ``OTEL_EXPORTER_PROMETHEUS_HOST`` and ``OTEL_EXPORTER_PROMETHEUS_PORT`` are the defaults of ``host`` and ``port``.
-    If the address cannot be bound, an error is logged and the program continues.
+    If another process has the port, or in a forked child, the next free one is taken, of a hundred, and logged, as
+    soon as there is something to serve. If no address can be bound, an error is logged and the program continues.
 
     Args:
         registry: What to serve, native collectors included; ``REGISTRY`` if not given.
@@ -63,15 +65,8 @@ class AutoPrometheusMetricReader(PrometheusMetricReader):
         options = _options(keys)
         host, port = _address(options)
         super().__init__(registry=registry, **options)
-        self._service = ThreadedService(registry)
-        try:
-            self._service.start(host, port)
-        except (MetricsError, RuntimeError) as error:
-            message = "metrics are not served: %s (process %d)"
-            _logger.error(message, error, os.getpid())  # noqa: TRY400 - no trace
-        else:
-            message = "metrics are served at %s (process %d)"
-            _logger.info(message, self._service.metrics_url, os.getpid())
+        self._service = PortRangeService(registry)
+        self._service.serve(host, port)
 
     @property
     def service(self) -> ThreadedService:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import ssl as ssl_module
+import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
-from otel_aioprom.errors import ServiceNotRunningError
+from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.service import Service
 
@@ -37,6 +38,9 @@ class ThreadedService:
     Args:
         registry: What to expose; a new registry if not given.
         web_config: As for ``Service``.
+        required: Raise if the service cannot listen. ``False`` logs one line instead, and the service is not running:
+            for set-up code that runs in several processes. So does every ``start`` while multiprocessing imports the
+            main module in another process.
         **options: The options of ``scrape.Scraper``.
 
     Raises:
@@ -57,8 +61,10 @@ class ThreadedService:
         registry: CollectorRegistry | None = None,
         *,
         web_config: WebConfig | str | os.PathLike[str] | None = None,
+        required: bool = True,
         **options: Unpack[ScrapeOptions],
     ) -> None:
+        self._required = required
         self._service = Service(registry, web_config=web_config, **options)
         self.registry = self._service.registry
         self._thread: threading.Thread | None = None
@@ -91,7 +97,7 @@ class ThreadedService:
             The service itself.
 
         Raises:
-            ServiceStartError: The address cannot be bound; no thread is left running.
+            ServiceStartError: The address cannot be bound, and the service is ``required``; no thread is left running.
             ValueError: As for ``Service.start``.
             TypeError: As for ``Service.start``.
         """
@@ -117,8 +123,13 @@ class ThreadedService:
                     self._thread = None
                     serving.close()
                 self.stop(0.0)
-                raise
+                if not isinstance(error, ServiceStartError) or self._must_raise():
+                    raise
+                _logger.warning("%s", _not_served(error))
         return self
+
+    def _must_raise(self) -> bool:
+        return self._required and not _imports_main_again()
 
     async def _serve(self, started: Future[None], start: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -182,3 +193,19 @@ class ThreadedService:
         """Forget the thread in a child process: it did not survive the fork."""
         self._lock = threading.RLock()
         self._thread = None
+
+
+def _imports_main_again() -> bool:
+    """Return whether multiprocessing is importing the main module, in a process that is to run a part of it."""
+    again = sys.modules.get("__mp_main__")
+    return again is not None and again is not sys.modules.get("__main__")
+
+
+def _not_served(error: ServiceStartError) -> str:
+    sentence = f"metrics of this process ({os.getpid()}) are not served: {error}"
+    if not _imports_main_again():
+        return sentence
+    return (
+        f"{sentence}; multiprocessing imports the main module again here: start the service below "
+        'if __name__ == "__main__":'
+    )

@@ -165,6 +165,67 @@ def test_celery_processes_serve_on_their_own_ports(tmp_path: Path) -> None:
             wait_for_workers(tmp_path, span)
 
 
+RECORDS = """
+import os
+from opentelemetry import metrics
+counter = metrics.get_meter("m").create_counter("visits")
+def app(environ, start):
+    counter.add(1)
+    start("200 OK", [])
+    return [b"ok"]
+async def asgi(scope, receive, send):
+    assert scope["type"] == "http"
+    counter.add(1)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("gunicorn", ["gunicorn", "-w", "2", "-b", "127.0.0.1:PORT", "app:app"]),
+        ("hypercorn", ["hypercorn", "--workers", "2", "--bind", "127.0.0.1:PORT", "app:asgi"]),
+    ],
+)
+def test_workers_without_code_can_be_reached(
+    tmp_path: Path, package: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor has the first port; whoever has metrics takes one of the next, and logs it."""
+    pytest.importorskip(package)
+    port = free_port()
+    (tmp_path / "app.py").write_text(RECORDS)
+    tool = "from opentelemetry.instrumentation.auto_instrumentation import run\nrun()\n"
+    (tmp_path / "instrument.py").write_text(tool)
+    with ports() as (first, _):
+        for name, value in {
+            "OTEL_METRICS_EXPORTER": "otel_aioprom",
+            "OTEL_TRACES_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_EXPORTER_PROMETHEUS_PORT": str(first),
+        }.items():
+            monkeypatch.setenv(name, value)
+        filled = [word.replace("PORT", str(port)) for word in words]
+        with running(tmp_path, "instrument", sys.executable, "-m", *filled):
+
+            def logged() -> set[str]:
+                log = (tmp_path / "log").read_text()
+                return set(re.findall(r"\(\d+\) are served at (\S+): another process has", log))
+
+            def all_counted() -> bool:
+                answers(f"http://127.0.0.1:{port}/")
+                return len(logged()) >= 2 and all("visits_total" in page(url) for url in logged())
+
+            wait_until(all_counted, 2 * START)
+
+
+def page(url: str) -> str:
+    """Scrape."""
+    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+        return str(response.read().decode())
+
+
 @pytest.mark.integration
 def test_a_server_that_forks_after_the_start_warns(tmp_path: Path) -> None:
     """Gunicorn with ``preload_app``: the parent serves, each worker logs that it does not, and continues."""

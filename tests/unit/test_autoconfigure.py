@@ -23,7 +23,7 @@ from otel_aioprom.collectors import Gauge
 from otel_aioprom.errors import ConfigurationError, ServiceNotRunningError
 from otel_aioprom.otel.reader import PrometheusMetricReader
 from otel_aioprom.registry import CollectorRegistry
-from processes import free_port
+from processes import free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -143,20 +143,40 @@ def test_m79_the_port_is_free_after_the_shutdown(
         reader.shutdown()
 
 
-def test_m74_a_taken_port_is_logged(
+def test_m74_a_taken_port_means_the_next_one(
+    readers: list[AutoPrometheusMetricReader], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line names the process and its port: whoever has metrics can be reached."""
+    with socket.socket() as taken:
+        port = free_port()
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        reader = AutoPrometheusMetricReader(
+            registry=CollectorRegistry(), host="127.0.0.1", port=port
+        )
+        readers.append(reader)
+        provider = MeterProvider([reader], shutdown_on_exit=False)
+        provider.get_meter("m").create_counter("c").add(1)
+        wait_until(lambda: bool(caplog.records))
+    [record] = caplog.records
+    url = reader.service.metrics_url
+    assert record.getMessage() == (
+        f"metrics of this process ({os.getpid()}) are served at {url}: another process has port {port}"
+    )
+    assert port < int(url.rpartition(":")[2].removesuffix("/metrics")) < port + 100
+    assert record.levelno == logging.WARNING
+
+
+def test_m74_an_address_that_cannot_be_bound_is_logged(
     readers: list[AutoPrometheusMetricReader], caplog: pytest.LogCaptureFixture
 ) -> None:
     """In one line without a trace; the reader works without its server."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        registry = CollectorRegistry()
-        reader = AutoPrometheusMetricReader(registry=registry, host="127.0.0.1", port=port)
-        readers.append(reader)
+    registry = CollectorRegistry()
+    reader = AutoPrometheusMetricReader(registry=registry, host="no.such.host.invalid", port=0)
+    readers.append(reader)
     [record] = caplog.records
-    assert record.getMessage().startswith("metrics are not served: ")
-    assert str(os.getpid()) in record.getMessage()
+    words = f"metrics of this process ({os.getpid()}) are not served: "
+    assert record.getMessage().startswith(words)
     assert (record.levelno, record.exc_info) == (logging.ERROR, None)
     MeterProvider([reader], shutdown_on_exit=False).get_meter("m").create_counter("c").add(1)
     assert any(family.name == "c_total" for family in registry.gather().families)

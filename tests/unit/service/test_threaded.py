@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,6 +179,63 @@ def test_a_thread_that_cannot_be_started_raises(monkeypatch: pytest.MonkeyPatch)
 
     with service.running("127.0.0.1"):
         assert "level 1" in fetch(service.metrics_url)
+
+
+def test_a_service_that_is_not_required_logs_instead(caplog: pytest.LogCaptureFixture) -> None:
+    """One line that names the process, for set-up code that runs in several; wrong arguments still raise."""
+    service = ThreadedService(registry_with(1), required=False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with service.running("127.0.0.1", port) as same, pytest.raises(ServiceNotRunningError):
+            _ = same.metrics_url
+    with pytest.raises(ValueError, match="metrics_url"):
+        service.start("127.0.0.1", 0, None, "metrics")
+    [record] = caplog.records
+
+    assert record.getMessage().startswith(f"metrics of this process ({os.getpid()}) are not served")
+    assert f"127.0.0.1:{port}" in record.getMessage()
+    assert record.levelname == "WARNING"
+    assert serving() == []
+    with service.running("127.0.0.1"):
+        assert "level 1\n" in fetch(service.metrics_url)
+
+
+IMPORTED_AGAIN = """
+import logging, multiprocessing, sys, urllib.request
+from otel_aioprom import CollectorRegistry, Gauge, ThreadedService
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+registry = CollectorRegistry()
+Gauge("level", "Level.", registry=registry).set({}, 1)
+service = ThreadedService(registry).start("127.0.0.1", int(sys.argv[1]))
+
+def double(number):
+    return 2 * number
+
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
+        print(pool.map(double, [1, 2]))
+    print("level 1" in urllib.request.urlopen(service.metrics_url, timeout=5).read().decode())
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_start_at_import_does_not_end_multiprocessing(tmp_path: Path, method: str) -> None:
+    """Processes that import the main module again say what is wrong with it, in one line each, and go on."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    program = tmp_path / "program.py"
+    program.write_text(IMPORTED_AGAIN)
+    words = [sys.executable, program, str(free_port()), method]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    lines = done.stderr.splitlines()
+
+    assert done.stdout.splitlines() == ["[2, 4]", "True"], done.stderr
+    assert lines
+    assert all(line.startswith("WARNING metrics of this process (") for line in lines)
+    assert all('below if __name__ == "__main__":' in line for line in lines)
 
 
 FORKS = """
