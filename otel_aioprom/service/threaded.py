@@ -122,7 +122,7 @@ class ThreadedService:
                     started.set_exception(error)
                     self._thread = None
                     serving.close()
-                self.stop(0.0)
+                self._stop(0.0)
                 if not isinstance(error, ServiceStartError) or self._must_raise():
                     raise
                 _logger.warning("%s", _not_served(error))
@@ -148,6 +148,9 @@ class ThreadedService:
         Args:
             wait_duration: Seconds to wait for scrapes in flight before they are cancelled.
         """
+        self._stop(wait_duration)
+
+    def _stop(self, wait_duration: float) -> None:
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is None:
