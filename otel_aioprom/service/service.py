@@ -28,10 +28,10 @@ from otel_aioprom.errors import (
     SlowReaderError,
 )
 from otel_aioprom.negotiator import parse_accepts
+from otel_aioprom.registry.last_resort import install_last_resort
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.aiohttp_response import scrape_request, send, server_logger
 from otel_aioprom.service.connections import Server
-from otel_aioprom.service.last_resort import install_last_resort
 from otel_aioprom.service.routing import Handler, Router, read_only
 from otel_aioprom.service.scrape import ScrapeOptions, Scraper
 from otel_aioprom.service.sockets import (

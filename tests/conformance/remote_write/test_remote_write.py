@@ -192,7 +192,7 @@ async def test_e102_retry_after_as_a_date() -> None:
 async def test_e102_a_message_that_causes_server_errors_is_dropped() -> None:
     """After so many tries: it may be what is wrong. The next one is sent."""
     registry = levels(1)
-    answers = [Answer(500), Answer(cut="answer"), Answer(500)]
+    answers = [Answer(500), Answer(cut="response"), Answer(500)]
     with Gateway(*answers, default=TAKEN_1) as gateway:
         await written(gateway, registry, levels(2), attempts=3)
 

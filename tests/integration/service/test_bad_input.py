@@ -69,9 +69,9 @@ async def test_unusual_label_values_are_exposed() -> None:
 
 
 async def test_an_empty_registry_is_served() -> None:
-    """With an empty body."""
+    """With an empty body, to a server that scrapes."""
     async with Service().running(addr="127.0.0.1") as service:
-        status, _, body = await fetch(service.metrics_url)
+        status, _, body = await fetch(service.metrics_url, Accept="text/plain;version=0.0.4")
 
     assert (status, body) == (200, "")
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,9 @@ from otel_aioprom._concurrency.thread_pool import ThreadPool, own_threads
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.registry import CollectorRegistry
-from otel_aioprom.remote_write.sending.queue import QueuedMessage
-from otel_aioprom.remote_write.sending.spool import Spool
 from otel_aioprom.renderer import async_render
 
-SOON = 0.1
+SOON = 0.5
 SCRAPES = 8  # more than the library has threads of its own
 
 
@@ -191,22 +188,6 @@ def test_a_scrape_does_not_wait_for_ever_for_the_librarys_threads() -> None:
 def test_no_other_part_of_the_library_waits_for_them() -> None:
     """Files and credentials, for example, have threads of their own, and so has each pool."""
     assert asyncio.run(ThreadPool(1, "other").call_within(DEADLINE, lambda: 1)) == 1
-
-
-async def test_spools_on_a_disk_that_hangs_delay_no_scrape(
-    monkeypatch: pytest.MonkeyPatch, hang: Hang, tmp_path: Path
-) -> None:
-    """However many remote writers there are."""
-    monkeypatch.setattr(Path, "write_bytes", lambda *_: hang())
-    spools = [Spool(tmp_path / str(place), 1000) for place in range(SCRAPES)]
-    tasks = [asyncio.create_task(each.put(QueuedMessage("1.0", 1, b"x"))) for each in spools]
-    await until(lambda: len(hang.threads) == SCRAPES)
-
-    assert (await answer_to(filled(many=True), timeout=DEADLINE)).status == 200
-    hang.go.set()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for spool in spools:
-        spool.close()
 
 
 PROGRAM = """

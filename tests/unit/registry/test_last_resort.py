@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from otel_aioprom.service.last_resort import LastResortHandler, install_last_resort
+from otel_aioprom.registry.last_resort import LastResortHandler, install_last_resort
 
 DEADLINE = 30.0
 PROGRAM = """
