@@ -6,13 +6,13 @@ Native collectors and OpenTelemetry streams become families; formats know nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+T = TypeVar("T")
 
 UNITLESS = ("info", "stateset")
 """Types that have no unit."""
@@ -76,9 +76,23 @@ class Series:
             values: Their values.
             text: Both in text format.
         """
-        other: Any = copy(self)
+        other: Any = self._copied()
         other.names, other.values, other.text, other.wire = names, values, text, None
         return cast("Self", other)
+
+    def _copied(self) -> Any:
+        return shallow_copy(self)
+
+
+def shallow_copy(value: T) -> T:
+    """Return a copy of an object, also of one that refuses to be copied or pickled by users."""
+    reduced: Any = object.__reduce_ex__(value, 4)
+    make, arguments, state, *_ = reduced
+    other: T = make(*arguments)
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    for name, content in {**(attributes or {}), **(slots or {})}.items():
+        object.__setattr__(other, name, content)
+    return other
 
 
 @dataclass(frozen=True, slots=True)

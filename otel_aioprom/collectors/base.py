@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, SupportsIndex, TypeVar
 
 from otel_aioprom._core.labels import Pairs, check_labels, label_texts, wire_pairs
-from otel_aioprom._core.model import MetricFamily, Series
+from otel_aioprom._core.model import MetricFamily, Series, shallow_copy
 from otel_aioprom._core.names import check_metric_name
 from otel_aioprom._core.numbers import coerce_number
 from otel_aioprom.collectors.hooks import PreCollectHook
@@ -17,6 +16,7 @@ from otel_aioprom.collectors.series.expiry import expiring_class
 from otel_aioprom.collectors.series.generations import Generation
 from otel_aioprom.collectors.series.limits import OVERFLOW_NAME, SeriesLimit, hiding_class
 from otel_aioprom.collectors.series.number import NumberSeries
+from otel_aioprom.collectors.series.owners import refuse_copy
 from otel_aioprom.collectors.series.store import SeriesStore
 from otel_aioprom.collectors.values import Values
 
@@ -301,7 +301,7 @@ class Collector(Generic[S]):
         self._take(other)
 
     def _copy_empty(self) -> Self:
-        other = copy(self)
+        other = shallow_copy(self)
         other._use(Generation(self._store.empty()))  # noqa: SLF001 - the same class
         return other
 
@@ -385,6 +385,11 @@ class Collector(Generic[S]):
     def _contents(self) -> tuple[str, str, dict[Pairs, Any]]:
         values = {tuple(sorted(labels.items())): value for labels, value in self.get_all()}
         return self.name, self.doc, values
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
+        if type(self).__reduce__ is not object.__reduce__:  # a subclass knows how
+            return super().__reduce_ex__(protocol)
+        raise refuse_copy(f"{type(self).__name__} {self.name}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self._store.series)} series>"

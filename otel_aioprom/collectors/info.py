@@ -10,10 +10,11 @@ from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.names import check_metric_name
 from otel_aioprom.collectors.base import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.collectors.series.number import number_of
+from otel_aioprom.collectors.series.owners import BoundSeries
 from otel_aioprom.errors import InvalidLabelsError
 
 
-class InfoSeries(Series):
+class InfoSeries(BoundSeries):
     """The info labels of one label set; other info labels make another exposed series.
 
     Args:

@@ -10,9 +10,10 @@ from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.names import check_metric_name
 from otel_aioprom.collectors.base import Collector, Labels, MetricsTypes, SupportsRegister
 from otel_aioprom.collectors.series.number import NumberSeries, number_of
+from otel_aioprom.collectors.series.owners import BoundSeries
 
 
-class StatesSeries(Series):
+class StatesSeries(BoundSeries):
     """The states of one label set; what is exposed is rebuilt at the first reading after a change.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 from otel_aioprom._concurrency.fork_safety import ForkSafeLock, call_after_fork, register_after_fork
 from otel_aioprom._concurrency.shared_future import async_wait_all, wait_all
@@ -13,6 +13,7 @@ from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.limits import SeriesLimit
+from otel_aioprom.collectors.series.owners import refuse_copy
 from otel_aioprom.errors import DuplicateCollectorError
 from otel_aioprom.registry.custom import CustomCollector, is_custom, overrides
 from otel_aioprom.registry.faults import SOURCE_FAILURES, Fault, FaultLog, empty_fault
@@ -251,6 +252,9 @@ class CollectorRegistry:
                 self.endpoint.failures.inc({"source": fault.subject, "cause": fault.cause})
             elif fault.cause == "label_conflict":
                 self.endpoint.label_conflicts.inc()
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
+        raise refuse_copy("a CollectorRegistry")
 
     def after_fork(self) -> None:
         """Start over in a child process, in which the threads of the parent do not exist."""

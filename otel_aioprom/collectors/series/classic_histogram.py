@@ -13,6 +13,7 @@ from otel_aioprom._core.model import Exemplar, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.collectors.series.exemplars import ExemplarLabels, ExemplarSource, make_exemplar
+from otel_aioprom.collectors.series.owners import BoundSeries, refuse_if_owned
 
 POS_INF = math.inf
 
@@ -147,7 +148,7 @@ class Histogram(Series):
 
 
 @atomic_methods("load", "read")
-class HistogramSeries(Histogram):
+class HistogramSeries(BoundSeries, Histogram):
     """One series of a histogram, a bound child: recording on it needs no look-up.
 
     Args:
@@ -240,6 +241,7 @@ class HistogramSeries(Histogram):
         return other
 
     def __copy__(self) -> AssembledHistogram:
+        refuse_if_owned(self)
         return self.renamed(self.names, self.values, self.text)
 
     add = Histogram.observe

@@ -7,13 +7,14 @@ from time import time
 
 from otel_aioprom._concurrency.atomic import atomic_methods
 from otel_aioprom._core.labels import labels_text
-from otel_aioprom._core.model import Exemplar, Series
+from otel_aioprom._core.model import Exemplar
 from otel_aioprom._core.numbers import INT_LIMIT, Number, coerce_number
 from otel_aioprom.collectors.series.exemplars import ExemplarLabels, ExemplarSource, make_exemplar
+from otel_aioprom.collectors.series.owners import BoundSeries
 
 
 @atomic_methods("set")
-class NumberSeries(Series):
+class NumberSeries(BoundSeries):
     """One series with a number, as a plain collector keeps it.
 
     Args:

@@ -34,6 +34,7 @@ from otel_aioprom.collectors.series.limits import (
     warn_of_cardinality,
     warn_of_hidden,
 )
+from otel_aioprom.collectors.series.owners import register_owner
 
 Labels = Mapping[str, object]
 S = TypeVar("S", bound=Series)
@@ -59,6 +60,7 @@ class SeriesStore(Generic[S]):
         expire_after: Idle time in seconds after which a series expires; ``None`` for never.
 
     Attributes:
+        name: The argument.
         series: The label index.
     """
 
@@ -71,7 +73,7 @@ class SeriesStore(Generic[S]):
         max_series: int | None = None,
         expire_after: float | None = None,
     ) -> None:
-        self._name = name
+        self.name = name
         self._const_labels = const_labels
         self._reserved = reserved
         self._make = make
@@ -84,6 +86,14 @@ class SeriesStore(Generic[S]):
         self._expiry = None if expire_after is None else Expiry(expire_after)
         self._expired: WeakValueDictionary[Pairs, S] = WeakValueDictionary()
         self._shares = SlotShares(None if max_series is None else SeriesLimit(max_series))
+        register_owner(self)
+
+    def owns(self, series: Any) -> bool:
+        """Return whether a series is exposed, has expired and may be revived, or stands for what exceeds the limit."""
+        pairs = canonical_pairs(dict(series.pairs), self._const_labels)
+        return any(
+            own is series for own in (self.series.find(dict(pairs)), self._expired.get(pairs), self._hidden)
+        )
 
     @property
     def overflowed(self) -> int:
@@ -121,7 +131,7 @@ class SeriesStore(Generic[S]):
             return self._overflow_series()
         many = self._warnings.left and not self._shares and len(self.series) >= limits.MANY
         if many and self._warnings.take():
-            warn_of_cardinality(self._name, len(self.series), self.series.count_values())
+            warn_of_cardinality(self.name, len(self.series), self.series.count_values())
         return made
 
     def _overflow_series(self) -> S:
@@ -139,7 +149,7 @@ class SeriesStore(Generic[S]):
         self.series.discard(dict(series.pairs), series)
         if not self._hidden_warned:
             self._hidden_warned = True
-            warn_of_hidden(self._name)
+            warn_of_hidden(self.name)
 
     def _add(self, labels: Labels) -> S:
         """Create a series, unless another thread is faster.
@@ -307,7 +317,7 @@ class SeriesStore(Generic[S]):
     def empty(self) -> SeriesStore[S]:
         """Return an empty store that is to replace this one."""
         other = SeriesStore(
-            self._name,
+            self.name,
             self._const_labels,
             self._reserved,
             self._make,

@@ -25,6 +25,7 @@ from otel_aioprom.collectors.quantiles.ckms import (
 from otel_aioprom.collectors.quantiles.estimator import Estimator, check_invariant, stream_of
 from otel_aioprom.collectors.quantiles.summary_point import Quantiles
 from otel_aioprom.collectors.quantiles.window import WHOLE_LIFE, Window
+from otel_aioprom.collectors.series.owners import BoundSeries, refuse_if_owned
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -93,7 +94,7 @@ def contents_of(estimator: PackageEstimator) -> tuple[Stream, int, int | float]:
 
 
 @atomic_methods("observe", "add", "snapshot", "_read", "_publish", "_restart")
-class SummarySeries(Quantiles, Estimator):
+class SummarySeries(BoundSeries, Quantiles, Estimator):
     """One series of a summary, a bound child: recording on it needs no look-up.
 
     Observations are buffered in one array for all streams. The thread that fills the buffer merges it into copies of
@@ -306,7 +307,11 @@ class SummarySeries(Quantiles, Estimator):
         self.total = total
 
     def __copy__(self) -> Self:
-        """Return an independent copy."""
+        """Return an independent copy; a bound child refuses."""
+        refuse_if_owned(self)
+        return self._copied()
+
+    def _copied(self) -> Self:
         other = type(self)(self.names, self.values, self.text, self.invariants, None, self.window)
         other.load(self)
         other.created = self.created

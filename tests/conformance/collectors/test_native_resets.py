@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +87,7 @@ LOOKS: list[Callable[[Histogram], object]] = [
     lambda histogram: histogram.get({}),
     lambda histogram: well_formed(histogram.family()),
     lambda histogram: merge_pair(histogram.labels({}), histogram.labels({})),
-    lambda histogram: copy(histogram.labels({})),
+    lambda histogram: histogram.labels({}).renamed((), (), " "),
     lambda histogram: write(histogram, native_histograms=False),
 ]
 SHOWS: list[Callable[[Histogram], object]] = [
