@@ -56,9 +56,10 @@ BLOCKS += SERVERS
 @pytest.mark.parametrize(
     ("page", "block"), EXPLAINED, ids=[f"{page}-{i}" for i, (page, _) in enumerate(EXPLAINED)]
 )
-def test_programs_in_explanations_run_to_their_end(page: str, block: str) -> None:
+def test_programs_in_explanations_run_to_their_end(page: str, block: str, tmp_path: Path) -> None:
     """With what they claim."""
-    program = [sys.executable, "-W", "error", "-c", block]
+    (tmp_path / "program.py").write_text(block, "utf-8")
+    program = [sys.executable, "-W", "error", tmp_path / "program.py"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
     assert done.returncode == 0, f"{page}: {done.stderr}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import zstandard
+import zstd
 
 MOST_TURNS = 400
 QUIET_TURNS = 8
@@ -140,4 +140,4 @@ def decoded(headers: dict[str, str], body: bytes) -> bytes:
     if coding == "gzip":
         return zlib.decompress(body, zlib.MAX_WBITS | 16)
     assert coding == "zstd", coding
-    return cast("bytes", zstandard.ZstdDecompressor().decompressobj().decompress(body))
+    return zstd.decompress(body)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -125,7 +126,10 @@ def answers(url: str) -> bool:
     """Return whether a GET of ``url`` ends with status 200."""
     try:
         fetch(url)
-    except OSError:  # HTTPError and URLError are such
+    except urllib.error.HTTPError as error:
+        error.close()  # it is a response
+        return False
+    except OSError:  # URLError is one
         return False
     return True
 

@@ -100,18 +100,19 @@ def in_thread(act: Callable[[], bool]) -> bool:
 
 
 def test_a_service_does_not_run_in_the_child(caplog: pytest.LogCaptureFixture) -> None:
-    """Its copies of sockets are released, and that is logged once; nothing is logged for one that did not run."""
+    """Its copies of the sockets are released, and that is logged once; nothing is logged for one that did not run."""
     service, idle = ThreadedService(), ThreadedService()
-    listening: Any = socket.socket()
+    listening = socket.socket()
+    number = listening.fileno()
     service._thread = threading.current_thread()
     service._service._runner = SimpleNamespace(server=None)  # type: ignore[assignment]
     service._service._root = "http://127.0.0.1:9464"
     service._service._sockets = [listening]
     fork_safety._after_fork()
-    kind = os.fstat(listening.fileno()).st_mode
-    listening.close()
 
-    assert stat.S_ISCHR(kind)  # the null device, in the socket's place
+    assert stat.S_ISCHR(os.fstat(number).st_mode)  # the null device
+    listening.detach()
+    os.close(number)
     assert idle._thread is None
     [record] = [each for each in caplog.records if "not served" in each.getMessage()]
     assert record.levelno == logging.WARNING

@@ -225,6 +225,7 @@ async def test_a_client_deadline_does_not_affect_later_requests(
         client_deadline = await registry.async_gather(0.02, client_deadline=True)
         assert causes(client_deadline.faults) == [("late", True)]
     patient = asyncio.create_task(registry.async_gather(DEADLINE))
+    await asyncio.sleep(0)  # it waits for the next call
     assert await asyncio.to_thread(held.begun.acquire, timeout=DEADLINE)
     held.go.set()
 

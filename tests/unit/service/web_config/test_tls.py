@@ -332,7 +332,7 @@ def test_features_that_openssl_lacks_raise(
     def refuse(*_: object) -> None:
         raise ssl.SSLError(1, "[SSL] not here")
 
-    monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
+    monkeypatch.setattr(ssl.SSLContext, "set_groups", None, raising=False)
     monkeypatch.setattr(ssl.SSLContext, method, refuse, raising=False)
     with pytest.raises(WebConfigError, match=f"{next(iter(settings))}: .*cannot be used"):
         context(folder, **settings)
@@ -343,7 +343,7 @@ def test_several_curves_need_a_newer_python(
 ) -> None:
     """An error before Python 3.15."""
     calls: list[str] = []
-    monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
+    monkeypatch.setattr(ssl.SSLContext, "set_groups", None, raising=False)
     with pytest.raises(WebConfigError, match="takes one curve"):
         context(folder, curve_preferences=["CurveP256", "X25519"])
     monkeypatch.setattr(
