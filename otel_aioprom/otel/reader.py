@@ -17,6 +17,7 @@ from otel_aioprom._concurrency.fork_safety import ForkGate
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.otel.async_callbacks import failures, prepare_all, remove_reader
 from otel_aioprom.otel.async_observer import reading
+from otel_aioprom.otel.descriptions import Descriptions
 from otel_aioprom.otel.options import make_options
 from otel_aioprom.otel.translate import Translator
 from otel_aioprom.registry.faults import NO_PROVIDER, Fault
@@ -163,6 +164,7 @@ class _ReaderSource:
         self._translator = translator
         self._slot = threading.local()
         self._translating = threading.Lock()
+        self._descriptions = Descriptions()
         self._closed = False
         self._created = monotonic()
 
@@ -183,7 +185,8 @@ class _ReaderSource:
             self._slot.open = False
         data, self._slot.data = self._slot.data, None
         with self._translating:
-            return [*self._translator.translate(data), *failures(self)]
+            families = self._descriptions.unify(self._translator.translate(data))
+            return [*families, *failures(self)]
 
     def _unused(self) -> Fault:
         """Return a fault because no provider has the reader; it may still be on its way in the first second."""
