@@ -92,7 +92,8 @@ class SeriesStore(Generic[S]):
         """Return whether a series is exposed, has expired and may be revived, or stands for what exceeds the limit."""
         pairs = canonical_pairs(dict(series.pairs), self._const_labels)
         return any(
-            own is series for own in (self.series.find(dict(pairs)), self._expired.get(pairs), self._hidden)
+            own is series
+            for own in (self.series.find(dict(pairs)), self._expired.get(pairs), self._hidden)
         )
 
     @property
