@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from otel_aioprom._concurrency.shared_future import running_loop
+from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom.errors import SlowReaderError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.messages import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
-from otel_aioprom._concurrency.shared_future import running_loop
+from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom._concurrency.thread_pool import MANY_FAMILIES, MANY_SERIES, own_threads
 from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping

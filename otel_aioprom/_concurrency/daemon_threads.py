@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.greenlets import try_lock
 
 _IDLE_TIME = 90.0  # seconds for which a thread waits for another call; most scrapes come more often
 _IDLE_NAME = "otel_aioprom idle"
@@ -42,7 +43,7 @@ class DaemonThreads:
         """Start over in a child process, which has none of the threads."""
         self._calls: deque[_Call] = deque()
         self._idle: list[threading.Lock] = []  # releasing one wakes its thread
-        self._starting = threading.Lock()  # held until a thread that is being started runs
+        self._starting = try_lock()  # held until a thread that is being started runs
 
     def start(self, function: Callable[[], object], name: str) -> None:
         """Call a function in a thread, and do not wait for it.

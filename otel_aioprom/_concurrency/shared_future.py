@@ -11,7 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from otel_aioprom._concurrency.greenlets import call_outside_greenlets, threads_are_greenlets
+from otel_aioprom._concurrency.greenlets import event_loop, threads_are_greenlets
 
 T = TypeVar("T")
 
@@ -109,39 +109,20 @@ async def async_wait_all(futures: Iterable[SharedFuture[Any]], seconds: float) -
         await asyncio.wait(waiters, timeout=min(seconds, MAX_WAIT))
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, if any."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def would_block_loop() -> bool:
-    """Return whether code that blocks here would block an event loop.
-
-    With gevent, the loop of this thread may be that of another greenlet, which goes on.
-    """
-    return running_loop() is not None and not threads_are_greenlets()
-
-
 def run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a new event loop, as ``asyncio.run`` does, but keep the thread's current loop.
+    """Run a coroutine in a new event loop, as ``asyncio.run`` does, but keep the thread's current loop."""
+    with event_loop() as loop:
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            unfinished = asyncio.all_tasks(loop)
+            for task in unfinished:
+                task.cancel()
+            if unfinished:
+                loop.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
 
-    Greenlets share one thread: with gevent, the loop runs in a thread of its own.
-    """
-    return call_outside_greenlets(partial(_run_in_new_loop, main))
 
-
-def _run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        unfinished = asyncio.all_tasks(loop)
-        for task in unfinished:
-            task.cancel()
-        if unfinished:
-            loop.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine as the work of a whole thread: as ``asyncio.run`` does, also in a greenlet."""
+    return run_in_new_loop(main) if threads_are_greenlets() else asyncio.run(main)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from otel_aioprom._concurrency.daemon_threads import start_daemon
-from otel_aioprom._concurrency.shared_future import LoopEndedError, SharedFuture, running_loop
+from otel_aioprom._concurrency.greenlets import running_loop, try_lock
+from otel_aioprom._concurrency.shared_future import LoopEndedError, SharedFuture, run_loop
 from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class SingleFlight(Generic[T]):
         self._job = job
         self._name = name
         self._next: dict[None, SharedFuture[T]] = {}
-        self._running = threading.Lock()  # held during a run; only tried, never waited for
+        self._running = try_lock()  # held during a run
         self._began: float | None = None
 
     def join(self) -> SharedFuture[T]:
@@ -90,7 +90,7 @@ class _LoopSession:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.closed = threading.Lock()
+        self.closed = try_lock()
         self.future: SharedFuture[Any] | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -107,7 +107,7 @@ class AsyncSingleFlight(SingleFlight[T]):
     """
 
     def __init__(self, job: Callable[[], Coroutine[Any, Any, T]], name: str) -> None:
-        super().__init__(lambda: asyncio.run(job()), name)
+        super().__init__(lambda: run_loop(job()), name)
         self._coroutine = job
         self._loop_session: _LoopSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

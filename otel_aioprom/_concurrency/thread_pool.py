@@ -11,7 +11,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from otel_aioprom._concurrency.daemon_threads import start_daemon
 from otel_aioprom._concurrency.fork_safety import register_after_fork
-from otel_aioprom._concurrency.greenlets import is_outside_greenlets
 from otel_aioprom._concurrency.shared_future import MAX_WAIT
 from otel_aioprom.errors import OverloadError
 
@@ -49,14 +48,11 @@ class ThreadPool:
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function in a thread of the pool, and wait for it without blocking the event loop.
 
-        If the caller is cancelled before the function is called, it is not called any more. A loop beside gevent is
-        that of one push, which may be blocked; threads of gevent would end with it.
+        If the caller is cancelled before the function is called, it is not called any more.
 
         Raises:
             RuntimeError: The system cannot start another thread.
         """
-        if is_outside_greenlets():
-            return function(*args, **kwargs)
         future: Future[R] = Future()
         self._calls.append(partial(_run, future, partial(function, *args, **kwargs)))
         try:

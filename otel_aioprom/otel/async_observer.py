@@ -16,6 +16,7 @@ from weakref import WeakSet, WeakValueDictionary, ref
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom._concurrency.periodic import FailureLogger
 from otel_aioprom._concurrency.reentrancy import is_reentrant, reentrancy_guard
 from otel_aioprom._concurrency.shared_future import (
@@ -23,7 +24,6 @@ from otel_aioprom._concurrency.shared_future import (
     LoopEndedError,
     SharedFuture,
     async_wait_all,
-    running_loop,
     wait_all,
 )
 from otel_aioprom._concurrency.single_flight import AsyncSingleFlight

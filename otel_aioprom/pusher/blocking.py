@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from otel_aioprom._concurrency.greenlets import call_outside_greenlets
-from otel_aioprom._concurrency.shared_future import run_in_new_loop, would_block_loop
+from otel_aioprom._concurrency.greenlets import running_loop, threads_are_greenlets
+from otel_aioprom._concurrency.shared_future import run_in_new_loop
 from otel_aioprom.pusher.pusher import Pusher
 from otel_aioprom.registry.registry import CollectorRegistry, check_registry
 
@@ -60,7 +60,8 @@ class BlockingPusher:
     def __init__(self, job_name: str, addr: str, **options: Unpack[PusherOptions]) -> None:
         if options.get("session") is not None:
             raise ValueError("a session belongs to an event loop: remove it, or use Pusher")
-        options.setdefault("resolver", _BlockingResolver())
+        if not threads_are_greenlets():  # their names are resolved while others go on
+            options.setdefault("resolver", _BlockingResolver())
         options.setdefault("raise_for_status", True)
         self._pusher = Pusher(job_name, addr, **options)
 
@@ -83,9 +84,7 @@ class BlockingPusher:
         _check_no_running_loop()
         check_registry(registry)
         # Collect outside of the loop that pushes: sources may run one of their own.
-        return call_outside_greenlets(
-            lambda: self.push_gathered(methods, registry, registry.gather(), retry)
-        )
+        return self.push_gathered(methods, registry, registry.gather(), retry)
 
     def push_gathered(
         self,
@@ -139,5 +138,5 @@ def _run(push: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> PushResult:
 
 
 def _check_no_running_loop() -> None:
-    if would_block_loop():
+    if running_loop() is not None:
         raise RuntimeError("this would block the event loop of this thread: use Pusher there")

@@ -8,7 +8,8 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from otel_aioprom._concurrency.shared_future import run_in_new_loop, would_block_loop
+from otel_aioprom._concurrency.greenlets import running_loop
+from otel_aioprom._concurrency.shared_future import run_in_new_loop
 from otel_aioprom._concurrency.sigterm import sigterm
 from otel_aioprom._transport.delivery import is_success, refused
 from otel_aioprom._transport.retry import ONCE, Retry
@@ -100,7 +101,7 @@ class job_metrics:  # noqa: N801 - used like a function
             sigterm.remove(self)
 
     def __enter__(self) -> Self:
-        if would_block_loop():
+        if running_loop() is not None:
             raise RuntimeError("use 'async with' in an event loop")
         if self._session is not None:
             raise ValueError("a session belongs to an event loop: remove it, or use 'async with'")

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from opentelemetry.sdk.metrics import export as sdk
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.greenlets import (
+    running_loop,
+    threads_are_greenlets,
+    without_loop,
+)
 from otel_aioprom._concurrency.periodic import FailureLogger
-from otel_aioprom._concurrency.shared_future import would_block_loop
 from otel_aioprom._transport.retry import Retry
 from otel_aioprom.errors import MetricsError
 from otel_aioprom.otel.options import make_options
@@ -201,8 +205,11 @@ def _seconds(milliseconds: float) -> float:
 
 def _without_loop(call: Callable[[], R]) -> R:
     """Call a function in a thread without a running event loop; services flush in the thread of theirs."""
-    if not would_block_loop():
+    if running_loop() is None:
         return call()
+    if threads_are_greenlets():
+        with without_loop():
+            return call()
     future: Future[R] = Future()
 
     def run() -> None:

@@ -8,8 +8,9 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom._concurrency.reentrancy import is_reentrant
-from otel_aioprom._concurrency.shared_future import SharedFuture, running_loop
+from otel_aioprom._concurrency.shared_future import SharedFuture
 from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit, safe_repr
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors.base import Collector

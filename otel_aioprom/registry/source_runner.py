@@ -11,8 +11,9 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple
 
+from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom._concurrency.reentrancy import is_reentrant, reentrancy_guard
-from otel_aioprom._concurrency.shared_future import MAX_WAIT, SharedFuture, running_loop
+from otel_aioprom._concurrency.shared_future import MAX_WAIT, SharedFuture
 from otel_aioprom._concurrency.single_flight import AsyncSingleFlight, SingleFlight
 from otel_aioprom._concurrency.thread_pool import ThreadPool
 from otel_aioprom._concurrency.user_code import (

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_aioprom._concurrency.fork_safety import register_after_fork
+from otel_aioprom._concurrency.shared_future import run_loop
 from otel_aioprom.errors import ServiceNotRunningError, ServiceStartError
 from otel_aioprom.registry.registry import CollectorRegistry
 from otel_aioprom.service.service import Service
@@ -33,7 +34,7 @@ class ThreadedService:
     """A ``Service`` in its own daemon thread: for Flask, Django, scripts and workers.
 
     All methods are thread-safe. A forked child process does not inherit the thread: there the service is not
-    running, which is logged once, and the port stays with the parent.
+    running, which is logged once, and the port stays with the parent. With gevent it is a greenlet.
 
     Args:
         registry: What to expose; a new registry if not given.
@@ -111,7 +112,7 @@ class ThreadedService:
                 started, partial(self._service.start, addr, port, ssl, metrics_url)
             )
             thread = threading.Thread(
-                target=asyncio.run, args=(serving,), name="otel_aioprom service", daemon=True
+                target=run_loop, args=(serving,), name="otel_aioprom service", daemon=True
             )
             self._thread = thread  # from here on a signal handler may stop it
             try:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import aiohttp
-import pytest
-
 from gateway import Push
 from otel_aioprom._transport.retry import Retry
 from otel_aioprom.collectors import Gauge
@@ -13,10 +10,6 @@ from otel_aioprom.renderer import render
 
 QUICK = Retry(attempts=4, first_wait=0.001, longest_wait=0.001)
 LONG = 3600.0
-REPEATS = pytest.mark.skipif(
-    "_retry_connection" not in aiohttp.ClientSession.ATTRS,
-    reason="this aiohttp retries by itself when a connection was lost",
-)
 PUSHES = "otel_aioprom_pushes_total"
 
 

@@ -25,7 +25,7 @@ from otel_aioprom.errors import InvalidLabelsError, PushError
 from otel_aioprom.pusher.pusher import Pusher, join_url
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
-from pushed import LONG, PUSHES, QUICK, REPEATS, families_in, levels, own
+from pushed import LONG, PUSHES, QUICK, families_in, levels, own
 
 # --- options ---------------------------------------------------------------------------------
 
@@ -364,7 +364,6 @@ async def test_whoever_cancels_a_push_stops_it() -> None:
 # --- its own metrics -------------------------------------------------------------------------
 
 
-@REPEATS
 async def test_pushes_are_counted_by_what_became_of_them() -> None:
     """With their time, their bytes, and the time of the last success."""
     registry = levels(1)

@@ -20,7 +20,7 @@ from otel_aioprom.collectors import Counter
 from otel_aioprom.pusher import Pusher
 from otel_aioprom.registry import CollectorRegistry
 from processes import free_port
-from pushed import LONG, PUSHES, REPEATS, levels, own
+from pushed import LONG, PUSHES, levels, own
 
 # --- again and again -------------------------------------------------------------------------
 
@@ -108,7 +108,6 @@ async def test_run_uses_one_connection_and_closes_it() -> None:
     assert [each.connection for each in gateway.requests] == [0, 0, 1, 1, 1]
 
 
-@REPEATS
 async def test_no_failure_ends_run(caplog: pytest.LogCaptureFixture) -> None:
     """A line is logged when pushes begin to fail, one when they work again, and all are counted."""
     caplog.set_level(logging.INFO, "otel_aioprom")
