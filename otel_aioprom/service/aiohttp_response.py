@@ -55,7 +55,11 @@ def scrape_request(request: web.BaseRequest) -> ScrapeRequest:
 
 
 async def send(
-    request: web.BaseRequest, answer: ScrapeResponse, headers: Mapping[str, str]
+    request: web.BaseRequest,
+    answer: ScrapeResponse,
+    headers: Mapping[str, str],
+    *,
+    leaves_small: bool = False,
 ) -> web.StreamResponse:
     """Send the response to a scrape piece by piece; disconnect a client that reads too slowly.
 
@@ -67,14 +71,20 @@ async def send(
         request: The request to answer.
         answer: The response.
         headers: Additional headers.
+        leaves_small: Leave a response whose body is one piece to the caller, who may change it, and sends it.
 
     Raises:
         SlowReaderError: The client was disconnected.
     """
+    headers = {**answer.headers, **headers}
     with answer.write_timeout() as write_timeout:
         async with aclosing(answer.pieces()) as pieces:
+            first = await anext(pieces, b"")
+            second = await anext(pieces, None) if first else None
+            if second is None and leaves_small:
+                return web.Response(body=first, status=answer.status, headers=headers)
             return await _send(
-                request, answer, {**answer.headers, **headers}, pieces, write_timeout
+                request, answer.status, headers, (first, second), pieces, write_timeout
             )
 
 
@@ -95,18 +105,18 @@ async def deliver(request: web.BaseRequest, response: web.StreamResponse) -> Non
 
 async def _send(
     request: web.BaseRequest,
-    answer: ScrapeResponse,
+    status: int,
     headers: Mapping[str, str],
+    begin: tuple[bytes, bytes | None],
     pieces: AsyncGenerator[bytes, None],
     write_timeout: WriteTimeout,
 ) -> web.StreamResponse:
-    first = await anext(pieces, b"")
-    second = await anext(pieces, None) if first else None
+    first, second = begin
     response: web.StreamResponse
     if second is None:
-        response = web.Response(body=first, status=answer.status, headers=headers)
+        response = web.Response(body=first, status=status, headers=headers)
     else:
-        response = web.StreamResponse(status=answer.status, headers=headers)
+        response = web.StreamResponse(status=status, headers=headers)
     until_close = second is not None and request.version < HttpVersion11
     if until_close:
         response.force_close()  # aiohttp would keep it open for a client that asks for that

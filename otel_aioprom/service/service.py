@@ -400,16 +400,21 @@ class Service:
         return parse_accepts(request.headers.getall(hdrs.ACCEPT, []))
 
     async def handle_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a scrape; an aiohttp handler for any route and method."""
-        return await self._handle(self._scraper, request)
+        """Answer a scrape; an aiohttp handler for any route and method.
 
-    async def _handle(self, scraper: Scraper, request: web.BaseRequest) -> web.StreamResponse:
+        A response of up to 64 KiB is returned unsent, so that middlewares may change it.
+        """
+        return await self._handle(self._scraper, request, leaves_small=True)
+
+    async def _handle(
+        self, scraper: Scraper, request: web.BaseRequest, *, leaves_small: bool = False
+    ) -> web.StreamResponse:
         self._in_flight += 1
         self._idle.clear()
         try:
             await self._refresh_if_due()
             async with scraper.scrape(scrape_request(request)) as answer:
-                return await send(request, answer, self._headers())
+                return await send(request, answer, self._headers(), leaves_small=leaves_small)
         except SlowReaderError:
             return web.Response()  # not sent: the connection is closed
         finally:

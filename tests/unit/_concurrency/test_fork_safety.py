@@ -21,6 +21,7 @@ from opentelemetry.sdk.metrics import export as sdk
 from gateway import Gateway
 from oracles import DEADLINE, FakeSource, HeldSource, answer_to, family
 from otel_aioprom._concurrency import fork_safety
+from otel_aioprom._concurrency.daemon_threads import DaemonThreads
 from otel_aioprom._concurrency.fork_safety import ForkGate
 from otel_aioprom._transport.credentials import BasicAuth, BearerAuth
 from otel_aioprom.errors import ServiceNotRunningError
@@ -34,6 +35,12 @@ from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper
 from otel_aioprom.service.threaded import ThreadedService
 from processes import free_port
+
+
+def start_over() -> None:
+    """Do what is done in a child; threads of this process go on, and have to find each other."""
+    every = list(fork_safety._registered)
+    fork_safety.call_after_fork(each for each in every if not isinstance(each, DaemonThreads))
 
 
 def test_a_registry_collects_its_sources_anew() -> None:
@@ -51,7 +58,7 @@ def test_a_registry_collects_its_sources_anew() -> None:
     gone = threading.Thread(target=registry._lock.lock.acquire)
     gone.start()
     gone.join()
-    fork_safety._after_fork()
+    start_over()
     held.go.release()
     held.go.release()
 
@@ -64,7 +71,7 @@ def test_a_lock_of_the_forking_thread_stays_held() -> None:
     """The thread goes on in the child, and releases it there."""
     lock = fork_safety.ForkSafeLock()
     with lock.lock:
-        fork_safety._after_fork()
+        fork_safety.call_after_fork([lock])
         assert not in_thread(lambda: lock.lock.acquire(timeout=0.01))
     assert in_thread(lambda: lock.lock.acquire(timeout=0.01))
 
@@ -82,7 +89,7 @@ def test_an_object_that_cannot_start_over_is_logged(caplog: pytest.LogCaptureFix
         source = FakeSource(name=name)
         source.after_fork = partial(after_fork, name)  # type: ignore[attr-defined]
         registry.add_source(source)
-    fork_safety._after_fork()
+    start_over()
 
     assert done == ["one", "two"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -108,7 +115,7 @@ def test_a_service_does_not_run_in_the_child(caplog: pytest.LogCaptureFixture) -
     service._service._runner = SimpleNamespace(server=None)  # type: ignore[assignment]
     service._service._root = "http://127.0.0.1:9464"
     service._service._sockets = [listening]
-    fork_safety._after_fork()
+    start_over()
 
     assert stat.S_ISCHR(os.fstat(number).st_mode)  # the null device
     listening.detach()
@@ -132,7 +139,7 @@ def test_an_exporter_exports_anew() -> None:
     with Gateway() as gateway:
         exporter = PushMetricExporter("j", gateway.url)
         assert exporter._lock.acquire(timeout=1)
-        fork_safety._after_fork()
+        start_over()
         assert exporter.export(data_of()) is sdk.MetricExportResult.SUCCESS
 
 

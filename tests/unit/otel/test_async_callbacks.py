@@ -264,7 +264,7 @@ async def test_a_child_process_starts_anew() -> None:
 
     observer = observe_async(meter, "gauge", "x", callback)
     await until(lambda: calls == [1])
-    fork_safety._after_fork()
+    fork_safety.call_after_fork([observer])
     await asyncio.wait_for(observer.refresh(), DEADLINE)
     held.set()
 

@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web_log import AccessLogger
 
-from otel_aioprom import CollectorRegistry, Counter, Service
+from otel_aioprom import BasicAuth, CollectorRegistry, Counter, Service
 
 PIECE = 64 * 1024
 
@@ -42,6 +43,7 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 
 
 kinds: list[type] = []
+bodies: list[bytes] = []
 
 
 @web.middleware
@@ -49,6 +51,10 @@ async def note_kind(request: web.Request, handler: Any) -> web.StreamResponse:
     """Note the class of a response, as a middleware sees it."""
     response: web.StreamResponse = await handler(request)
     kinds.append(type(response))
+    if isinstance(response, web.Response):
+        assert isinstance(response.body, bytes)
+        bodies.append(response.body)
+        response.headers["X-Wrapped"] = "yes"
     return response
 
 
@@ -77,9 +83,10 @@ async def served(registry: CollectorRegistry) -> AsyncIterator[str]:
 async def test_headers_and_access_log_of_small_and_large_pages(
     series: int, kind: type, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Headers arrive from ``on_response_prepare``; the class says whether there is a body to read."""
+    """Headers arrive from ``on_response_prepare``; middlewares may read and change a small page as any other."""
     caplog.set_level(logging.INFO, "aiohttp.access")
     kinds.clear()
+    bodies.clear()
     plain = {"Accept-Encoding": "identity"}
     async with served(registry_of(series)) as root, aiohttp.ClientSession() as session:
         async with session.get(f"{root}/metrics", headers=plain) as response:
@@ -91,6 +98,35 @@ async def test_headers_and_access_log_of_small_and_large_pages(
     assert headers["Cache-Control"] == "no-store"
     assert (len(body) > PIECE) == (kind is web.StreamResponse)
     assert kinds == [kind, web.Response]
+    assert bodies == ([body] if kind is web.Response else []) + [b"other"]
+    assert ("X-Wrapped" in headers) == (kind is web.Response)
+    assert "error" not in {each.levelname.lower() for each in caplog.records}
     lines = [each.message for each in caplog.records if each.name == "aiohttp.access"]
     assert len(lines) == 1
     assert "/other" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [("HEAD", {}, 200), ("POST", {}, 405), ("GET", {"Authorization": "Basic no"}, 401)],
+)
+async def test_a_wrapper_may_change_whatever_is_small(
+    method: str, headers: dict[str, str], status: int
+) -> None:
+    """Refusals, and responses without a body, too."""
+    auth = BasicAuth("ann", "secret") if status == 401 else None
+    service = Service(registry_of(1), auth=auth)
+
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        response = await service.handle_metrics(request)
+        response.set_cookie("seen", "yes")
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/metrics", wrapped)
+    async with TestClient(TestServer(app)) as client:
+        response = await client.request(method, "/metrics", headers=headers)
+        await response.read()
+
+    assert response.status == status
+    assert response.cookies["seen"].value == "yes"
