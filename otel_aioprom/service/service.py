@@ -11,7 +11,7 @@ import socket
 import ssl as ssl_module
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom._concurrency.thread_pool import file_thread
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.errors import (
+    OverloadError,
     ServiceError,
     ServiceNotRunningError,
     ServiceStartError,
@@ -56,6 +57,7 @@ _ACCEPTS = 4  # connections that asyncio accepts in one iteration of the event l
 _BACKLOG = 128  # connections that the system keeps until they are accepted
 _LINGER = 1.0  # seconds to wait for the unread body of a request
 _REFRESH = 5.0  # seconds between two checks of the web configuration's files
+_PATIENCE = 1.0  # seconds that a request waits for one: the disk may hang
 _HEALTHY, _READY = "/-/healthy", "/-/ready"
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _RESERVED = ("", "/robots.txt", _HEALTHY, _READY)
@@ -248,7 +250,8 @@ class Service:
         now = monotonic()
         if now - self._refreshed >= _REFRESH:
             self._refreshed = now
-            await file_thread.call(self._web.refresh)
+            with suppress(OverloadError):  # the files apply when they can be read
+                await file_thread.call_within(_PATIENCE, self._web.refresh)
 
     async def _refresh(self, configuration: WebConfig) -> None:
         """Refresh the web configuration every few seconds, in a thread: files may be large."""
