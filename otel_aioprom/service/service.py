@@ -276,7 +276,7 @@ class Service:
     async def _listen(
         self, runner: web.ServerRunner, addr: str, port: int, ssl: ssl_module.SSLContext | None
     ) -> None:
-        sockets = await open_sockets(addr, port)
+        self._sockets = sockets = await open_sockets(addr, port)
         try:
             sites = [
                 web.SockSite(runner, opened, ssl_context=ssl, backlog=_ACCEPTS)
@@ -286,9 +286,10 @@ class Service:
                 await site.start()
                 opened.listen(_BACKLOG)
         except BaseException:
+            self._sockets = []
             close_all(sockets)
             raise
-        self._sites, self._sockets = sites, sockets
+        self._sites = sites
         host, real_port = sockets[0].getsockname()[:2]
         host = addr if addr not in ("", *_LOOPBACK) else _LOOPBACK.get(host, host)
         bracketed = f"[{host}]" if ":" in host else host
@@ -309,14 +310,13 @@ class Service:
         if runner is None or server is None:
             return
         deadline = monotonic() + wait_duration
-        self._runner = self._server = None
+        self._runner = None
         if self._refreshing is not None:
             self._refreshing.cancel()
             self._refreshing = None
-        sites, sockets = self._sites, self._sockets
-        self._sites, self._sockets = [], []
+        sites, self._sites = self._sites, []
         try:
-            await stop_accepting(sockets)
+            await stop_accepting(self._sockets)
             for site in sites:
                 await site.stop()
             if self._in_flight:
@@ -328,6 +328,8 @@ class Service:
                 await runner.cleanup()
             finally:
                 await server.close_connections(max(_SHUTDOWN, deadline - monotonic()))
+                if self._server is server:  # else it has been started again meanwhile
+                    self._server, self._sockets = None, []
 
     @asynccontextmanager
     async def running(
@@ -346,17 +348,14 @@ class Service:
 
     def after_fork(self) -> None:
         """Stop serving in a child process: event loop, port and connections are the parent's."""
-        runner, self._runner, self._server, self._starting = self._runner, None, None, None
-        sockets, self._sockets, self._sites, self._refreshing = self._sockets, [], [], None
+        runner, self._runner, self._starting, self._refreshing = self._runner, None, None, None
+        server, self._server = self._server, None
+        sockets, self._sockets, self._sites = self._sockets, [], []
         self._in_flight, self._idle = 0, asyncio.Event()
         self._idle.set()
-        if runner is None:
-            return
-        connections = [] if runner.server is None else runner.server.connections
-        transports = [getattr(connection, "transport", None) for connection in connections]
-        accepted = [each.get_extra_info("socket") for each in transports if each is not None]
-        release_copies([*sockets, *accepted])
-        if self.warns_in_children:
+        if server is not None:  # also while it starts or stops
+            release_copies([*sockets, *server.sockets()])
+        if runner is not None and self.warns_in_children:
             _logger.warning(
                 "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
                 "start a service here, on another port, or push",
