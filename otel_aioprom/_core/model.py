@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -85,14 +87,21 @@ class Series:
 
 
 def shallow_copy(value: T) -> T:
-    """Return a copy of an object, also of one that refuses to be copied or pickled by users."""
-    reduced: Any = object.__reduce_ex__(value, 4)
-    make, arguments, state, *_ = reduced
-    other: T = make(*arguments)
-    attributes, slots = state if isinstance(state, tuple) else (state, None)
-    for name, content in {**(attributes or {}), **(slots or {})}.items():
-        object.__setattr__(other, name, content)
+    """Return an object with the same attributes, whatever its class does when users copy or pickle it."""
+    cls: Any = type(value)
+    other: T = cls.__new__(cls)
+    for name in _slots_of(cls):
+        if hasattr(value, name):
+            object.__setattr__(other, name, getattr(value, name))
+    if hasattr(value, "__dict__"):
+        vars(other).update(vars(value))
     return other
+
+
+@cache
+def _slots_of(cls: type) -> tuple[str, ...]:
+    members = [item for base in cls.__mro__ for item in vars(base).items()]
+    return tuple([name for name, member in members if isinstance(member, MemberDescriptorType)])
 
 
 @dataclass(frozen=True, slots=True)
