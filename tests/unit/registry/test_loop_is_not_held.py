@@ -112,6 +112,26 @@ def test_sweeps_run_in_every_kind_of_collection(
         registry.deregister("c_total")
 
 
+def test_a_class_that_cannot_expire_its_series_fails_alone(
+    clock: ManualClock, registry: CollectorRegistry
+) -> None:
+    """Those of the others expire."""
+
+    class Failing(Gauge):
+        def expire_idle(self) -> None:
+            raise ValueError("not today")
+
+    for name, cls in (("failing", Failing), ("idle", Gauge)):
+        cls(name, "What.", expire_after=AFTER, registry=registry).set({}, 1)
+    registry.gather()
+    clock.now += AFTER + 1
+    registry.gather()
+
+    assert [each.name for each in registry.get_all() if each.get_all()] == ["failing"]
+    failures = registry.endpoint.failures.get({"source": "failing", "cause": "raised"})
+    assert failures == 2
+
+
 def test_series_of_a_users_class_expire_before_it_is_called(
     registry: CollectorRegistry, clock: ManualClock
 ) -> None:
