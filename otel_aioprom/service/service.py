@@ -208,7 +208,8 @@ class Service:
         try:
             await self._start(addr, port, context, plain)
         finally:
-            self._starting = None
+            if self._starting is starting:  # else a start that came later is still to be waited for
+                self._starting = None
             starting.set_result(None)
 
     async def _start(
