@@ -97,8 +97,8 @@ async def running_in_background(run: Coroutine[object, object, None]) -> AsyncIt
     If the caller is cancelled while it waits, the task is cancelled once more.
     """
     task = asyncio.create_task(run)
-    await asyncio.sleep(0)  # a task that is cancelled before it has begun does not shut down
     try:
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun does not shut down
         yield
     finally:
         task.cancel()
