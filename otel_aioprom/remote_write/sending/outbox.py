@@ -87,9 +87,14 @@ class Outbox:
             timeout: Seconds to wait for a disk that hangs.
         """
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:
+            await self._close_queue(timeout)
+
+    async def _close_queue(self, timeout: float) -> None:
         for log in (self._failure_log, self._spool_log, self._drop_log):
             log.close()
         if self._spool is not None:
