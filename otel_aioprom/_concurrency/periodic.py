@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 
-from otel_aioprom._concurrency.sigterm import sigterm
+from otel_aioprom._concurrency.sigterm import call_in_loop, sigterm
 from otel_aioprom._core.numbers import check_seconds
 
 _logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ async def run_periodically(
     """
     check_intervals(interval, exit_timeout)
     shutdown = asyncio.Event()
-    set_shutdown = partial(_set_event, shutdown, asyncio.get_running_loop())
+    set_shutdown = partial(call_in_loop, asyncio.get_running_loop(), shutdown.set)
     if on_sigterm and sigterm.add(shutdown, set_shutdown):
         shutdown.set()
     try:
@@ -131,10 +131,3 @@ async def _run_until(
         ended.cancel()
         if call is not None:
             call.cancel()
-
-
-def _set_event(event: asyncio.Event, loop: asyncio.AbstractEventLoop) -> bool:
-    """Set an event of a loop, from a signal handler; the code that runs then goes on."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(event.set)
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -88,6 +89,17 @@ class SigtermHandler:
         interrupts = [callback() for callback in list(self._callbacks.values())]  # all are called
         if any(interrupts):
             raise SystemExit(EXIT_STATUS)
+
+
+def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
+    """Let an event loop call a function as soon as it runs.
+
+    Returns:
+        Whether that may be never, because the loop does not run: what to return to ``SigtermHandler.add``.
+    """
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)
+    return not loop.is_running()
 
 
 def _end_process() -> None:
