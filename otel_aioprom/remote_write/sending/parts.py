@@ -72,6 +72,13 @@ def without_native(message: QueuedMessage) -> Rewritten | None:
     Raises:
         ValueError: It is damaged.
     """
+    try:
+        return _without_native(message)
+    except (LookupError, TypeError) as error:  # something is missing in it, or is of another type
+        raise ValueError(f"a message is damaged: {error!r}") from error
+
+
+def _without_native(message: QueuedMessage) -> Rewritten | None:
     rest, series = _take_apart(message)
     histogram = _HISTOGRAM[message.version]
     every = [list(_fields(each.value)) for each in series]
