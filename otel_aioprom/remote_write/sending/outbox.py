@@ -12,7 +12,7 @@ from time import perf_counter, time
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.self_metrics import PushMetrics
 from otel_aioprom.remote_write.message import Message
-from otel_aioprom.remote_write.sending.failure_log import DropLog, FailureLog
+from otel_aioprom.remote_write.sending.failure_log import FailureLog
 from otel_aioprom.remote_write.sending.outcome import Outcome
 from otel_aioprom.remote_write.sending.protocol import compress
 from otel_aioprom.remote_write.sending.queue import MemoryQueue, MessageQueue, QueuedMessage
@@ -53,7 +53,7 @@ class Outbox:
         self._destination = destination
         self._failure_log = failure_log
         self._spool_log = FailureLog(f"spooled messages for {destination}")
-        self._drop_log = DropLog(destination, queue_bytes)
+        self._drop_log = FailureLog(f"queued messages for {destination}")
         self._queue_bytes = queue_bytes
         self._spool_path = spool
         self._spool: Spool | None = None
@@ -142,7 +142,9 @@ class Outbox:
     async def _put(self, queued: QueuedMessage) -> None:
         dropped = await self.queue.put(queued)
         self._count("dropped", dropped)
-        self._drop_log.dropped(dropped)
+        if dropped:
+            reason = f"the queue is full (queue_bytes={self._queue_bytes}): the oldest samples are dropped"
+            self._drop_log.failed(reason, dropped)
         self._spool_log.worked()
         self._idle.clear()
         self._not_empty.set()
@@ -164,7 +166,7 @@ class Outbox:
         if queued is None:
             if not len(self.queue):  # no message was added meanwhile
                 self._idle.set()
-                self._drop_log.close()
+                self._drop_log.worked()
                 await self._not_empty.wait()
             self._not_empty.clear()
             return
