@@ -61,9 +61,8 @@ async def run_periodically(
         ValueError: ``interval`` or ``exit_timeout`` is not above 0.
     """
     check_intervals(interval, exit_timeout)
-    shutdown = asyncio.Event()
-    set_shutdown = partial(call_in_loop, asyncio.get_running_loop(), shutdown.set)
-    if on_sigterm and sigterm.add(shutdown, set_shutdown):
+    shutdown, loop = asyncio.Event(), asyncio.get_running_loop()
+    if on_sigterm and sigterm.add(shutdown, partial(call_in_loop, loop, shutdown.set), loop):
         shutdown.set()
     try:
         await _run_until(act, interval, shutdown)

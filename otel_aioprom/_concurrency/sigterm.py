@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+
+_POLL_INTERVAL = 0.5  # seconds
 
 EXIT_STATUS = 128 + signal.SIGTERM
 """Exit status of a process that ends itself because of the signal, as shells report it."""
@@ -17,6 +20,9 @@ class SigtermHandler:
     """The one handler of ``SIGTERM``, installed as long as somebody has to be told of the signal.
 
     When the last one is removed, the signal gets its default handler back, and ends the process if it has come.
+
+    Since Python 3.13 the interpreter misses signals that come while it runs Python code, if a thread other than the main
+    one has forked the process: it marks them in the thread that was the main one. There, event loops ask for them.
     """
 
     def __init__(self) -> None:
@@ -24,8 +30,14 @@ class SigtermHandler:
         self._received = False
         self._pid = os.getpid()
         self._forking = threading.local()
+        self._misses_signals = False
 
-    def add(self, key: object, callback: Callable[[], bool]) -> bool:
+    def add(
+        self,
+        key: object,
+        callback: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> bool:
         """Call a function when the signal comes.
 
         Does nothing if the application handles the signal, and outside of the main thread.
@@ -33,6 +45,7 @@ class SigtermHandler:
         Args:
             key: For ``remove``.
             callback: Called by the signal handler. Returns whether to raise ``SystemExit`` in the code that runs then.
+            loop: The running event loop, if there is one.
 
         Returns:
             Whether the signal has come already, and the process is about to end.
@@ -46,6 +59,8 @@ class SigtermHandler:
         elif handler != self._handle:
             return False
         self._callbacks[key] = callback
+        if self._misses_signals and loop is not None:
+            self._poll(key, loop)
         return self._received
 
     def remove(self, key: object) -> None:
@@ -59,6 +74,7 @@ class SigtermHandler:
 
     def before_fork(self) -> None:
         """Hold the signal back in the forking thread: CPython drops what reaches a child before it has begun."""
+        self._forking.is_main = threading.get_ident() == threading.main_thread().ident
         if self._callbacks:
             self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
@@ -70,10 +86,18 @@ class SigtermHandler:
 
     def after_fork_in_child(self) -> None:
         """Give the signal its default handler in a child process: who is told of it lives in the parent."""
+        if sys.version_info >= (3, 13) and not getattr(self._forking, "is_main", True):
+            self._misses_signals = True
         self._callbacks.clear()
         self._uninstall()
         self._received = False
         self.after_fork_in_parent()
+
+    def _poll(self, key: object, loop: asyncio.AbstractEventLoop) -> None:
+        """Handle a signal that the interpreter has missed; again and again, until the function is removed."""
+        if key in self._callbacks:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # calls the handlers of what has come
+            loop.call_later(_POLL_INTERVAL, self._poll, key, loop)
 
     def _uninstall(self) -> bool:
         """Return whether the handler was installed; a signal that comes meanwhile is handled before."""

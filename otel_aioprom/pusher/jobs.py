@@ -117,8 +117,9 @@ class job_metrics:  # noqa: N801 - used like a function
     def _begin(self) -> Self:
         self._began = perf_counter()
         self._in_block, self._terminated = True, False
-        if sigterm.add(self, self._terminate) and self._task is not None:
-            self._task.get_loop().call_soon(self._cancel)
+        loop = None if self._task is None else self._task.get_loop()
+        if sigterm.add(self, self._terminate, loop) and loop is not None:
+            loop.call_soon(self._cancel)
         return self
 
     def _end(self, error: BaseException | None) -> None:

@@ -64,7 +64,11 @@ def waiting_child():
     return status
 
 def wait_in_child(write):
-    async def act(): os.write(write, b"begun")
+    async def act():
+        os.write(write, b"begun")
+        end = time.perf_counter() + 0.3
+        while time.perf_counter() < end:  # the signal comes while Python code runs
+            pass
     async def last(): os.write(write, b"last")
     asyncio.run(run_periodically(act, last, 3600, exit_timeout=5, on_sigterm=True))
 
@@ -158,7 +162,10 @@ def test_a_loop_that_does_not_run_keeps_no_process_alive(waiter: str, state: str
 @pytest.mark.parametrize("waiter", WAITERS)
 @pytest.mark.parametrize("thread", ["here", "elsewhere"])
 def test_a_forked_child_ends_by_the_signal(waiter: str, thread: str) -> None:
-    """While its parent waits for the signal, whichever of the parent's threads forks; a waiter of its own is told."""
+    """While its parent waits for the signal, whichever of the parent's threads forks.
+
+    A waiter of its own is told, also where the interpreter misses the signal.
+    """
     program = FORKS.replace("WAITER", WAITERS[waiter])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, thread],
