@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter, time
 
+from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.self_metrics import PushMetrics
 from otel_aioprom.remote_write.message import Message
@@ -21,7 +22,6 @@ from otel_aioprom.remote_write.sending.spool import Spool
 
 _logger = logging.getLogger(__name__)
 
-_TIME_SLICE = 0.001  # seconds between yields to the event loop
 _ERROR_PAUSE = 1.0  # seconds after an unexpected error
 
 
@@ -111,7 +111,7 @@ class Outbox:
         return self._idle.is_set()
 
     async def put(self, version: str, messages: Iterator[Message | None], timestamp: int) -> None:
-        """Queue messages as they are encoded, and yield to the event loop in between.
+        """Queue messages as they are encoded, in the time slices that all work on the event loop shares.
 
         Args:
             version: Version of the protocol.
@@ -122,7 +122,8 @@ class Outbox:
             SpoolError: A message cannot be written. It is lost; the others are queued all the same.
         """
         failure: SpoolError | None = None
-        deadline = perf_counter() + _TIME_SLICE
+        slices = time_slices()
+        await slices.begin()
         for message in messages:
             if message is not None:
                 count = message.samples + message.histograms
@@ -133,9 +134,8 @@ class Outbox:
                     self._count("lost", count)
                     self._spool_log.failed(error, count)
                     failure = failure or error
-            if perf_counter() > deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + _TIME_SLICE
+            if slices.over():
+                await slices.begin()
         if failure is not None:
             raise failure
 
