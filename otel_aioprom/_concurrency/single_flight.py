@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from otel_aioprom._concurrency.daemon_threads import start_daemon
+from otel_aioprom._concurrency.greenlets import is_outside_greenlets
 from otel_aioprom._concurrency.shared_future import LoopEndedError, SharedFuture, running_loop
 from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit
 
@@ -63,7 +64,10 @@ class SingleFlight(Generic[T]):
                 return
 
     def _start(self) -> None:
-        start_daemon(self._run, self._name)
+        if is_outside_greenlets():  # a thread of gevent's would share this one and its event loop
+            self._run()
+        else:
+            start_daemon(self._run, self._name)
 
     def _run(self) -> None:
         while (future := self._next.pop(None, None)) is not None:

@@ -64,7 +64,7 @@ def at_once(*functions):
     print([each.successful() for each in greenlets].count(True), flush=True)
 
 at_once(job, push, export)
-with ThreadedService(CollectorRegistry()).running("127.0.0.1", 0) as service:
+with ThreadedService(registry_of(0)).running("127.0.0.1", 0) as service:
     at_once(job, push, export)
     print(urllib.request.urlopen(service.metrics_url, timeout=10).status)
 """
