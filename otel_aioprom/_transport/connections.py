@@ -1,51 +1,74 @@
-"""Client sessions that tell whether a request went over a kept connection, which the server may have closed."""
+"""Kept connections: whether a request went over one, which the server may have closed meanwhile."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Sequence
+from weakref import WeakSet
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractStreamWriter
 
 # What a connection raises that the server has closed.
 _CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
 
 
-class Connection:
-    """What is known about the connection of an attempt.
+class KeptConnections:
+    """The connections that have returned a response; a later request may go over one of them.
 
-    Attributes:
-        reused: Whether it is one that was kept; stays false in a caller's session, which does not tell.
-        answered: Whether the head of a response has arrived.
+    Known by aiohttp's protocol objects, of which each connection has its own. So it is the same in a session of the
+    caller, except for connections that only other requests of the caller have used.
     """
 
     def __init__(self) -> None:
-        self.reused = False
-        self.answered = False
+        self._protocols: WeakSet[object] = WeakSet()
 
-    def was_closed(self, error: Exception | None) -> bool:
+    def attempt(self, chunks: Sequence[bytes]) -> Attempt:
+        """Return an attempt to send a body."""
+        return Attempt(chunks, self._protocols)
+
+
+class Attempt(aiohttp.payload.Payload):
+    """The body of one attempt, which learns over which connection it is sent.
+
+    It can be sent once: aiohttp may retry by itself when the connection was lost.
+
+    Args:
+        chunks: The body, in chunks that are written at once.
+        kept: The protocols of connections that have returned a response.
+    """
+
+    _value: Sequence[bytes]
+
+    def __init__(self, chunks: Sequence[bytes], kept: WeakSet[object]) -> None:
+        super().__init__(chunks)
+        self._size = sum(map(len, chunks))
+        self._kept = kept
+        self._protocol: object = None
+        self._reused = self._answered = self._sent = False
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all chunks."""
+        if self._sent:  # newer releases of aiohttp check this before
+            raise aiohttp.ClientConnectionError("the connection was lost")
+        self._sent = self._consumed = True
+        self._protocol = getattr(writer, "protocol", None)
+        self._reused = self._protocol in self._kept
+        for chunk in self._value:
+            await writer.write(chunk)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the body as a string; the base class asks for this method."""
+        return b"".join(self._value).decode(encoding, errors)
+
+    def answered(self) -> None:
+        """Note that the head of a response has arrived."""
+        self._answered = True
+        if self._protocol is not None:
+            self._kept.add(self._protocol)
+
+    def found_closed(self, error: Exception | None) -> bool:
         """Return whether an error means that a kept connection was closed before a byte of the response."""
-        if not self.reused or self.answered or not isinstance(error, _CLOSED):
+        if not self._reused or self._answered or not isinstance(error, _CLOSED):
             return False
         # Otherwise the message is the beginning of a response.
         return isinstance(getattr(error, "message", ""), str)
-
-
-def create_session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
-    """Create a session whose requests take a ``Connection`` as ``trace_request_ctx``."""
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(_note_reuse)
-    connector = aiohttp.TCPConnector(resolver=resolver)
-    session = aiohttp.ClientSession(connector=connector, trace_configs=[tracing])
-    # Otherwise aiohttp retries by itself; there is no public option, and in old releases none at all.
-    if hasattr(session, "_retry_connection"):
-        session._retry_connection = False  # noqa: SLF001
-    return session
-
-
-async def _note_reuse(
-    session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    params: aiohttp.TraceConnectionReuseconnParams,
-) -> None:
-    context.trace_request_ctx.reused = True

@@ -13,11 +13,11 @@ from typing import Protocol, TypedDict
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from otel_aioprom._core.numbers import check_seconds
-from otel_aioprom._transport.connections import Connection, create_session
+from otel_aioprom._transport.connections import Attempt, KeptConnections
 from otel_aioprom._transport.retry import ONCE, Retry, is_transient, retry_after
 from otel_aioprom.errors import PushError
 
@@ -77,7 +77,8 @@ class Delivery:
         ssl: SSL context for HTTPS; ``False`` disables the verification of certificates.
         timeout: Seconds for each attempt; also an attribute.
         headers: Additional request headers.
-        session: Client session to use instead of an own one; the caller closes it.
+        session: Client session to use instead of an own one; the caller closes it. If other requests use it too, set
+            ``retry``: a connection that only they have used may be closed, which is a failed attempt then.
         retry: Retry policy; one attempt if not given.
         raise_for_status: Raise for an error status, instead of returning the response.
         resolver: DNS resolver; by default, names are resolved in a thread.
@@ -108,6 +109,7 @@ class Delivery:
         self._headers = _check_headers(headers or {}, auth)
         self._external_session = session
         self._own_session: aiohttp.ClientSession | None = None
+        self._kept = KeptConnections()
         self._retry = retry or ONCE
         self._raise = raise_for_status
         self._resolver = resolver
@@ -124,7 +126,7 @@ class Delivery:
     async def open(self) -> None:
         """Open a session for all requests that follow; a second call does nothing."""
         if self._external_session is None and self._own_session is None:
-            self._own_session = create_session(self._resolver)
+            self._own_session = self._create_session()
 
     async def close(self) -> None:
         """Close the session that ``open`` created; a second call does nothing."""
@@ -149,8 +151,11 @@ class Delivery:
         if session := self._external_session or self._own_session:
             yield session
             return
-        async with create_session(self._resolver) as session:
+        async with self._create_session() as session:
             yield session
+
+    def _create_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=self._resolver))
 
     async def send(
         self,
@@ -164,7 +169,8 @@ class Delivery:
         """Send a request, and retry it according to the policy.
 
         A kept connection that the server has closed meanwhile is no attempt: the request is sent again on another one.
-        Every request may be repeated, for a server keeps the last one (E90).
+        Every request may be repeated, for a server keeps the last one (E90). In a session of the caller, this holds for
+        connections that an earlier request of this object has used.
 
         Args:
             method: The HTTP method.
@@ -185,11 +191,11 @@ class Delivery:
         async with self._session() as session:
             while True:
                 left = min(self.timeout, policy.total - (monotonic() - began))
-                connection = Connection()
-                response, error = await self._attempt(
-                    session, method, url, chunks, headers or {}, left, connection
+                attempt = self._kept.attempt(chunks)
+                response, error = await self._send(
+                    session, method, url, attempt, headers or {}, left
                 )
-                if connection.was_closed(error):
+                if attempt.found_closed(error):
                     continue
                 tried += 1
                 wait = _wait_after(policy, tried, monotonic() - began, response, error)
@@ -198,36 +204,34 @@ class Delivery:
                 _logger.debug("retrying %s %s in %.2f s", method, redacted(url), wait)
                 await asyncio.sleep(wait)
 
-    async def _attempt(
+    async def _send(
         self,
         session: aiohttp.ClientSession,
         method: str,
         url: URL,
-        chunks: Sequence[bytes],
+        attempt: Attempt,
         headers: Mapping[str, str],
         seconds: float,
-        connection: Connection,
     ) -> tuple[aiohttp.ClientResponse | None, Exception | None]:
         all_headers: dict[str, str] = {**self._headers, **headers}
         if self._auth is not None:
             all_headers[hdrs.AUTHORIZATION] = self._auth.header()
-        if chunks:
-            all_headers[hdrs.CONTENT_LENGTH] = str(sum(map(len, chunks)))
+        all_headers[hdrs.CONTENT_LENGTH] = str(attempt.size)
         seconds = max(seconds, _MIN_TIMEOUT)
         try:
             response = await session.request(
-                method,
+                method.lower(),  # spelled so, aiohttp leaves retries to us; it is sent in capitals
                 url,
-                data=_ChunkedBody(chunks) if chunks else None,
+                data=attempt,
                 headers=all_headers,
+                skip_auto_headers=[hdrs.CONTENT_TYPE],
                 ssl=self._ssl,
                 # Half of the time to connect distinguishes an unreachable server from a slow one.
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=seconds / 2),
                 raise_for_status=False,  # whatever the caller's session is set to
                 allow_redirects=False,  # a normalized path would be another group (E90)
-                trace_request_ctx=connection if session is not self._external_session else None,
             )
-            connection.answered = True
+            attempt.answered()
             try:
                 # Reading to the end releases the connection, and the body can be read again later.
                 await response.read()
@@ -263,29 +267,6 @@ def is_success(response: aiohttp.ClientResponse) -> bool:
 def redacted(url: URL) -> str:
     """Return a URL for the log, without its credentials."""
     return str(url if url.user is None else url.with_user(None))
-
-
-class _ChunkedBody(aiohttp.payload.Payload):
-    """A body that can be sent once: aiohttp may retry by itself when the connection was lost."""
-
-    _value: Sequence[bytes]
-
-    def __init__(self, chunks: Sequence[bytes]) -> None:
-        super().__init__(chunks)
-        self._sent = False
-        self._size = sum(map(len, chunks))
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write all chunks."""
-        if self._sent:  # newer releases of aiohttp check this before
-            raise aiohttp.ClientConnectionError("the connection was lost")
-        self._sent = self._consumed = True
-        for chunk in self._value:
-            await writer.write(chunk)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the body as a string; the base class asks for this method."""
-        return b"".join(self._value).decode(encoding, errors)
 
 
 def _wait_after(

@@ -6,6 +6,8 @@ import asyncio
 import socket
 import struct
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -70,21 +72,33 @@ class OneRequestServer:
         self.close_connections()
 
 
+@asynccontextmanager
+async def opened(session: str) -> AsyncIterator[Delivery]:
+    """A delivery with a session of its own, or one of the caller."""
+    if session == "own":
+        async with (delivery := Delivery()).opened():
+            yield delivery
+    else:
+        async with aiohttp.ClientSession() as given:
+            yield Delivery(session=given)
+
+
+@pytest.mark.parametrize("session", ["own", "caller's"])
 @pytest.mark.parametrize("close", ["end", "reset"])
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
-async def test_e90_a_kept_connection_that_was_closed_is_no_attempt(close: str, method: str) -> None:
+async def test_e90_a_kept_connection_that_was_closed_is_no_attempt(
+    close: str, method: str, session: str
+) -> None:
     """Of a process that was frozen, or whose loop was held, when the server closed it: the request goes again."""
     server = OneRequestServer(close)
-    delivery = Delivery()
     chunks = [] if method == "DELETE" else BODY
     try:
-        await delivery.open()
-        for _ in range(3):
-            response = await delivery.send(method, server.url, chunks)
-            assert response.status == 200
-            server.close_connections()  # and no other task has its turn before the next request
+        async with opened(session) as delivery:
+            for _ in range(3):
+                response = await delivery.send(method, server.url, chunks)
+                assert response.status == 200
+                server.close_connections()  # and no other task has its turn before the next request
     finally:
-        await delivery.close()
         server.close()
 
     assert len(server.requests) == 3
@@ -166,14 +180,36 @@ async def test_e90_a_head_that_had_begun_is_an_answer() -> None:
             await delivery.send("PUT", url, BODY)
 
 
-async def test_a_session_of_the_caller_tells_nothing() -> None:
-    """There a closed connection is a failure like others: the retry policy decides."""
-    with Gateway(Answer(), Answer(cut="answer"), Answer()) as gateway:
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+async def test_e90_a_new_connection_that_is_cut_is_one_attempt(method: str) -> None:
+    """Also in a session of the caller, whose own retries would hide it."""
+    with Gateway(Answer(cut="answer")) as gateway:
         async with aiohttp.ClientSession() as session:
+            with pytest.raises(PushError):
+                await Delivery(session=session).send(method, URL(gateway.url), BODY)
+
+    assert len(gateway.requests) == 1
+
+
+async def test_a_connection_that_only_the_caller_has_used_is_not_known() -> None:
+    """If it was closed, that is a failure like others: the retry policy decides."""
+    with Gateway(Answer(), Answer(cut="answer"), Answer(202)) as gateway:
+        async with aiohttp.ClientSession() as session:
+            async with session.post(gateway.url) as response:
+                await response.read()
             pusher = Pusher("j", gateway.url, session=session)
             policy = Retry(attempts=2, first_wait=0.001)
-            for _ in range(2):
-                assert (await pusher.add(levels(1), retry=policy)).status == 200
+            assert (await pusher.add(levels(1), retry=policy)).status == 202
+
+
+async def test_a_request_without_a_body_has_no_content_type() -> None:
+    """It is sent like one with a body, and says that nothing follows."""
+    with Gateway() as gateway:
+        await Delivery().send("DELETE", URL(gateway.url))
+
+    assert gateway.last.method == "DELETE"
+    assert gateway.last.headers["Content-Length"] == "0"
+    assert "Content-Type" not in gateway.last.headers
 
 
 async def test_a_closed_connection_leaves_the_time_limit_as_it_is() -> None:
