@@ -111,7 +111,8 @@ class MetricFamily:
     Attributes:
         name: Name of the samples in the text format, without ``_bucket``, ``_sum`` and ``_count``, but with a counter's
             ``_total`` and an info's ``_info``.
-        type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped``, ``info`` or ``stateset``.
+        type: ``counter``, ``gauge``, ``histogram``, ``gaugehistogram``, ``summary``, ``untyped``, ``info`` or
+            ``stateset``. A gauge histogram tells how current things are distributed; its counts may fall.
         doc: The help text, not escaped; may be empty.
         unit: The unit as in the name (``seconds``), or empty.
         series: Series of the class of the type, no two with the same labels, in the order in which they are exposed.
@@ -129,8 +130,10 @@ class MetricFamily:
         """Return the names of this family's samples.
 
         Spec:
-            E22, E23, E24.
+            E22, E23, E24, E30.
         """
+        if self.type == "gaugehistogram":
+            return (f"{self.name}_bucket", f"{self.name}_gcount", f"{self.name}_gsum")
         if self.type == "histogram":
             return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
         if self.type == "summary":

@@ -138,8 +138,11 @@ def _summary(names: tuple[str, ...], values: tuple[str, ...], text: str, value: 
     quantiles = [
         (float(key), coerce_number(item)) for key, item in value.items() if not isinstance(key, str)
     ]
-    total, count = coerce_number(value["sum"]), _count(value["count"])
-    if count < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
+    total = coerce_number(value["sum"]) if "sum" in value else None
+    count = _count(value["count"]) if "count" in value else None
+    if not value:
+        raise ValueError("a summary needs quantiles, a count or a sum")
+    if (count or 0) < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
         raise ValueError("quantiles must lie between 0 and 1, and the count must not be negative")
     return SummaryPoint(names, values, text, count, total, sorted(quantiles))
 

@@ -172,10 +172,13 @@ def _check_native(native: Any, observed: int, total: Any) -> None:
 def check_quantiles(_name: str, series: Quantiles, _drop: Drop) -> Any:
     """Check a summary; see ``check_number``."""
     count, total = series.snapshot()
-    check_exact(total)
-    if not _is_count(count):
+    if total is not None:
+        check_exact(total)
+    if count is not None and not _is_count(count):
         raise ValueError(f"a count must be 0 or more, not {safe_repr(count)}")
     quantiles = list(series.quantiles())
+    if not quantiles and count is total is None:
+        raise ValueError("a summary needs quantiles, a count or a sum")
     if len(dict(quantiles)) != len(quantiles):
         raise ValueError(f"a quantile must not occur twice, as in {quantiles!r}")
     for quantile, estimate in quantiles:
@@ -247,7 +250,7 @@ def _is_count(value: object) -> bool:
 
 _MOST = 2**64 - 1  # what the protobuf format can carry
 _FARTHEST = 2**19  # beyond the bucket of infinity in the highest schema
-_TAKEN = {"histogram": "le", "summary": "quantile"}
+_TAKEN = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 KINDS: dict[str, tuple[type[Series], Callable[[str, Any, Drop], Any]]] = {
     "counter": (NumberSeries, check_number),
     "gauge": (NumberSeries, check_number),
@@ -255,6 +258,7 @@ KINDS: dict[str, tuple[type[Series], Callable[[str, Any, Drop], Any]]] = {
     "info": (NumberSeries, check_one),
     "stateset": (NumberSeries, check_state),
     "histogram": (HistogramSeries, check_histogram),
+    "gaugehistogram": (HistogramSeries, check_histogram),
     "summary": (Quantiles, check_quantiles),
 }
 """The class of series of each type, and the check of its values."""
