@@ -60,7 +60,11 @@ class Metrics:
         self.observed: list[Any] = [
             Histogram("soak_seconds", "Observed.", registry=registry),
             Histogram(
-                "soak_native_seconds", "Observed.", native_bucket_factor=1.1, registry=registry
+                "soak_native_seconds",
+                "Observed.",
+                native_bucket_factor=1.1,
+                native_min_reset_duration=0,  # it would start over after an hour; totals are compared
+                registry=registry,
             ),
             Summary("soak_recent_seconds", "Observed.", max_age=60.0, registry=registry),
         ]
