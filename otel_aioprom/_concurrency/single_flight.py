@@ -164,8 +164,10 @@ class AsyncSingleFlight(SingleFlight[T]):
             return
         self._loop = loop
         self._loop_session = session = _LoopSession(loop)
+        if running_loop() is loop:
+            self._begin(session)  # later, a loop that is about to end would not know the task
         try:
-            loop.call_soon_threadsafe(self._begin, session)
+            loop.call_soon_threadsafe(self._begin, session)  # wakes it, from signal handlers too
         except RuntimeError:  # it was closed just now
             self._loop_session = None
             super()._start()
@@ -180,7 +182,8 @@ class AsyncSingleFlight(SingleFlight[T]):
         return None
 
     def _begin(self, session: _LoopSession) -> None:
-        session.task = session.loop.create_task(self._run_on_loop(session), name=self._name)
+        if session.task is None:
+            session.task = session.loop.create_task(self._run_on_loop(session), name=self._name)
 
     async def _run_on_loop(self, session: _LoopSession) -> None:
         while not session.closed.locked() and (future := self._next.pop(None, None)) is not None:

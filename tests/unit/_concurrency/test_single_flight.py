@@ -209,6 +209,7 @@ def test_a_run_that_hangs_keeps_no_closed_loops_alive(job: Job) -> None:
     """However many of them have called."""
     flight = SingleFlight(job, "x")
     flight.join()
+    job.wait_begun()
     loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
     async def call() -> None:

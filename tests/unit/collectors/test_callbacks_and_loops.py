@@ -229,9 +229,10 @@ def test_a_stopped_loop_leaves_no_call_running(registry: CollectorRegistry, gaug
     loop.run_until_complete(registry.async_gather(0.05))
     faults = [asyncio.run(registry.async_gather(DEADLINE)).faults for _ in range(2)]
     faults.append(registry.gather().faults)
-    for task in asyncio.all_tasks(loop):
+    unfinished = asyncio.all_tasks(loop)
+    for task in unfinished:
         task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.wait(unfinished))
     loop.close()
 
     assert faults == [[], [], []]

@@ -115,13 +115,16 @@ async def test_a_reader_leaves_the_task_to_others() -> None:
     observer.close()
 
 
-def test_an_observer_may_be_closed_when_its_loop_is() -> None:
-    """It has no task any more."""
+def test_an_observer_may_be_closed_when_its_loop_is(caplog: pytest.LogCaptureFixture) -> None:
+    """It has no task any more: the loop has cancelled all, also those that had just begun."""
 
     async def begin() -> AsyncObserver:
         return observed(InMemoryMetricReader())[0]
 
     asyncio.run(begin()).close()
+    gc.collect()
+
+    assert caplog.messages == []
 
 
 async def test_failures_after_close_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
