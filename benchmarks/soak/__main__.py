@@ -111,9 +111,10 @@ def main() -> int:
     seconds = parser.parse_args().seconds
     if not SERVERS.exists():
         parser.error("there are no servers: run `make servers` first")
-    gc.collect()
-    gc.freeze()  # what is imported: no run of the collector looks at it again
     log, holds, metrics = LossLog(), Holds(), Metrics()
+    metrics.registry.gather()
+    gc.collect()
+    gc.freeze()  # the end of the start-up: no run of the collector looks at what is there again
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("otel_aioprom").addHandler(log)
     loop = watched_loop(holds)
