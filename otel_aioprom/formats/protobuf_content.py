@@ -190,7 +190,9 @@ class FamilyContent:
     def _number(self, one: Any) -> bytes:
         exemplar = self._exemplar(b"\x12", one.exemplar)
         created = protobuf_wire.timestamp_field(b"\x1a", one.created)
-        value = b"\x09" + protobuf_wire.double(one.value) + exemplar + created
+        value = b"\x09" + protobuf_wire.double(one.value)
+        # Without exemplar as in cached heads, whichever other series are encoded at the same time.
+        value = value + exemplar + created if exemplar else created + value
         return self._message(protobuf_wire.label_fields(one.pairs), value)
 
     def _summary(self, one: Any, count: int, total: float) -> bytes:
