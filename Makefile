@@ -54,7 +54,7 @@ bench: $(STAMPS)/package $(STAMPS)/group-bench  ## measure, next to the other cl
 fuzz: $(STAMPS)/package $(STAMPS)/group-test  ## a million odd inputs for the endpoint
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
-soak: $(STAMPS)/package $(STAMPS)/group-bench  ## ten minutes of hostile load on the endpoint
+soak: $(STAMPS)/package $(STAMPS)/group-bench  ## hostile load on everything, with servers that come and go; needs `make servers`
 	@$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
 servers:  ## fetch the servers that the integration tests talk to

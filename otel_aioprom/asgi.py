@@ -197,18 +197,22 @@ async def _start(answer: ScrapeResponse, send: Send) -> None:
 
 async def _send(answer: ScrapeResponse, receive: Receive, send: Send, *, body: bool) -> None:
     await _start(answer, send)
-    if body:
-        disconnect = _Disconnect(receive)
+    disconnect = _Disconnect(receive)
 
-        def write(piece: bytes) -> Awaitable[None]:
-            disconnect.check()
-            return send({"type": "http.response.body", "body": piece, "more_body": True})
+    def write(piece: bytes) -> Awaitable[None]:
+        disconnect.check()
+        return send({"type": "http.response.body", "body": piece, "more_body": True})
 
-        try:
-            await answer.send(write)
-        finally:
-            disconnect.stop()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    def end() -> Awaitable[None]:
+        return send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    if not body:
+        await end()
+        return
+    try:
+        await answer.send(write, end)
+    finally:
+        disconnect.stop()
 
 
 async def _complete_lifespan(receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from otel_aioprom.formats import TextFormatter
+from otel_aioprom.formats.text import RelayedTextFormatter
 from otel_aioprom.registry.registry import CollectorRegistry
 
 _SUFFIX = ".prom"
@@ -35,7 +35,7 @@ def write_textfile(registry: CollectorRegistry, path: str | os.PathLike[str]) ->
             f"the node exporter reads only names that end in {_SUFFIX}: rename {target.name!r}"
         )
         warnings.warn(message, stacklevel=2)
-    body = TextFormatter(False).marshall(registry)
+    body = RelayedTextFormatter(False).marshall(registry)
     # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

@@ -120,3 +120,21 @@ def test_the_tables_of_the_reference_are_up_to_date(monkeypatch: pytest.MonkeyPa
 
     for page, text in reference.pages().items():
         assert (ROOT / "docs" / "reference" / page.name).read_text("utf-8") == text
+
+
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*/*.md")), *sorted(ROOT.glob("docs/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_text_is_wrapped(page: Path) -> None:
+    """Except tables; the reference is generated."""
+    if page.parent.name != "reference":
+        lines = [line for line in page.read_text("utf-8").splitlines() if not line.startswith("|")]
+        assert [line for line in lines if len(line) > 120] == []
+
+
+def test_the_start_page_leads_to_every_guide() -> None:
+    """Whoever does not know that there is one finds it."""
+    start = (ROOT / "docs" / "index.md").read_text("utf-8")
+    guides = {page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/how-to/*.md")}
+    assert {guide for guide in guides if f"({guide}" not in start} == set()

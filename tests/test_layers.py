@@ -144,6 +144,7 @@ def test_a_folder_says_what_lives_there(folder: Path) -> None:
         ("otel.tracing", "trace_exemplar"),
         ("pusher", "Pusher BlockingPusher PushResult Retry job_metrics"),
         ("registry", "CollectorRegistry Registry REGISTRY MetricFamily Fault"),
+        ("registry", "CounterSeries HistogramSeries NumberSeries SummaryPoint"),
         ("registry", "SupportsCollect SupportsAsyncCollect"),
         ("remote_write", "RemoteWriter"),
         ("renderer", "render async_render"),

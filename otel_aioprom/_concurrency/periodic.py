@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 
-from otel_aioprom._concurrency.sigterm import sigterm
+from otel_aioprom._concurrency.sigterm import call_in_loop, sigterm
 from otel_aioprom._core.numbers import check_seconds
 
 _logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ async def run_periodically(
     """
     check_intervals(interval, exit_timeout)
     shutdown, loop = asyncio.Event(), asyncio.get_running_loop()
-    if on_sigterm and sigterm.add(shutdown, partial(_set_event, shutdown, loop), loop):
+    if on_sigterm and sigterm.add(shutdown, partial(call_in_loop, loop, shutdown.set), loop):
         shutdown.set()
     try:
         await _run_until(act, interval, shutdown)
@@ -96,8 +96,8 @@ async def running_in_background(run: Coroutine[object, object, None]) -> AsyncIt
     If the caller is cancelled while it waits, the task is cancelled once more.
     """
     task = asyncio.create_task(run)
-    await asyncio.sleep(0)  # a task that is cancelled before it has begun does not shut down
     try:
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun does not shut down
         yield
     finally:
         task.cancel()
@@ -130,10 +130,3 @@ async def _run_until(
         ended.cancel()
         if call is not None:
             call.cancel()
-
-
-def _set_event(event: asyncio.Event, loop: asyncio.AbstractEventLoop) -> bool:
-    """Set an event of a loop, from a signal handler; the code that runs then goes on."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(event.set)
-    return False

@@ -115,6 +115,17 @@ class SigtermHandler:
             raise SystemExit(EXIT_STATUS)
 
 
+def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
+    """Let an event loop call a function as soon as it runs.
+
+    Returns:
+        Whether that may be never, because the loop does not run: what to return to ``SigtermHandler.add``.
+    """
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)
+    return not loop.is_running()
+
+
 def _end_process() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MANY_FAMILIES = 100
-"""Families that may be assembled on the event loop; each takes some microseconds."""
+"""Families, and faults, that may be assembled on the event loop; each takes some microseconds."""
 
 MANY_SERIES = 500
 """Series that may be created, or have their names escaped, on the event loop."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -85,14 +87,21 @@ class Series:
 
 
 def shallow_copy(value: T) -> T:
-    """Return a copy of an object, also of one that refuses to be copied or pickled by users."""
-    reduced: Any = object.__reduce_ex__(value, 4)
-    make, arguments, state, *_ = reduced
-    other: T = make(*arguments)
-    attributes, slots = state if isinstance(state, tuple) else (state, None)
-    for name, content in {**(attributes or {}), **(slots or {})}.items():
-        object.__setattr__(other, name, content)
+    """Return an object with the same attributes, whatever its class does when users copy or pickle it."""
+    cls: Any = type(value)
+    other: T = cls.__new__(cls)
+    for name in _slots_of(cls):
+        if hasattr(value, name):
+            object.__setattr__(other, name, getattr(value, name))
+    if hasattr(value, "__dict__"):
+        vars(other).update(vars(value))
     return other
+
+
+@cache
+def _slots_of(cls: type) -> tuple[str, ...]:
+    members = [item for base in cls.__mro__ for item in vars(base).items()]
+    return tuple([name for name, member in members if isinstance(member, MemberDescriptorType)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,8 @@ class MetricFamily:
     Attributes:
         name: Name of the samples in the text format, without ``_bucket``, ``_sum`` and ``_count``, but with a counter's
             ``_total`` and an info's ``_info``.
-        type: ``counter``, ``gauge``, ``histogram``, ``summary``, ``untyped``, ``info`` or ``stateset``.
+        type: ``counter``, ``gauge``, ``histogram``, ``gaugehistogram``, ``summary``, ``untyped``, ``info`` or
+            ``stateset``. A gauge histogram tells how current things are distributed; its counts may fall.
         doc: The help text, not escaped; may be empty.
         unit: The unit as in the name (``seconds``), or empty.
         series: Series of the class of the type, no two with the same labels, in the order in which they are exposed.
@@ -120,8 +130,10 @@ class MetricFamily:
         """Return the names of this family's samples.
 
         Spec:
-            E22, E23, E24.
+            E22, E23, E24, E30.
         """
+        if self.type == "gaugehistogram":
+            return (f"{self.name}_bucket", f"{self.name}_gcount", f"{self.name}_gsum")
         if self.type == "histogram":
             return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
         if self.type == "summary":

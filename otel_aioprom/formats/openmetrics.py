@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from math import isfinite
+from math import inf, isfinite
 from operator import attrgetter
 from typing import Any
 
@@ -134,6 +134,7 @@ class _Writers:
         create: Callable[[str], Write] | None = {
             "counter": self._counters,
             "histogram": self._histograms,
+            "gaugehistogram": self._gauge_histograms,
             "summary": self._summaries,
         }.get(kind)
         if create:
@@ -169,11 +170,7 @@ class _Writers:
             created, exemplars = one.created, one.exemplars or (None,) * len(one.bounds)
             *counts, total = one.snapshot()
             labels = inner_labels(one)
-            heads = bucket_heads(base, one.bounds, labels)
-            lines = [
-                f"{head}{count}{self._stamp}{self._exemplar(exemplar)}\n"
-                for head, count, exemplar in zip(heads, accumulate(counts), exemplars)
-            ]
+            lines = self._buckets(base, one.bounds, labels, counts, exemplars)
             if one.bounds[0] >= 0 and total is not None and total >= 0:
                 lines += self._count_and_sum(base, labels, total, sum(counts))
             return "".join(lines) + self._start_time(base, labels, created)
@@ -188,6 +185,33 @@ class _Writers:
 
         return write
 
+    def _gauge_histograms(self, base: str) -> Write:
+        def write_one(one: Any) -> str:
+            exemplars = one.exemplars or (None,) * len(one.bounds)
+            *counts, total = one.snapshot()
+            labels = inner_labels(one)
+            lines = self._buckets(base, one.bounds, labels, counts, exemplars)
+            # A sum below zero needs a bound below zero.
+            if total is not None and total >= (-inf if one.bounds[0] < 0 else 0):
+                lines += self._count_and_sum(base, labels, total, sum(counts), "_g")
+            return "".join(lines)
+
+        return lambda series: "".join([write_one(one) for one in series])
+
+    def _buckets(
+        self,
+        base: str,
+        bounds: Sequence[float],
+        labels: str,
+        counts: Sequence[int],
+        exemplars: Sequence[Exemplar | None],
+    ) -> list[str]:
+        heads = bucket_heads(base, bounds, labels)
+        return [
+            f"{head}{count}{self._stamp}{self._exemplar(exemplar)}\n"
+            for head, count, exemplar in zip(heads, accumulate(counts), exemplars)
+        ]
+
     def _summaries(self, base: str) -> Write:
         def write_one(one: Any) -> str:
             labels = inner_labels(one)
@@ -198,17 +222,22 @@ class _Writers:
                 for head, (_, value) in zip(heads, quantiles)
             ]
             count, total = one.snapshot()
-            if total >= 0:
+            if total is None or total >= 0:
                 lines += self._count_and_sum(base, labels, total, count)
             return "".join(lines) + self._start_time(base, labels, one.created)
 
         return lambda series: "".join([write_one(one) for one in series])
 
-    def _count_and_sum(self, base: str, labels: str, total: float, count: int) -> list[str]:
-        return [
-            f"{sample_head(f'{base}_count', labels)}{count}{self._end}",
-            f"{sample_head(f'{base}_sum', labels)}{float_text(total)}{self._end}",
-        ]
+    def _count_and_sum(
+        self, base: str, labels: str, total: float | None, count: int | None, between: str = "_"
+    ) -> list[str]:
+        lines = []
+        if count is not None:
+            lines.append(f"{sample_head(f'{base}{between}count', labels)}{count}{self._end}")
+        if total is not None:
+            value = float_text(total)
+            lines.append(f"{sample_head(f'{base}{between}sum', labels)}{value}{self._end}")
+        return lines
 
     def _start_time(self, base: str, labels: str, created: float | None) -> str:
         if not self._created or created is None or not isfinite(created):

@@ -20,6 +20,7 @@ _SAMPLES = {
     "counter": ("_total", "_created"),
     "info": ("_info",),
     "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gcount", "_gsum"),
     "summary": ("_sum", "_count", "_created"),
 }
 

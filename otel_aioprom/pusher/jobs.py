@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from otel_aioprom._concurrency.greenlets import running_loop
 from otel_aioprom._concurrency.shared_future import run_in_new_loop
-from otel_aioprom._concurrency.sigterm import sigterm
+from otel_aioprom._concurrency.sigterm import call_in_loop, sigterm
 from otel_aioprom._transport.delivery import is_success, refused
 from otel_aioprom._transport.retry import ONCE, Retry
 from otel_aioprom.collectors import Gauge
@@ -136,8 +136,7 @@ class job_metrics:  # noqa: N801 - used like a function
         if loop is None or asyncio.current_task(loop) is self._task:
             self._terminated = True
             return True
-        loop.call_soon_threadsafe(self._cancel)
-        return False
+        return call_in_loop(loop, self._cancel)
 
     def _cancel(self) -> None:
         if self._in_block and self._task is not None:

@@ -28,8 +28,9 @@ from otel_aioprom._transport.delivery import (
 )
 from otel_aioprom._transport.retry import ONCE, Retry
 from otel_aioprom.errors import PushError
-from otel_aioprom.formats import IFormatter, TextFormatter
+from otel_aioprom.formats import IFormatter
 from otel_aioprom.formats.protobuf_push import PushFormatter
+from otel_aioprom.formats.text import RelayedTextFormatter
 from otel_aioprom.pusher.batches import bodies
 from otel_aioprom.pusher.grouping import check_group, group_path, join_url
 from otel_aioprom.registry.registry import CollectorRegistry, check_registry
@@ -64,7 +65,7 @@ class RunOptions(TypedDict, total=False):
 
 
 _MIN_TIMEOUT = 0.001  # seconds
-_FORMATTERS: dict[str, type[IFormatter]] = {"text": TextFormatter, "protobuf": PushFormatter}
+_FORMATTERS: dict[str, type[IFormatter]] = {"text": RelayedTextFormatter, "protobuf": PushFormatter}
 
 
 class Pusher:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from otel_aioprom._concurrency.user_code import reject_coroutine
+from otel_aioprom._concurrency.user_code import (
+    FAILURES,
+    raise_if_exit,
+    reject_coroutine,
+    safe_repr,
+)
 from otel_aioprom._core.labels import Pairs, canonical_pairs, check_labels, labels_text, wire_pairs
 from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom._core.numbers import coerce_number
@@ -16,7 +21,7 @@ from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries, check_bounds
 from otel_aioprom.collectors.series.number import NumberSeries
 from otel_aioprom.collectors.stateset import StateSet
-from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.faults import Fault, FaultTally
 
 _RESERVED = {"histogram": "le", "summary": "quantile"}
 _PACKAGE = "otel_aioprom."
@@ -69,29 +74,37 @@ class CustomCollector:
         found: dict[Pairs, Series] = {}
         items: Any = self._collector.get_all()
         reject_coroutine(items, "get_all returned a coroutine: only sources can be awaited")
+        tally = FaultTally(self.name)
+        repeated = 0
         for item in items:
+            part = "items"
             try:
-                key, series = self._series(kind, *item)
-            except Exception as error:  # noqa: BLE001 - an invalid item is dropped alone
-                message = f"an item of get_all() is dropped: {error!r}"
-                yield Fault("untranslatable", self.name, message)
+                labels, value = item
+                part = "labels"
+                check_labels(labels, _RESERVED.get(kind))
+                key = canonical_pairs(labels, self._collector.const_labels)
+                pairs = wire_pairs(labels, self._collector.const_labels)
+                part = "values"
+                series = self._series(kind, pairs, value)
+            except FAILURES as error:  # an invalid item is dropped alone
+                raise_if_exit(error)
+                tally.add(part, f"an item of get_all() is dropped: {safe_repr(error)}")
             else:
-                if found.setdefault(key, series) is not series:
-                    message = "get_all() returned the same labels twice: the first item is kept"
-                    yield Fault("duplicate_series", self.name, message)
+                repeated += found.setdefault(key, series) is not series
+        yield from tally.faults()
+        if repeated:
+            message = "get_all() returned the same labels twice: the first item is kept"
+            yield Fault("duplicate_series", self.name, message, number=repeated)
         yield self._collector.family_of(list(found.values()))
 
-    def _series(self, kind: str, labels: Mapping[str, object], value: Any) -> tuple[Pairs, Series]:
-        check_labels(labels, _RESERVED.get(kind))
-        pairs = wire_pairs(labels, self._collector.const_labels)
+    def _series(self, kind: str, pairs: Pairs, value: Any) -> Series:
         names, values = tuple([name for name, _ in pairs]), tuple([text for _, text in pairs])
         text = labels_text(pairs)
-        key = canonical_pairs(labels, self._collector.const_labels)
         if not isinstance(self._collector, (Info, StateSet)):
-            return key, _MAKERS.get(kind, _number)(names, values, text, value)
+            return _MAKERS.get(kind, _number)(names, values, text, value)
         series: Series = self._collector._make(names, values, text)
         self._collector._set_value(series, value)  # noqa: SLF001 - as its own methods do
-        return key, series
+        return series
 
 
 def _number(names: tuple[str, ...], values: tuple[str, ...], text: str, value: Any) -> Series:
@@ -125,8 +138,11 @@ def _summary(names: tuple[str, ...], values: tuple[str, ...], text: str, value: 
     quantiles = [
         (float(key), coerce_number(item)) for key, item in value.items() if not isinstance(key, str)
     ]
-    total, count = coerce_number(value["sum"]), _count(value["count"])
-    if count < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
+    total = coerce_number(value["sum"]) if "sum" in value else None
+    count = _count(value["count"]) if "count" in value else None
+    if not value:
+        raise ValueError("a summary needs quantiles, a count or a sum")
+    if (count or 0) < 0 or not all(0 <= quantile <= 1 for quantile, _ in quantiles):
         raise ValueError("quantiles must lie between 0 and 1, and the count must not be negative")
     return SummaryPoint(names, values, text, count, total, sorted(quantiles))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from otel_aioprom._concurrency.user_code import safe_repr
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom.collectors import Counter
 
@@ -34,6 +35,7 @@ class Fault(NamedTuple):
         lost: Something is missing from the response because of it.
         quiet: A client can cause it, so that it is logged at DEBUG only.
         part: Part of the subject; faults of different parts are logged separately.
+        number: How many such things there are, at least 1.
     """
 
     cause: str
@@ -42,6 +44,55 @@ class Fault(NamedTuple):
     lost: bool = True
     quiet: bool = False
     part: str = ""
+    number: int = 1
+
+
+def checked_fault(fault: Any) -> Fault:
+    """Return a fault from user code, as a plain one.
+
+    Raises:
+        TypeError: One of its fields has a wrong type.
+    """
+    cause, subject, message, part = fault.cause, fault.subject, fault.message, fault.part
+    lost, quiet, number = fault.lost, fault.quiet, fault.number
+    if not all(type(text) is str for text in (cause, subject, message, part)):
+        raise TypeError(f"the words of a fault must be strings, not {safe_repr(fault)}")
+    if not (type(lost) is type(quiet) is bool):
+        raise TypeError(f"lost and quiet of a fault must be bools, not {safe_repr(fault)}")
+    if type(number) is not int or number < 1:
+        raise TypeError(
+            f"the number of a fault must be an int of 1 or more, not {safe_repr(fault)}"
+        )
+    return Fault(cause, subject, message, lost, quiet, part, number)
+
+
+class FaultTally:
+    """Counts what is dropped of one metric: one fault for each part, however many series have it.
+
+    Args:
+        subject: Name of the metric.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._faults: dict[str, Fault] = {}
+
+    def add(self, part: str, message: str, *, lost: bool = True) -> None:
+        """Count one more; the message of the first of each part is kept."""
+        fault = self._faults.get(part)
+        if fault is None:
+            self._faults[part] = Fault("untranslatable", self._subject, message, lost, part=part)
+        else:
+            self._faults[part] = fault._replace(number=fault.number + 1)
+
+    def faults(self) -> list[Fault]:
+        """Return the faults."""
+        return [
+            fault._replace(message=f"{fault.message} (one of {fault.number} such)")
+            if fault.number > 1
+            else fault
+            for fault in self._faults.values()
+        ]
 
 
 def empty_fault(collectors: int, sources: int) -> Fault:
@@ -76,7 +127,7 @@ class FaultLog:
     def record(self, fault: Fault) -> None:
         """Count a fault if it lost something; log it unless it was logged before."""
         if fault.lost:
-            self._dropped.inc({"cause": fault.cause})
+            self._dropped.add({"cause": fault.cause}, fault.number)
         if fault.quiet:
             _logger.debug("%s: %s", fault.subject, fault.message)
             return

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom._concurrency.shared_future import MAX_WAIT
+from otel_aioprom._concurrency.user_code import FAILURES, raise_if_exit, safe_repr
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.callbacks import Callback, Callbacks
 from otel_aioprom.collectors.hooks import HookProblem, PreCollectHook
@@ -78,7 +79,7 @@ class AsyncHookSource(_HookSource):
 
 
 class SweepSource:
-    """Expires idle series: of all collectors in one call, for it is no user code.
+    """Expires idle series: of all collectors in one call, for it is hardly ever user code.
 
     Attributes:
         collectors: Those whose series expire.
@@ -92,10 +93,16 @@ class SweepSource:
         self.collectors: Sequence[Collector[Any]] = ()
 
     def collect(self) -> list[Fault]:
-        """Sweep all collectors; see ``SupportsCollect``."""
+        """Sweep all collectors, and return which failed; see ``SupportsCollect``."""
+        faults = []
         for collector in self.collectors:
-            collector.expire_idle()
-        return []
+            try:
+                collector.expire_idle()
+            except FAILURES as error:  # of a user's class
+                raise_if_exit(error)
+                reason = f"expiring its series raised {safe_repr(error)}; they stay exposed"
+                faults.append(Fault("raised", collector.name, reason, lost=False, part="expiry"))
+        return faults
 
     def hangs(self) -> bool:
         """Return false: it is the library's own work."""

@@ -239,7 +239,9 @@ class CollectorRegistry:
     def _is_much(self, results: Mapping[SourceRunner, Collected]) -> bool:
         """Return whether assembling the response takes longer than the event loop may be blocked."""
         parts = [result.families for result in results.values() if result.families]
-        if len(parts) > 1 or len(self._collectors) + sum(map(len, parts)) > MANY_FAMILIES:
+        faults = [fault for result in results.values() for fault in result.faults]
+        size = len(self._collectors) + sum(map(len, parts)) + len(faults)
+        if len(parts) > 1 or size > MANY_FAMILIES:
             return True
         native = self._members().native
         return sum([each.count_to_build() for each in native]) > MANY_SERIES

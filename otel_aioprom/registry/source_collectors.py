@@ -12,7 +12,7 @@ from otel_aioprom.collectors.base import Collector
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
 
 _ANY_NAME = "any"
-_EXPOSED_AS = {"info": "gauge", "stateset": "gauge"}
+_EXPOSED_AS = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram"}
 
 
 class _Entry(NamedTuple):
@@ -76,7 +76,8 @@ def _make_collector(family: MetricFamily) -> Collector[Any]:
 
 
 def _make_kind(family: MetricFamily) -> Collector[Any]:
-    if family.type == "histogram":
+    kind = _EXPOSED_AS.get(family.type, family.type)
+    if kind == "histogram":
         first = family.series[0]
         bounds = first.bounds if isinstance(first, HistogramSeries) else (1.0,)
         return Histogram(family.name, family.doc, buckets=bounds)
@@ -85,5 +86,4 @@ def _make_kind(family: MetricFamily) -> Collector[Any]:
         "gauge": Gauge,
         "summary": Summary,
     }
-    kind = _EXPOSED_AS.get(family.type, family.type)
     return kinds.get(kind, Collector)(family.name, family.doc)

@@ -29,7 +29,7 @@ from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._core.numbers import check_seconds
 from otel_aioprom.collectors import Collector
 from otel_aioprom.registry.custom import CustomCollector, overrides
-from otel_aioprom.registry.faults import Fault
+from otel_aioprom.registry.faults import Fault, checked_fault
 from otel_aioprom.registry.merge import Owners, distinct, merge_families
 from otel_aioprom.registry.sources import Preparation, SupportsAsyncCollect, SupportsCollect
 from otel_aioprom.registry.validation import OWN_KINDS, well_formed
@@ -115,7 +115,8 @@ class SourceRunner:
                 families += self._families(item, faults, seen)
             except FAILURES as error:  # an invalid item is dropped alone
                 raise_if_exit(error)
-                faults.append(Fault("untranslatable", self._name, safe_str(error)))
+                message, part = safe_str(error), _name_of(item)
+                faults.append(Fault("untranslatable", self._name, message, part=part))
         # A family without series does not own its name.
         exposed = [family for family in families if family.series]
         merged, conflicts = merge_families(exposed, self._owners)
@@ -124,7 +125,7 @@ class SourceRunner:
     def _families(self, item: Any, faults: list[Fault], seen: set[int]) -> Sequence[MetricFamily]:
         """Return the families of one item, and add what is wrong with it to the faults."""
         if isinstance(item, Fault):
-            faults.append(_checked(item))
+            faults.append(checked_fault(item))
             return ()
         if isinstance(item, Collector):
             faults += _ignored_hooks(item)
@@ -134,7 +135,7 @@ class SourceRunner:
                 inner = list(CustomCollector(item).collect())
                 return [family for each in inner for family in self._families(each, faults, seen)]
             item = item.family()
-        return [item if self._well_formed else distinct(well_formed(item, seen), faults)]
+        return [item if self._well_formed else distinct(well_formed(item, faults, seen), faults)]
 
     def prepare(self, faults: list[Fault]) -> Preparation:
         """Call the source's ``before_collection``, if it has one.
@@ -251,14 +252,14 @@ class AsyncSourceRunner(SourceRunner):
             return self._no_families("raised", f"collecting raised {safe_repr(error)}")
 
 
-def _checked(fault: Any) -> Fault:
-    cause, subject, message, part = fault.cause, fault.subject, fault.message, fault.part
-    lost, quiet = fault.lost, fault.quiet
-    if not all(type(text) is str for text in (cause, subject, message, part)):
-        raise TypeError(f"the words of a fault must be strings, not {safe_repr(fault)}")
-    if not (type(lost) is type(quiet) is bool):
-        raise TypeError(f"lost and quiet of a fault must be bools, not {safe_repr(fault)}")
-    return Fault(cause, subject, message, lost, quiet, part)
+def _name_of(item: Any) -> str:
+    """Return the name of an invalid family or collector, if it has one."""
+    try:
+        name = item.name
+    except FAILURES as error:  # of a user's class
+        raise_if_exit(error)
+        return ""
+    return name if type(name) is str else ""
 
 
 def _ignored_hooks(collector: Collector[Any]) -> list[Fault]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
-from otel_aioprom._core.native_histogram import NativeBuckets
 from otel_aioprom.registry.faults import Fault
 from otel_aioprom.remote_write.active_series import ActiveSeries
 from otel_aioprom.remote_write.family_cache import CachedSeries, FamilyCache, label_sets_of
@@ -130,7 +129,8 @@ class FamilyEncoder:
             exemplars: dict[int, Exemplars] = {}
             natives = []
             for index, one in enumerate(series[start : start + _COMPOSITE_BATCH], start):
-                created = one.created  # before the counts, which may be reset meanwhile
+                # Before the counts, which may be reset meanwhile.
+                created = None if layout.gauge else one.created
                 reading = layout.read(one, self.native)
                 before = cache.entries[index]
                 own = self._label_sets_for(cache, index, name, one, reading, layout)
@@ -139,7 +139,9 @@ class FamilyEncoder:
                 if reading.native is not None:
                     one.mark_exposed(reading.native[0], created)
                     is_new = cache.entries[index] is not before
-                    natives.append((own[-1], is_new, created, *reading.native))
+                    content = native_content(*reading.native, gauge=layout.gauge)
+                    buckets = reading.native[-1]
+                    natives.append((own[-1], is_new, created, content, buckets.exemplars))
                 if reading.exemplars:
                     exemplars.update(self._new_exemplars(own, reading.exemplars, len(label_sets)))
                 label_sets += own[: len(reading.values)]
@@ -191,14 +193,12 @@ class FamilyEncoder:
         label_set: Any,
         is_new: bool,
         start: float | None,
-        count: int,
-        total: float | None,
-        native: NativeBuckets,
+        content: bytes,
+        found: Sequence[Exemplar],
     ) -> Steps:
         exemplars: Exemplars = ()
         if not (is_new and self._writer.defers_exemplars):
             # One without a timestamp would get that of each collection, and be sent again and again.
-            timed = [each for each in native.exemplars if each.timestamp is not None]
+            timed = [each for each in found if each.timestamp is not None]
             exemplars = self._active.new_exemplars(label_set, timed, self._writer, self._timestamp)
-        content = native_content(count, total, native)
         yield from self._packer.histogram(label_set, content, start, exemplars)

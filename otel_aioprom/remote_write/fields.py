@@ -15,6 +15,7 @@ STALE = b"\x02\x00\x00\x00\x00\x00\xf0\x7f"
 SMALL = [varint(number) for number in range(1024)]
 """Small integers encoded as ``varint`` does, for hot paths."""
 
+_GAUGE = b"\x70\x03"  # the reset hint
 _NAN = double(float("nan"))
 _CACHE_SIZE = 1024
 _MILLISECONDS = 1000
@@ -68,13 +69,16 @@ def _columns(count: int) -> tuple[Callable[..., bytes], Callable[[bytes], tuple[
     return Struct(f"<{count}d").pack, Struct("8s" * count).unpack
 
 
-def native_content(count: int, total: float | None, native: NativeBuckets) -> bytes:
+def native_content(
+    count: int, total: float | None, native: NativeBuckets, *, gauge: bool = False
+) -> bytes:
     """Encode a native histogram without its timestamps; it is the same in both versions.
 
     Args:
         count: Number of all observations.
         total: Their sum; the field is omitted if it is unknown.
         native: The buckets.
+        gauge: It is a gauge histogram, whose counts may fall without a reset.
 
     Spec:
         E74, E96, E104.
@@ -85,7 +89,7 @@ def native_content(count: int, total: float | None, native: NativeBuckets) -> by
     parts += [b"\x30", varint(native.zero_count)]
     parts += _sign(native.negative, b"\x42", b"\x4a")
     parts += _sign(native.positive, b"\x5a", b"\x62")
-    return b"".join(parts)
+    return b"".join([*parts, _GAUGE] if gauge else parts)
 
 
 def _sign(buckets: Buckets, span_tag: bytes, delta_tag: bytes) -> list[bytes]:

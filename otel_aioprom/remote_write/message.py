@@ -17,7 +17,15 @@ from otel_aioprom._core.model import UNITLESS, MetricFamily
 from otel_aioprom.remote_write.fields import timestamp_varint
 
 _MAX_TIMESTAMP = 1 << 42
-_TYPES = {"counter": 1, "gauge": 2, "info": 2, "stateset": 2, "histogram": 3, "summary": 5}
+_TYPES = {
+    "counter": 1,
+    "gauge": 2,
+    "info": 2,
+    "stateset": 2,
+    "histogram": 3,
+    "gaugehistogram": 4,
+    "summary": 5,
+}
 
 
 class Message(NamedTuple):

@@ -60,14 +60,23 @@ def _read_histogram(one: Any, native_enabled: bool) -> Reading:
 
 
 def _histogram_suffixes(layout_key: tuple[Any, ...]) -> Iterator[SampleSuffix]:
-    """Yield the suffixes of a histogram, in the order of its values."""
+    """Return the suffixes of a histogram, in the order of its values."""
+    return _suffixes(layout_key, "_sum", "_count")
+
+
+def _gauge_histogram_suffixes(layout_key: tuple[Any, ...]) -> Iterator[SampleSuffix]:
+    """Return the suffixes of a gauge histogram, in the same order."""
+    return _suffixes(layout_key, "_gsum", "_gcount")
+
+
+def _suffixes(layout_key: tuple[Any, ...], total: str, count: str) -> Iterator[SampleSuffix]:
     bounds, has_sum, native = layout_key
     for bound in bounds:
         yield "_bucket", "le", canonical_float(bound)
     if bounds and has_sum:
-        yield "_sum", "", ""
+        yield total, "", ""
     if bounds:
-        yield "_count", "", ""
+        yield count, "", ""
     if native:
         yield "", "", ""
 
@@ -76,16 +85,20 @@ def _read_summary(one: Any, native_enabled: bool) -> Reading:
     """Read a summary; see ``_read_histogram``."""
     found = one.quantiles()
     count, total = one.snapshot()
-    layout_key = tuple([quantile for quantile, _ in found])
-    return Reading(layout_key, [*[estimate for _, estimate in found], total, count], (), None)
+    layout_key = (tuple([quantile for quantile, _ in found]), total is not None, count is not None)
+    both = [value for value in (total, count) if value is not None]
+    return Reading(layout_key, [*[estimate for _, estimate in found], *both], (), None)
 
 
 def _summary_suffixes(layout_key: tuple[Any, ...]) -> Iterator[SampleSuffix]:
     """Yield the suffixes of a summary, in the order of its values."""
-    for quantile in layout_key:
+    quantiles, has_sum, has_count = layout_key
+    for quantile in quantiles:
         yield "", "quantile", canonical_float(quantile)
-    yield "_sum", "", ""
-    yield "_count", "", ""
+    if has_sum:
+        yield "_sum", "", ""
+    if has_count:
+        yield "_count", "", ""
 
 
 class SampleLayout(NamedTuple):
@@ -94,14 +107,17 @@ class SampleLayout(NamedTuple):
     Attributes:
         read: Reads a series, with its native buckets if they are enabled.
         suffixes: Yields the suffixes of its samples for a layout key.
+        gauge: Whether its values may fall, so that it has no start time.
     """
 
     read: Callable[[Any, bool], Reading]
     suffixes: Callable[[tuple[Any, ...]], Iterator[SampleSuffix]]
+    gauge: bool = False
 
 
 SAMPLE_LAYOUTS = {
     "histogram": SampleLayout(_read_histogram, _histogram_suffixes),
+    "gaugehistogram": SampleLayout(_read_histogram, _gauge_histogram_suffixes, gauge=True),
     "summary": SampleLayout(_read_summary, _summary_suffixes),
 }
 """By type; series of all other types are numbers."""

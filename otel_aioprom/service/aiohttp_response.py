@@ -121,7 +121,7 @@ async def _send(
     if until_close:
         response.force_close()  # aiohttp would keep it open for a client that asks for that
     with _whole_or_reset(request, response, until_close=until_close):
-        await write_timeout.wait(response.prepare(request))
+        await response.prepare(request)  # calls the application, and waits for no client
         if second is not None:
             await write_timeout.wait(response.write(first))
             await write_timeout.wait(response.write(second))

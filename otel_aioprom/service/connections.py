@@ -53,6 +53,11 @@ class Server(web.Server):
         if not self._transports:
             self._all_closed.set()
 
+    def sockets(self) -> list[Any]:
+        """Return the sockets of its open connections, as event loops give them."""
+        every = self._transports.copy().values()
+        return [transport.get_extra_info("socket") for transport in every]
+
     async def shutdown(self, timeout: float | None = None) -> None:
         """Cancel what runs; reset what must not end as if it were whole, which TLS would even announce."""
         self._over = True

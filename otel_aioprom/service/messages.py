@@ -72,11 +72,12 @@ class ScrapeResponse:
         """Read the body in pieces of 64 KiB, in a thread."""
         return in_pieces_blocking(self.chunks)
 
-    async def send(self, write: Write) -> None:
-        """Send the body piece by piece.
+    async def send(self, write: Write, end: Callable[[], Awaitable[object]]) -> None:
+        """Send the body piece by piece, and then its end.
 
         Args:
             write: Sends a piece.
+            end: Sends the end of the body, for which some servers wait until the client has read what is before it.
 
         Raises:
             SlowReaderError: The client did not read a piece in time.
@@ -85,6 +86,7 @@ class ScrapeResponse:
             async with aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
                     await write_timeout.wait(write(piece))
+            await write_timeout.wait(end())
 
 
 def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> ScrapeResponse:

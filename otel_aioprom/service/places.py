@@ -103,11 +103,12 @@ class Places:
                 await asyncio.sleep(pause)
                 place.take()
             else:
-                assert slowest.reader is not None  # noqa: S101 - it waits
-                slowest.reader.cut()
+                if (reader := slowest.reader) is not None:  # else it has just ended
+                    reader.cut()
                 slowest.leave()
         return True
 
 
 def _waiting(place: Place) -> float:
-    return -1.0 if place.reader is None else place.reader.waiting()
+    reader = place.reader  # read once: an event loop of another thread may set it to None
+    return -1.0 if reader is None else reader.waiting()

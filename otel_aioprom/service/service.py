@@ -11,7 +11,7 @@ import socket
 import ssl as ssl_module
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from otel_aioprom._concurrency.fork_safety import register_after_fork
 from otel_aioprom._concurrency.thread_pool import file_thread
 from otel_aioprom.collectors.base import Collector
 from otel_aioprom.errors import (
+    OverloadError,
     ServiceError,
     ServiceNotRunningError,
     ServiceStartError,
@@ -56,6 +57,7 @@ _ACCEPTS = 4  # connections that asyncio accepts in one iteration of the event l
 _BACKLOG = 128  # connections that the system keeps until they are accepted
 _LINGER = 1.0  # seconds to wait for the unread body of a request
 _REFRESH = 5.0  # seconds between two checks of the web configuration's files
+_PATIENCE = 1.0  # seconds that a request waits for one: the disk may hang
 _HEALTHY, _READY = "/-/healthy", "/-/ready"
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _RESERVED = ("", "/robots.txt", _HEALTHY, _READY)
@@ -206,7 +208,8 @@ class Service:
         try:
             await self._start(addr, port, context, plain)
         finally:
-            self._starting = None
+            if self._starting is starting:  # else a start that came later is still to be waited for
+                self._starting = None
             starting.set_result(None)
 
     async def _start(
@@ -248,7 +251,8 @@ class Service:
         now = monotonic()
         if now - self._refreshed >= _REFRESH:
             self._refreshed = now
-            await file_thread.call(self._web.refresh)
+            with suppress(OverloadError):  # the files apply when they can be read
+                await file_thread.call_within(_PATIENCE, self._web.refresh)
 
     async def _refresh(self, configuration: WebConfig) -> None:
         """Refresh the web configuration every few seconds, in a thread: files may be large."""
@@ -273,7 +277,7 @@ class Service:
     async def _listen(
         self, runner: web.ServerRunner, addr: str, port: int, ssl: ssl_module.SSLContext | None
     ) -> None:
-        sockets = await open_sockets(addr, port)
+        self._sockets = sockets = await open_sockets(addr, port)
         try:
             sites = [
                 web.SockSite(runner, opened, ssl_context=ssl, backlog=_ACCEPTS)
@@ -283,9 +287,10 @@ class Service:
                 await site.start()
                 opened.listen(_BACKLOG)
         except BaseException:
+            self._sockets = []
             close_all(sockets)
             raise
-        self._sites, self._sockets = sites, sockets
+        self._sites = sites
         host, real_port = sockets[0].getsockname()[:2]
         host = addr if addr not in ("", *_LOOPBACK) else _LOOPBACK.get(host, host)
         bracketed = f"[{host}]" if ":" in host else host
@@ -306,14 +311,13 @@ class Service:
         if runner is None or server is None:
             return
         deadline = monotonic() + wait_duration
-        self._runner = self._server = None
+        self._runner = None
         if self._refreshing is not None:
             self._refreshing.cancel()
             self._refreshing = None
-        sites, sockets = self._sites, self._sockets
-        self._sites, self._sockets = [], []
+        sites, self._sites = self._sites, []
         try:
-            await stop_accepting(sockets)
+            await stop_accepting(self._sockets)
             for site in sites:
                 await site.stop()
             if self._in_flight:
@@ -325,6 +329,8 @@ class Service:
                 await runner.cleanup()
             finally:
                 await server.close_connections(max(_SHUTDOWN, deadline - monotonic()))
+                if self._server is server:  # else it has been started again meanwhile
+                    self._server, self._sockets = None, []
 
     @asynccontextmanager
     async def running(
@@ -343,17 +349,14 @@ class Service:
 
     def after_fork(self) -> None:
         """Stop serving in a child process: event loop, port and connections are the parent's."""
-        runner, self._runner, self._server, self._starting = self._runner, None, None, None
-        sockets, self._sockets, self._sites, self._refreshing = self._sockets, [], [], None
+        runner, self._runner, self._starting, self._refreshing = self._runner, None, None, None
+        server, self._server = self._server, None
+        sockets, self._sockets, self._sites = self._sockets, [], []
         self._in_flight, self._idle = 0, asyncio.Event()
         self._idle.set()
-        if runner is None:
-            return
-        connections = [] if runner.server is None else runner.server.connections
-        transports = [getattr(connection, "transport", None) for connection in connections]
-        accepted = [each.get_extra_info("socket") for each in transports if each is not None]
-        release_copies([*sockets, *accepted])
-        if self.warns_in_children:
+        if server is not None:  # also while it starts or stops
+            release_copies([*sockets, *server.sockets()])
+        if runner is not None and self.warns_in_children:
             _logger.warning(
                 "metrics of this process (%d) are not served: it was forked from one that serves at %s; "
                 "start a service here, on another port, or push",

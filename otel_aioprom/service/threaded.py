@@ -9,7 +9,7 @@ import ssl as ssl_module
 import sys
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -98,7 +98,8 @@ class ThreadedService:
             The service itself.
 
         Raises:
-            ServiceStartError: The address cannot be bound, and the service is ``required``; no thread is left running.
+            ServiceStartError: The address cannot be bound, or there can be no event loop, and the service is ``required``; no thread
+                is left running.
             ValueError: As for ``Service.start``.
             TypeError: As for ``Service.start``.
         """
@@ -112,7 +113,10 @@ class ThreadedService:
                 started, partial(self._service.start, addr, port, ssl, metrics_url)
             )
             thread = threading.Thread(
-                target=run_loop, args=(serving,), name="otel_aioprom service", daemon=True
+                target=_run,
+                args=(serving, started, f"{addr or '*'}:{port}"),
+                name="otel_aioprom service",
+                daemon=True,
             )
             self._thread = thread  # from here on a signal handler may stop it
             try:
@@ -197,6 +201,19 @@ class ThreadedService:
         """Forget the thread in a child process: it did not survive the fork."""
         self._lock = threading.RLock()
         self._thread = None
+
+
+def _run(serving: Coroutine[object, object, None], started: Future[None], address: str) -> None:
+    """Run the service in this thread; if there can be no event loop, ``start`` has to raise."""
+    try:
+        run_loop(serving)
+    except Exception as error:
+        serving.close()
+        if started.done():
+            raise
+        failure = ServiceStartError(address, str(error))
+        failure.__cause__ = error
+        started.set_exception(failure)
 
 
 def _imports_main_again() -> bool:

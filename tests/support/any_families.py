@@ -16,7 +16,7 @@ from otel_aioprom._core.escaping import ESCAPING_SCHEMES, escape_label_name
 from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom._core.names import is_valid_label_name, is_valid_metric_name
 from otel_aioprom._core.native_histogram import NativeBuckets
-from otel_aioprom.formats import OpenMetricsFormatter
+from otel_aioprom.formats import BinaryFormatter, OpenMetricsFormatter
 from otel_aioprom.registry.merge import merge_families, without_collisions
 
 RESERVED = ("le", "quantile", "__name__")
@@ -74,19 +74,26 @@ def series(draw: Any, kind: str, labels: dict[str, str]) -> Any:
     if kind == "counter":
         value = draw(numbers | st.integers(0, 9))
         return counter(value, labels, draw(moments), draw(st.none() | exemplars))
-    if kind == "histogram":
+    if kind in ("histogram", "gaugehistogram"):
         return draw(histograms(labels))
     if kind == "summary":
         quantiles = sorted(draw(st.sets(st.floats(0.001, 0.999), max_size=3)))
         estimates = [(quantile, draw(numbers)) for quantile in quantiles]
-        return summary(draw(counts), draw(numbers), estimates, labels, draw(moments))
+        count, total = draw(st.none() | counts), draw(st.none() | numbers)
+        if not estimates and count is total is None:
+            count = 0
+        return summary(count, total, estimates, labels, draw(moments))
     return number(1 if kind == "info" else draw(numbers), labels)
 
 
 @st.composite
 def families(draw: Any, *, bare: bool = False) -> MetricFamily:
     """A family of any type and with any names; counters and infos have their suffix, unless it may be missing."""
-    kind = draw(st.sampled_from(["counter", "gauge", "untyped", "info", "histogram", "summary"]))
+    kind = draw(
+        st.sampled_from(
+            ["counter", "gauge", "untyped", "info", "histogram", "gaugehistogram", "summary"]
+        )
+    )
     suffixes = [SUFFIXES.get(kind, ""), *([""] if bare else [])]
     name = draw(names) + draw(st.sampled_from(suffixes))
     unit = draw(st.sampled_from(["", "", "a", "b", "seconds"]))
@@ -122,8 +129,10 @@ def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, floa
     """
     strict = isinstance(formatter, OpenMetricsFormatter)
     for one in family.series:
+        if is_native_alone(family, one, formatter):
+            continue
         yield from _samples(family, one, strict)
-        started = one.created is not None and family.type != "untyped"
+        started = one.created is not None and family.type not in ("untyped", "gaugehistogram")
         if strict and formatter.created_samples and started:
             counted = family.type != "counter" or one.value >= 0  # type: ignore[attr-defined]
             base = family.name.removesuffix("_total") if family.type == "counter" else family.name
@@ -131,27 +140,46 @@ def samples_of(family: MetricFamily, formatter: Any) -> Iterator[tuple[Key, floa
                 yield key_of(f"{base}_created", dict(one.pairs)), one.created
 
 
+def is_native_alone(family: MetricFamily, one: Any, formatter: Any) -> bool:
+    """Whether a gauge histogram has only native buckets, which protobuf writes without other samples."""
+    if family.type != "gaugehistogram" or not isinstance(formatter, BinaryFormatter):
+        return False
+    return one.native is not None and len(one.bounds) == 1
+
+
 def _samples(family: MetricFamily, one: Any, strict: bool) -> Iterator[tuple[Key, float]]:
-    name, labels = family.name, dict(one.pairs)
-    if family.type == "histogram":
-        *held, total = one.snapshot()
-        for bound, upto in zip(one.bounds, accumulate(held)):
-            yield key_of(f"{name}_bucket", labels, le=bound), upto
-        summed = total is not None and (not strict or (total >= 0 and one.bounds[0] >= 0))
-        if summed or not strict:
-            yield key_of(f"{name}_count", labels), sum(held)
-        if summed:
-            yield key_of(f"{name}_sum", labels), total
+    if family.type in ("histogram", "gaugehistogram"):
+        yield from _histogram_samples(family, one, strict)
     elif family.type == "summary":
-        count, total = one.snapshot()
-        for quantile, value in one.quantiles():
-            if not strict or not value < 0:
-                yield key_of(name, labels, quantile=quantile), value
-        if not strict or total >= 0:
-            yield key_of(f"{name}_count", labels), count
-            yield key_of(f"{name}_sum", labels), total
+        yield from _summary_samples(family.name, one, strict)
     elif family.type != "counter" or not strict or one.value >= 0:
-        yield key_of(name, labels), one.value
+        yield key_of(family.name, dict(one.pairs)), one.value
+
+
+def _histogram_samples(family: MetricFamily, one: Any, strict: bool) -> Iterator[tuple[Key, float]]:
+    name, labels, gauge = family.name, dict(one.pairs), family.type == "gaugehistogram"
+    *held, total = one.snapshot()
+    for bound, upto in zip(one.bounds, accumulate(held)):
+        yield key_of(f"{name}_bucket", labels, le=bound), upto
+    negative = one.bounds[0] < 0
+    allowed = (not negative or gauge) and total is not None and (total >= 0 or (negative and total < 0))  # fmt: skip
+    summed = total is not None and (not strict or allowed)
+    between = "_g" if gauge else "_"
+    if summed or not strict:
+        yield key_of(f"{name}{between}count", labels), sum(held)
+    if summed:
+        yield key_of(f"{name}{between}sum", labels), total
+
+
+def _summary_samples(name: str, one: Any, strict: bool) -> Iterator[tuple[Key, float]]:
+    labels = dict(one.pairs)
+    count, total = one.snapshot()
+    for quantile, value in one.quantiles():
+        if not strict or not value < 0:
+            yield key_of(name, labels, quantile=quantile), value
+    if not strict or total is None or total >= 0:
+        both = ((f"{name}_count", count), (f"{name}_sum", total))
+        yield from [(key_of(key, labels), value) for key, value in both if value is not None]
 
 
 def same(first: float, second: float) -> bool:

@@ -172,10 +172,13 @@ def refuse(family: Any) -> None:
         assert len(set(names)) == len(names), "a label comes twice"
         assert "__name__" not in names, "a label has the name of the name"
         assert "" not in names, "a label has no name"
-        assert [each for each in _VALUES if metric.HasField(each)] == [kind], (
-            "a value of another type"
-        )
-        if kind == "histogram":
+        assert [each for each in _VALUES if metric.HasField(each)] == [
+            kind.removeprefix("gauge_")
+        ], "a value of another type"
+        assert kind != "gauge_histogram" or is_native(metric.histogram), "Prometheus 2 misreads it"
+        assert kind != "summary" or metric.summary.HasField("sample_count"), "it would be zero"
+        assert kind != "summary" or metric.summary.HasField("sample_sum"), "it would be zero"
+        if kind in ("histogram", "gauge_histogram"):
             _refuse_histogram(metric.histogram)
 
 
@@ -234,9 +237,14 @@ def samples(family: Any) -> Iterator[tuple[Key, float]]:
     for metric in family.metric:
         labels = {label.name: label.value for label in metric.label}
         kind = TYPES[family.type].lower()
+        if kind == "gauge_histogram":
+            continue
         value = getattr(metric, kind)
         if kind in ("counter", "gauge", "untyped"):
-            yield key_of(family.name, labels), value.value
+            bounds = {
+                name: float(labels.pop(name)) for name in ("le", "quantile") if name in labels
+            }
+            yield key_of(family.name, labels, **bounds), value.value
             continue
         for bucket in value.bucket if kind == "histogram" else ():
             if bucket.upper_bound != float("inf"):

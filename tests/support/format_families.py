@@ -89,8 +89,8 @@ def histogram(
 
 
 def summary(
-    count: int,
-    total: float,
+    count: int | None,
+    total: float | None,
     estimates: list[tuple[float, float]],
     labels: dict[str, str] | None = None,
     created: float | None = None,

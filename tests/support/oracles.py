@@ -23,7 +23,7 @@ from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper
 from servers import check_with_promtool, find, parse_with_prometheus_client
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 OWN = "otel_aioprom_"
 DROPPED = f"{OWN}dropped_total"
 PROMTOOLS = ("promtool3", "promtool2")

@@ -132,17 +132,21 @@ async def test_the_middleware_answers_only_its_path(registry: CollectorRegistry)
         asgi.MetricsApp(registry, includ=["x"])  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("at_the_end", [False, True])
 async def test_a_client_that_stops_reading_is_disconnected(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, at_the_end: bool
 ) -> None:
-    """The response stays incomplete, so that the server closes the connection; its slot is free again."""
+    """The response stays incomplete, so that the server closes the connection; its slot is free again.
+
+    Also where the server waits for the client before it sends the end of the body, as uvicorn does.
+    """
     registry = all_kinds()
     app = asgi.MetricsApp(registry, send_timeout=0.05)
     sent: list[str] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message["type"])
-        if message["type"] == "http.response.body":
+        if message["type"] == "http.response.body" and message["more_body"] is not at_the_end:
             await asyncio.Event().wait()
 
     async def receive() -> MutableMapping[str, Any]:
@@ -151,7 +155,7 @@ async def test_a_client_that_stops_reading_is_disconnected(
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await asyncio.wait_for(app(scope, receive, send), DEADLINE)
 
-    assert sent == ["http.response.start", "http.response.body"]
+    assert sent == ["http.response.start", *["http.response.body"] * (1 + at_the_end)]
     assert app._scraper._busy.value == 0
     assert b'cause="slow_reader"} 1' in render(registry)[0]
     assert "took nothing of its response" in caplog.text

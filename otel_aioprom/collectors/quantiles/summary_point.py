@@ -17,13 +17,13 @@ class Quantiles(Series):
         """Return each quantile with its estimate, ascending."""
         raise NotImplementedError
 
-    def snapshot(self) -> tuple[int, float]:
-        """Return count and sum in one consistent snapshot."""
+    def snapshot(self) -> tuple[int | None, float | None]:
+        """Return count and sum in one consistent snapshot; ``None`` for what a source has not."""
         raise NotImplementedError
 
-    def get(self) -> dict[str | float, int | float]:
+    def get(self) -> dict[str | float, int | float | None]:
         """Return quantile → estimate, then ``"count"`` and ``"sum"``."""
-        found: dict[str | float, int | float] = dict(self.quantiles())
+        found: dict[str | float, int | float | None] = dict(self.quantiles())
         found["count"], found["sum"] = self.snapshot()
         return found
 
@@ -36,8 +36,8 @@ class SummaryPoint(Quantiles):
         names: Label names as exposed, sorted.
         values: Their values.
         text: Both as exposition text.
-        count: Number of observed values.
-        total: Their sum.
+        count: Number of observed values; ``None`` if it is unknown.
+        total: Their sum; ``None`` if it is unknown.
         estimates: Pairs of quantile and estimate, ascending.
         created: Start time in seconds since the epoch, if known.
     """
@@ -49,8 +49,8 @@ class SummaryPoint(Quantiles):
         names: tuple[str, ...],
         values: tuple[str, ...],
         text: str,
-        count: int,
-        total: float,
+        count: int | None,
+        total: float | None,
         estimates: Sequence[tuple[float, float]],
         created: float | None = None,
     ) -> None:
@@ -63,12 +63,14 @@ class SummaryPoint(Quantiles):
         self.created = created
         self.wire = None
 
-    def load(self, count: int, total: float, estimates: Sequence[tuple[float, float]]) -> None:
+    def load(
+        self, count: int | None, total: float | None, estimates: Sequence[tuple[float, float]]
+    ) -> None:
         """Replace everything in one step, as the collection of a source does.
 
         Args:
-            count: Number of observed values.
-            total: Their sum.
+            count: Number of observed values, or ``None``.
+            total: Their sum, or ``None``.
             estimates: Pairs of quantile and estimate, ascending.
         """
         self.count = count
@@ -79,6 +81,11 @@ class SummaryPoint(Quantiles):
         """Return each quantile with its estimate, ascending."""
         return self._estimates
 
-    def snapshot(self) -> tuple[int, float]:
+    @property
+    def is_partial(self) -> bool:
+        """Whether it has no count, or no sum."""
+        return self.count is None or self.total is None
+
+    def snapshot(self) -> tuple[int | None, float | None]:
         """Return count and sum."""
         return self.count, self.total

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from _thread import start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
+
+from otel_aioprom._concurrency.daemon_threads import start_daemon
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,7 @@ class DiskThread:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._began: float | None = None
         self._loop = asyncio.get_running_loop()
-        start_new_thread(self._run, ())  # a threading.Thread would be waited for until it runs
+        start_daemon(self._run, "otel_aioprom files")
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function in the thread.

@@ -72,31 +72,3 @@ class FailureLog:
         _logger.log(level, "%s %s, after %d that failed%s", self._what, end, self._failures, lost)
         self._is_logged = self._is_drop_logged = False
         self._failures = self._lost = 0
-
-
-class DropLog:
-    """Logs when a full queue begins to drop samples, and how many it has dropped when it is empty again.
-
-    Args:
-        destination: Where to, for the log.
-        limit: Maximum size of the queue, in bytes.
-    """
-
-    def __init__(self, destination: str, limit: int) -> None:
-        self._destination = destination
-        self._limit = limit
-        self._dropped = 0
-
-    def dropped(self, samples: int) -> None:
-        """Count dropped samples, and log the first ones."""
-        if samples and not self._dropped:
-            message = "the queue for %s is full (queue_bytes=%s): the oldest samples are dropped"
-            _logger.warning(message, self._destination, self._limit)
-        self._dropped += samples
-
-    def close(self) -> None:
-        """Log how many were dropped, if any; to be called when the queue is empty, and on exit."""
-        if self._dropped:
-            message = "%d samples for %s were dropped because the queue was full"
-            _logger.warning(message, self._dropped, self._destination)
-        self._dropped = 0

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter, time
 
+from otel_aioprom._concurrency.time_slices import time_slices
 from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry.self_metrics import PushMetrics
 from otel_aioprom.remote_write.message import Message
-from otel_aioprom.remote_write.sending.failure_log import DropLog, FailureLog
+from otel_aioprom.remote_write.sending.failure_log import FailureLog
 from otel_aioprom.remote_write.sending.outcome import Outcome
 from otel_aioprom.remote_write.sending.protocol import compress
 from otel_aioprom.remote_write.sending.queue import MemoryQueue, MessageQueue, QueuedMessage
@@ -21,7 +22,6 @@ from otel_aioprom.remote_write.sending.spool import Spool
 
 _logger = logging.getLogger(__name__)
 
-_TIME_SLICE = 0.001  # seconds between yields to the event loop
 _ERROR_PAUSE = 1.0  # seconds after an unexpected error
 
 
@@ -53,7 +53,7 @@ class Outbox:
         self._destination = destination
         self._failure_log = failure_log
         self._spool_log = FailureLog(f"spooled messages for {destination}")
-        self._drop_log = DropLog(destination, queue_bytes)
+        self._drop_log = FailureLog(f"queued messages for {destination}")
         self._queue_bytes = queue_bytes
         self._spool_path = spool
         self._spool: Spool | None = None
@@ -87,9 +87,14 @@ class Outbox:
             timeout: Seconds to wait for a disk that hangs.
         """
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:
+            await self._close_queue(timeout)
+
+    async def _close_queue(self, timeout: float) -> None:
         for log in (self._failure_log, self._spool_log, self._drop_log):
             log.close()
         if self._spool is not None:
@@ -106,7 +111,7 @@ class Outbox:
         return self._idle.is_set()
 
     async def put(self, version: str, messages: Iterator[Message | None], timestamp: int) -> None:
-        """Queue messages as they are encoded, and yield to the event loop in between.
+        """Queue messages as they are encoded, in the time slices that all work on the event loop shares.
 
         Args:
             version: Version of the protocol.
@@ -117,7 +122,8 @@ class Outbox:
             SpoolError: A message cannot be written. It is lost; the others are queued all the same.
         """
         failure: SpoolError | None = None
-        deadline = perf_counter() + _TIME_SLICE
+        slices = time_slices()
+        await slices.begin()
         for message in messages:
             if message is not None:
                 count = message.samples + message.histograms
@@ -128,16 +134,17 @@ class Outbox:
                     self._count("lost", count)
                     self._spool_log.failed(error, count)
                     failure = failure or error
-            if perf_counter() > deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + _TIME_SLICE
+            if slices.over():
+                await slices.begin()
         if failure is not None:
             raise failure
 
     async def _put(self, queued: QueuedMessage) -> None:
         dropped = await self.queue.put(queued)
         self._count("dropped", dropped)
-        self._drop_log.dropped(dropped)
+        if dropped:
+            reason = f"the queue is full (queue_bytes={self._queue_bytes}): the oldest samples are dropped"
+            self._drop_log.failed(reason, dropped)
         self._spool_log.worked()
         self._idle.clear()
         self._not_empty.set()
@@ -159,7 +166,7 @@ class Outbox:
         if queued is None:
             if not len(self.queue):  # no message was added meanwhile
                 self._idle.set()
-                self._drop_log.close()
+                self._drop_log.worked()
                 await self._not_empty.wait()
             self._not_empty.clear()
             return

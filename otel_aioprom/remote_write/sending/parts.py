@@ -16,7 +16,8 @@ _CONTINUATION_BIT = 0x80
 _TIME_SERIES = {"1.0": b"\x0a", "2.0": b"\x2a"}
 _HISTOGRAM = {"1.0": 0x22, "2.0": 0x1A}
 _SYMBOL, _LABELS, _SAMPLE, _METADATA = 0x22, 0x0A, b"\x12", 0x2A
-_COUNT, _SUM, _TIMESTAMP, _START = 0x08, 0x19, 0x78, 0x88
+_COUNT, _SUM, _RESET_HINT, _TIMESTAMP, _START = 0x08, 0x19, 0x70, 0x78, 0x88
+_GAUGE = 3  # as a reset hint
 
 _Labels = dict[bytes, bytes]
 
@@ -72,6 +73,13 @@ def without_native(message: QueuedMessage) -> Rewritten | None:
     Raises:
         ValueError: It is damaged.
     """
+    try:
+        return _without_native(message)
+    except (LookupError, TypeError) as error:  # something is missing in it, or is of another type
+        raise ValueError(f"a message is damaged: {error!r}") from error
+
+
+def _without_native(message: QueuedMessage) -> Rewritten | None:
     rest, series = _take_apart(message)
     histogram = _HISTOGRAM[message.version]
     every = [list(_fields(each.value)) for each in series]
@@ -114,9 +122,10 @@ def _replace(
     time = b"\x10" + varint(native[_TIMESTAMP])
     time += b"\x18" + varint(native[_START]) if _START in native else b""
     count, total = double(native[_COUNT]), native.get(_SUM)
+    between = b"_g" if native.get(_RESET_HINT) == _GAUGE else b"_"
     samples: list[tuple[bytes, _Labels, bytes]] = [(b"_bucket", {b"le": b"+Inf"}, count)]
-    samples += [] if total is None else [(b"_sum", {}, total)]
-    for suffix, more, value in (*samples, (b"_count", {}, count)):
+    samples += [] if total is None else [(between + b"sum", {}, total)]
+    for suffix, more, value in (*samples, (between + b"count", {}, count)):
         own = {**labels, _NAME: labels[_NAME] + suffix, **more}
         encoded = codec.encode(own)
         if encoded not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import aiohttp
@@ -34,6 +35,9 @@ _logger = logging.getLogger(__name__)
 _BACKOFF = Retry(attempts=1 << 31, total=math.inf, first_wait=0.1, longest_wait=5.0)
 _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _MAX_WAIT = 300.0  # seconds, whatever a server asks for
+_UNDIVIDED = (
+    60.0  # seconds for which no message is divided, after the server has refused all parts of one
+)
 
 
 class Sender:
@@ -68,7 +72,7 @@ class Sender:
         self._negotiated = preferred == "1.0"
         self._attempts = attempts
         self._failure_log = failure_log
-        self._divides = True
+        self._divides_from = -math.inf
         self.version: Literal["1.0", "2.0"] = "1.0"
         self.takes_1_0 = True
         self.takes_native = True
@@ -116,8 +120,10 @@ class Sender:
             else:
                 outcome = outcome.plus(reply.outcome)
                 failed = failed or (reply if reply.failure else None)
-        if outcome.sent or division.requests > 1:
-            self._divides = outcome.sent > 0  # else each message would be divided in vain
+        if outcome.sent:
+            self._divides_from = -math.inf
+        elif division.requests > 1:  # the next ones would be divided in vain, too
+            self._divides_from = monotonic() + _UNDIVIDED
         self._log(outcome, failed)
         return outcome._replace(lost=outcome.lost + replaced)
 
@@ -141,7 +147,9 @@ class Sender:
     ) -> list[QueuedMessage]:
         """Return the halves of a refused message; none if that would not help."""
         division.count(reply)
-        if not (self._divides and division.goes_on and reply.may_be_divided(message)):
+        if not (division.goes_on and reply.may_be_divided(message)):
+            return []
+        if monotonic() < self._divides_from:
             return []
         try:
             return await own_threads.call(divide, message)

@@ -85,7 +85,7 @@ LOOKS: list[Callable[[Histogram], object]] = [
     text,
     lambda histogram: histogram.labels({}).read(),
     lambda histogram: histogram.get({}),
-    lambda histogram: well_formed(histogram.family()),
+    lambda histogram: well_formed(histogram.family(), []),
     lambda histogram: merge_pair(histogram.labels({}), histogram.labels({})),
     lambda histogram: histogram.labels({}).renamed((), (), " "),
     lambda histogram: write(histogram, native_histograms=False),

@@ -11,7 +11,8 @@ from client_model import TYPES, refuse
 from format_families import counter, histogram, read, summary
 from oracles import family, number
 from otel_aioprom._core.escaping import ESCAPING_SCHEMES, Escaping
-from otel_aioprom._core.model import Exemplar
+from otel_aioprom._core.model import Exemplar, MetricFamily
+from otel_aioprom.formats.protobuf import BinaryFormatter
 
 INF = math.inf
 EXEMPLAR = Exemplar((("trace.id", "é"), ("b", "")), 5.0, 1700000000.5)
@@ -127,3 +128,20 @@ def test_e66_the_escaped_name_decides(scheme: Escaping) -> None:
 
     refuse(found)
     assert found.HasField("unit") is (scheme != "allow-utf-8")
+
+
+def test_e67_bytes_do_not_depend_on_other_series() -> None:
+    """A series without exemplar is written the same beside one that has one, so that cut responses are equal."""
+    with_exemplar = counter(1, {"a": "x"}, exemplar=EXEMPLAR, created=1.5)
+    alone = encoded(family("c_total", counter(2, {"a": "y"}, created=1.5), kind="counter"))
+    both = encoded(
+        family("c_total", with_exemplar, counter(2, {"a": "y"}, created=1.5), kind="counter")
+    )
+
+    assert alone[alone.index(b'"') :] in both  # the metric, from its tag on
+
+
+def encoded(one: MetricFamily) -> bytes:
+    """What the format writes of a family."""
+    formatter = BinaryFormatter()
+    return b"".join(formatter.encode(formatter.prepare([one])[0]))

@@ -112,7 +112,8 @@ def test_a_service_does_not_run_in_the_child(caplog: pytest.LogCaptureFixture) -
     listening = socket.socket()
     number = listening.fileno()
     service._thread = threading.current_thread()
-    service._service._runner = SimpleNamespace(server=None)  # type: ignore[assignment]
+    service._service._runner = SimpleNamespace()  # type: ignore[assignment]
+    service._service._server = SimpleNamespace(sockets=list)  # type: ignore[assignment]
     service._service._root = "http://127.0.0.1:9464"
     service._service._sockets = [listening]
     start_over()

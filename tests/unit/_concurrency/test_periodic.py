@@ -15,7 +15,11 @@ import pytest
 
 from oracles import DEADLINE, until
 from otel_aioprom._concurrency import sigterm
-from otel_aioprom._concurrency.periodic import FailureLogger, run_periodically
+from otel_aioprom._concurrency.periodic import (
+    FailureLogger,
+    run_periodically,
+    running_in_background,
+)
 
 LONG = 3600.0
 
@@ -202,6 +206,27 @@ async def test_a_second_cancellation_cancels_the_last_call() -> None:
     await until(lambda: calls.lasts == 1)
 
     assert await cancelled(task)
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_block_that_is_cancelled_leaves_no_task(steps: int) -> None:
+    """Neither on entry, however far that has come, nor later."""
+    calls = Calls()
+
+    async def block() -> None:
+        run = run_periodically(calls.act, calls.last, LONG, exit_timeout=DEADLINE, on_sigterm=False)
+        async with running_in_background(run):
+            await asyncio.sleep(LONG)
+
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(block())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+
+    assert await cancelled(task)
+    await asyncio.sleep(0)  # what is cancelled and not waited for ends
+    assert asyncio.all_tasks() == before
+    assert calls.lasts == (steps > 0)
 
 
 # --- SIGTERM -----------------------------------------------------------------------------------

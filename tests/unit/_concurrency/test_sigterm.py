@@ -101,6 +101,63 @@ asyncio.run(run_periodically(act, last, 3600, exit_timeout=5, on_sigterm=True))
 print("lives on", flush=True)
 """
 
+ABANDONS = """
+import asyncio, atexit, logging, sys, time
+from otel_aioprom import CollectorRegistry, Pusher
+from otel_aioprom._concurrency.periodic import run_periodically
+from otel_aioprom.pusher import job_metrics
+from otel_aioprom.remote_write import RemoteWriter
+
+logging.disable()
+
+async def act():
+    pass
+
+async def job():
+    async with job_metrics("j", "http://127.0.0.1:9"):
+        began.set()
+        await asyncio.sleep(3600)
+
+async def begin():
+    global began, waiting
+    began = asyncio.Event()
+    waiting = asyncio.ensure_future(WAITER)
+    if sys.argv[1] == "job":
+        await began.wait()
+    else:
+        await asyncio.sleep(0.01)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(begin())
+if sys.argv[2] == "closed":
+    loop.close()
+atexit.register(print, "ends")
+print("waits", flush=True)
+for _ in range(6000):
+    time.sleep(0.01)  # a signal right before a long sleep would be handled after it
+print("lives on")
+"""
+
+
+@pytest.mark.parametrize("waiter", [*WAITERS, "job"])
+@pytest.mark.parametrize("state", ["stopped", "closed"])
+def test_a_loop_that_does_not_run_keeps_no_process_alive(waiter: str, state: str) -> None:
+    """Whoever waits for the signal there is not told of it: the code that runs instead ends."""
+    program = ABANDONS.replace("WAITER", WAITERS.get(waiter, "job()"))
+    arguments = [sys.executable, "-W", "ignore", "-c", program, waiter, state]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "waits\n"
+        running.terminate()
+        try:
+            output, _ = running.communicate(timeout=DEADLINE)
+        finally:
+            running.kill()
+
+    assert (running.returncode, output) == (128 + signal.SIGTERM, "ends\n")
+
 
 @pytest.mark.parametrize("waiter", WAITERS)
 @pytest.mark.parametrize("thread", ["here", "elsewhere"])

@@ -216,11 +216,11 @@ def test_a_run_that_hangs_keeps_no_closed_loops_alive(job: Job) -> None:
         loops.add(asyncio.get_running_loop())
         await async_wait_all([flight.join()], 0.001)
 
-    for _ in range(5):
+    for _ in range(20):
         asyncio.run(call())
     gc.collect()
 
-    assert len(loops) == 1
+    assert len(loops) <= 2  # the last one, and one that a thread may still be looking at
     job.go.release(2)
     assert results(flight.join()) == [2]
 

@@ -91,6 +91,15 @@ class Portable(Counter):
         return Portable, (self.name, self.doc)
 
 
+class Stateful(Counter):
+    """One that says what is pickled of it, and keeps it in a slot."""
+
+    __slots__ = ("note",)
+
+    def __getstate__(self) -> Any:
+        return {"name": self.name}
+
+
 def test_a_class_that_knows_how() -> None:
     """Is left alone."""
     registry = CollectorRegistry()
@@ -99,3 +108,15 @@ def test_a_class_that_knows_how() -> None:
 
     assert copy.copy(counter).get_all() == []
     assert b"seen_total 1\n" in render(registry)[0]
+
+
+@pytest.mark.parametrize("cls", [Portable, Stateful])
+def test_its_series_can_be_replaced(cls: type[Counter]) -> None:
+    """By a copy of the library's own, with all attributes."""
+    counter = cls("seen_total", "S.")
+    counter.note = "n"  # type: ignore[attr-defined]
+    with counter.replace() as new:
+        new.inc({"path": "/new"})
+
+        assert new.note == "n"  # type: ignore[attr-defined]
+    assert counter.get({"path": "/new"}) == 1

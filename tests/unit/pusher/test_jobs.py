@@ -329,13 +329,17 @@ url = sys.argv[1]
 def ready(job):
     Counter("done_total", "Done.", registry=job.registry).inc()
     print("ready", flush=True)
+
+def block():
+    for _ in range(6000):
+        time.sleep(0.01)  # a signal right before a long sleep would be handled after it
 """
 
 BLOCKS = {
     "script": """
 with job_metrics("nightly", url) as job:
     ready(job)
-    time.sleep(60)
+    block()
 """,
     "script that runs a loop": """
 async def work(): await asyncio.sleep(60)
@@ -354,14 +358,14 @@ asyncio.run(main())
 async def main():
     async with job_metrics("nightly", url) as job:
         ready(job)
-        time.sleep(60)
+        block()
 asyncio.run(main())
 """,
     "beside a task that blocks the loop for a while": """
-async def block(): time.sleep(0.5)
+async def busy(): time.sleep(0.5)
 async def main():
     async with job_metrics("nightly", url) as job:
-        other = asyncio.create_task(block())
+        other = asyncio.create_task(busy())
         asyncio.get_running_loop().call_soon(ready, job)
         await asyncio.sleep(60)
 asyncio.run(main())
@@ -370,7 +374,7 @@ asyncio.run(main())
 with job_metrics("nightly", url) as job:
     try:
         ready(job)
-        time.sleep(60)
+        block()
     except BaseException:
         pass
 """,
@@ -438,7 +442,7 @@ def test_jobs_inside_of_each_other_are_all_pushed() -> None:
     program = """
 with job_metrics("outer", url), job_metrics("inner", url) as job:
     ready(job)
-    time.sleep(60)
+    block()
 """
     with Gateway() as gateway:
         status = terminated(gateway, program)

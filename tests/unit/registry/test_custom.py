@@ -212,18 +212,33 @@ def test_summaries() -> None:
     assert faults == []
 
 
+def test_summaries_may_lack_their_count_or_sum() -> None:
+    """What is missing is not written."""
+    value = {0.5: 1, "count": 3}
+    lines, faults = collect(OwnSummary, [({"a": 1}, value), ({}, {0.9: 2}), ({"a": 2}, {"sum": 4})])
+
+    assert lines == [
+        'x{a="1",quantile="0.5"} 1',
+        'x_count{a="1"} 3',
+        'x{quantile="0.9"} 2',
+        'x_sum{a="2"} 4',
+    ]
+    assert faults == []
+
+
 @pytest.mark.parametrize(
     "value",
     [
         {0.5: "1", "count": 1, "sum": 1},
         {0.5: 1, "count": 1.5, "sum": 1},
-        {0.5: 1, "count": 1},
-        {0.5: 1, "sum": 1},
+        {0.5: 1, "count": -1},
+        {0.5: 1, "count": None},
+        {},
         7,
     ],
 )
 def test_invalid_summaries(value: Any) -> None:
-    """Something is missing, or is not a number."""
+    """Everything is missing, or something is not a number."""
     lines, faults = collect(OwnSummary, [({}, value)])
 
     assert lines == []

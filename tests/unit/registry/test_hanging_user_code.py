@@ -180,7 +180,7 @@ def test_a_scrape_does_not_wait_for_ever_for_the_librarys_threads() -> None:
 
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "1"
-    assert f"busy for more than {SOON} s".encode() in answer.body
+    assert f"busy for more than {SOON} s" in answer.body.decode()
     assert dropped(registry.gather()) == {"late": 1}
 
 

@@ -29,7 +29,7 @@ PROTOBUF = (
 )
 def test_generated_classes_of_series_are_valid(cls: Any) -> None:
     """Those of expiring collectors, and of interpreters without a GIL."""
-    assert well_formed(family("x", cls())).series
+    assert well_formed(family("x", cls()), []).series
 
 
 @pytest.mark.parametrize("first", ["gauge", "counter"])
@@ -64,7 +64,7 @@ def test_a_series_that_changes_its_type_has_the_new_one() -> None:
 def test_a_list_that_grows_later_exposes_nothing_unchecked() -> None:
     """The series are those that were checked."""
     every: list[Any] = [number(1)]
-    checked = well_formed(MetricFamily("x", "gauge", "", "", every))
+    checked = well_formed(MetricFamily("x", "gauge", "", "", every), [])
     every.append("bad")
 
     assert len(checked.series) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from otel_aioprom._concurrency import single_flight
 from otel_aioprom._concurrency.daemon_threads import DaemonThreads
 from otel_aioprom.collectors import Counter, Gauge
 from otel_aioprom.collectors.series import expiry
-from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry import CollectorRegistry, Fault
 from otel_aioprom.registry import registry as registry_module
 from otel_aioprom.renderer import async_render
 
@@ -110,6 +110,26 @@ def test_sweeps_run_in_every_kind_of_collection(
 
         assert names_of(gather()) == []
         registry.deregister("c_total")
+
+
+def test_a_class_that_cannot_expire_its_series_fails_alone(
+    clock: ManualClock, registry: CollectorRegistry
+) -> None:
+    """Those of the others expire."""
+
+    class Failing(Gauge):
+        def expire_idle(self) -> None:
+            raise ValueError("not today")
+
+    for name, cls in (("failing", Failing), ("idle", Gauge)):
+        cls(name, "What.", expire_after=AFTER, registry=registry).set({}, 1)
+    registry.gather()
+    clock.now += AFTER + 1
+    registry.gather()
+
+    assert [each.name for each in registry.get_all() if each.get_all()] == ["failing"]
+    failures = registry.endpoint.failures.get({"source": "failing", "cause": "raised"})
+    assert failures == 2
 
 
 def test_series_of_a_users_class_expire_before_it_is_called(
@@ -267,3 +287,28 @@ def test_a_deregistered_name_is_free_and_those_of_others_are_not(
     Gauge("x_total", "What.", registry=registry)
     with pytest.raises(ValueError, match="'y'"):
         Gauge("y", "What.", registry=registry)
+
+
+async def test_many_faults_are_counted_and_logged_in_a_thread(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when each of an OpenTelemetry metric's many series is at fault; few are reported on the loop."""
+    reporting: list[bool] = []
+    report = registry.report
+
+    def noting(faults: Iterable[Fault]) -> None:
+        every = list(faults)
+        if every:
+            reporting.append(threading.current_thread() is threading.main_thread())
+        report(every)
+
+    fault = Fault("label_conflict", "the label a", "Two attributes.", lost=False)
+    source = FakeSource(family("x"), fault)
+    registry.add_source(source)
+    monkeypatch.setattr(registry, "report", noting)
+    await registry.async_gather(DEADLINE)
+    source.items = (family("x"), *[fault] * 1000)
+    await registry.async_gather(DEADLINE)
+
+    assert reporting == [True, False]
+    assert registry.endpoint.label_conflicts.get() == 1001

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import pytest
 
-from oracles import FakeSource, family, number
-from otel_aioprom._core.model import Exemplar, MetricFamily, Series
+from format_families import histogram, summary
+from oracles import FakeSource, dropped, family, number
+from otel_aioprom._core.model import MetricFamily, Series
 from otel_aioprom.collectors import Counter, Enum, Gauge, Histogram, Info, StateSet, Summary
 from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
 from otel_aioprom.collectors.series.classic_histogram import HistogramSeries
-from otel_aioprom.collectors.series.number import CounterSeries, GaugeSeries, NumberSeries
+from otel_aioprom.collectors.series.number import GaugeSeries, NumberSeries
 from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.registry.faults import Fault
 from otel_aioprom.registry.validation import well_formed
 from otel_aioprom.renderer import render
 
@@ -37,12 +40,6 @@ class Own(NumberSeries):
     __slots__ = ()
 
 
-class OwnExemplar(Exemplar):
-    """An exemplar of a user's class."""
-
-    __slots__ = ()
-
-
 class NoKind(Series):
     """A series of no kind."""
 
@@ -57,10 +54,10 @@ class NoKind(Series):
         (None, TypeError, "families or collectors"),
         (family(""), ValueError, "needs a name"),
         (family("x", kind="timer"), ValueError, "its type must be one of"),
-        (MetricFamily("x", "gauge", "", "", [NoKind()]), TypeError, "series of a gauge must be"),
-        (MetricFamily("x", "histogram", "", "", [number(1)]), TypeError, "series of a histogram"),
-        (MetricFamily("x", "summary", "", "", [number(1)]), TypeError, "series of a summary"),
-        (family("x", GaugeSeries(("",), ("v",), " ", 1)), ValueError, "must not be called"),
+        (MetricFamily(5, "gauge", "", "", ()), TypeError, "name of a metric must be a valid str"),  # type: ignore[arg-type]
+        (MetricFamily("x", "gauge", "", "", iter(())), TypeError, "must be a list"),  # type: ignore[arg-type]
+        (MetricFamily(Text("x"), "gauge", "", "", ()), TypeError, "name of a metric must be"),
+        (MetricFamily("x", Text("gauge"), "", "", ()), TypeError, "type of a metric must be"),
     ],
 )
 def test_what_no_format_can_write_is_rejected(
@@ -68,7 +65,15 @@ def test_what_no_format_can_write_is_rejected(
 ) -> None:
     """With a message that says what is wrong."""
     with pytest.raises(error, match=message):
-        well_formed(item)
+        well_formed(item, [])
+
+
+def checked(item: MetricFamily) -> MetricFamily:
+    """A valid family after its validation."""
+    faults: list[Fault] = []
+    made = well_formed(item, faults)
+    assert faults == []
+    return made
 
 
 def test_valid_families_are_not_changed() -> None:
@@ -76,7 +81,7 @@ def test_valid_families_are_not_changed() -> None:
     for collector in (Gauge("x", "X."), Histogram("h", "H."), Summary("s", "S.")):
         collector.labels({"a": 1})
         family_ = collector.family()
-        assert well_formed(family_) == replace(family_, series=tuple(family_.series))
+        assert checked(family_) == replace(family_, series=tuple(family_.series))
 
 
 def test_utf8_names_are_quoted() -> None:
@@ -124,106 +129,106 @@ def histogram_of(
     return MetricFamily("x", "histogram", "X.", "", [series])
 
 
-def counter_with(exemplar: Any) -> MetricFamily:
-    """A family of one counter with an exemplar."""
-    series = CounterSeries()
-    series.exemplar = exemplar
-    return MetricFamily("x_total", "counter", "X.", "", [series])
+class Exploding:
+    """A number that raises."""
 
-
-def begun(at: Any) -> MetricFamily:
-    """A family of one counter with a start time."""
-    return MetricFamily("x_total", "counter", "X.", "", [CounterSeries(created=at)])
+    def __float__(self) -> float:
+        """Fail."""
+        raise RuntimeError("no number today")
 
 
 UNFIT = [
-    (gauge_of(None), TypeError, "must be a number"),
-    (gauge_of("1"), TypeError, "must be a number"),
-    (gauge_of(10**400), ValueError, "double"),
-    (gauge_of(1, a=1), TypeError, "must be valid strings"),
-    (gauge_of(1, a="\ud800"), TypeError, "must be valid strings"),
-    (gauge_of(1, b="1", a="2"), ValueError, "must be sorted"),
-    (gauge_of(1, __name__="y"), ValueError, "must not be called"),
-    (MetricFamily("x", "gauge", None, "", ()), TypeError, "doc of a metric must be a valid str"),  # type: ignore[arg-type]
-    (MetricFamily("x", "gauge", "", 5, ()), TypeError, "unit of a metric must be a valid str"),  # type: ignore[arg-type]
-    (MetricFamily(5, "gauge", "", "", ()), TypeError, "name of a metric must be a valid str"),  # type: ignore[arg-type]
-    (MetricFamily("x", "gauge", "", "", iter(())), TypeError, "must be a list"),  # type: ignore[arg-type]
-    (
-        MetricFamily("x_info", "info", "", "", [NumberSeries(value=2)]),
-        ValueError,
-        "must be 1, not 2",
-    ),
-    (
-        MetricFamily("x", "stateset", "", "", [NumberSeries()]),
-        ValueError,
-        "a state must have a label",
-    ),
-    (summary_of(None, 1), ValueError, "a count must be"),
-    (summary_of(-1, 1), ValueError, "a count must be"),
-    (summary_of(2**64, 1), ValueError, "a count must be"),
-    (summary_of(1, None), TypeError, "int or a float"),
-    (summary_of(1, 1, [(0.5, "1")]), TypeError, "int or a float"),
-    (summary_of(1, 1, [(50, 1.0)]), ValueError, "between 0 and 1"),
-    (histogram_of([1], 1), ValueError, "as many counts"),
-    (histogram_of([1, -1], 1), ValueError, "as many counts"),
-    (histogram_of([1, 1], "1"), TypeError, "int or a float"),
-    (histogram_of([1, 1], 10**400), ValueError, "double"),
-    (histogram_of([1, 1], 1, (1.0, 2.0)), ValueError, "up to infinity"),
-    (histogram_of([1, 1, 1], 1, (2.0, 1.0, inf)), ValueError, "up to infinity"),
-    (histogram_of([1, 1], 1, names=("le",)), ValueError, "must not be called"),
-    (counter_with("trace"), TypeError, "must be an Exemplar"),
-    (counter_with(Exemplar((("trace", 5),), 1.0)), TypeError, "must be valid strings"),  # type: ignore[arg-type]
-    (counter_with(Exemplar((), None)), TypeError, "int or a float"),  # type: ignore[arg-type]
-    (begun("now"), TypeError, "int or a float"),
-    (histogram_of([1, 1], 1, (10**400, inf)), ValueError, "too large|double"),
-    (histogram_of([1, 1], 1, (Fraction(1), inf)), TypeError, "int or a float"),
-    (histogram_of([2**64 - 1, 1], 1), ValueError, "at most"),
-    (summary_of(1, 1, [(0.5, 1.0), (0.5, 2.0)]), ValueError, "must not occur twice"),
-    (summary_of(1, 1, [(0, 1.0), (0.0, 2.0)]), ValueError, "must not occur twice"),
-    (summary_of(1, 1, [(Fraction(1, 2), 1.0)]), TypeError, "int or a float"),
-    (
-        MetricFamily(Text("x"), "gauge", "", "", ()),
-        TypeError,
-        "name of a metric must be a valid str",
-    ),
-    (
-        MetricFamily("x", Text("gauge"), "", "", ()),
-        TypeError,
-        "type of a metric must be a valid str",
-    ),
-    (gauge_of(1, a=Text("1")), TypeError, "must be valid strings"),
-    (counter_with(Exemplar((("trace", Text("5")),), 1.0)), TypeError, "must be valid strings"),
-    (counter_with(OwnExemplar((), 1.0)), TypeError, "must be an Exemplar"),
-    (family("x", Own()), TypeError, "series of a gauge must be NumberSeries, not Own"),
+    (MetricFamily("x", "gauge", "", "", [NoKind()]), "series of a gauge must be"),
+    (MetricFamily("x", "histogram", "", "", [number(1)]), "series of a histogram"),
+    (MetricFamily("x", "summary", "", "", [number(1)]), "series of a summary"),
+    (MetricFamily("x", "gauge", "", "", [None]), "series of a gauge must be"),  # type: ignore[list-item]
+    (family("x", GaugeSeries(("",), ("v",), " ", 1)), "must not be called"),
+    (gauge_of(None), "must be a number"),
+    (gauge_of("1"), "must be a number"),
+    (gauge_of(10**400), "double"),
+    (gauge_of(1, a=1), "must be valid strings"),
+    (gauge_of(1, a="\ud800"), "must be valid strings"),
+    (gauge_of(1, b="1", a="2"), "must be sorted"),
+    (gauge_of(1, __name__="y"), "must not be called"),
+    (family("x", NumberSeries(("a", "a"), ("1", "2"))), "must be sorted, each one once"),
+    (family("x", NumberSeries(("a",), ())), "two tuples of the same length"),
+    (family("x", NumberSeries(["a"], ["1"])), "two tuples of the same length"),  # type: ignore[arg-type]
+    (MetricFamily("x_info", "info", "", "", [NumberSeries(value=2)]), "must be 1, not 2"),
+    (MetricFamily("x", "stateset", "", "", [NumberSeries()]), "a state must have a label"),
+    (summary_of(-1, 1), "a count must be"),
+    (summary_of(2**64, 1), "a count must be"),
+    (summary_of("1", 1), "a count must be"),
+    (summary_of(1, "1"), "int or a float"),
+    (summary_of(1, 1, [(0.5, "1")]), "int or a float"),
+    (summary_of(1, 1, [(50, 1.0)]), "between 0 and 1"),
+    (summary_of(1, 1, [(0.5, 1.0), (0.5, 2.0)]), "must not occur twice"),
+    (summary_of(1, 1, [(0, 1.0), (0.0, 2.0)]), "must not occur twice"),
+    (summary_of(1, 1, [(Fraction(1, 2), 1.0)]), "int or a float"),
+    (summary_of(1, 1, 5), "not iterable"),
+    (histogram_of([1], 1), "as many counts"),
+    (histogram_of([1, -1], 1), "as many counts"),
+    (histogram_of([1, None], 1), "as many counts"),
+    (histogram_of(None, 1), "NoneType"),
+    (histogram_of([1, 1], "1"), "int or a float"),
+    (histogram_of([1, 1], 10**400), "double"),
+    (histogram_of([1, 1], 1, (1.0, 2.0)), "up to infinity"),
+    (histogram_of([1, 1], 1, (nan, inf)), "up to infinity"),
+    (histogram_of([1, 1, 1], 1, (2.0, 1.0, inf)), "up to infinity"),
+    (histogram_of([1, 1], 1, names=("le",)), "must not be called"),
+    (histogram_of([1, 1], 1, (10**400, inf)), "too large|double"),
+    (histogram_of([1, 1], 1, (Fraction(1), inf)), "int or a float"),
+    (histogram_of([2**64 - 1, 1], 1), "at most"),
+    (gauge_of(1, a=Text("1")), "must be valid strings"),
+    (family("x", Own()), "series of a gauge must be NumberSeries, not Own"),
+    (gauge_of(Exploding()), "no number today"),
+    (family("x", NumberSeries.__new__(NumberSeries)), "names"),
 ]
 
 
-@pytest.mark.parametrize(("bad", "error", "message"), UNFIT)
-def test_what_would_break_a_response_is_dropped_alone(
-    bad: MetricFamily, error: type[Exception], message: str
-) -> None:
-    """In every format; the other families are exposed."""
-    with pytest.raises(error, match=message):
-        well_formed(bad)
+@pytest.mark.parametrize(("bad", "message"), UNFIT)
+def test_what_would_break_a_response_is_dropped_alone(bad: MetricFamily, message: str) -> None:
+    """One of eleven series that is invalid costs itself: ten are exposed in every format, with one fault."""
+    (broken,) = bad.series
+    good = [good_series(bad, str(place)) for place in range(10)]
+    faults: list[Fault] = []
+    kept = well_formed(replace(bad, series=[*good[:4], broken, *good[4:]]), faults)
+
+    assert list(kept.series) == good
+    assert [(fault.cause, fault.subject, fault.number) for fault in faults] == [
+        ("untranslatable", bad.name, 1)
+    ]
+    assert re.search(message, faults[0].message)
+
     registry = CollectorRegistry()
-    registry.add_source(FakeSource(bad, family("fine")))
+    registry.add_source(FakeSource(replace(bad, series=[broken, *good])))
     for accept in (PROTOBUF, OPENMETRICS, "text/plain"):
-        assert b"fine" in render(registry, [accept])[0]
+        assert render(registry, [accept])[0].count(b"place") >= 10
+    assert dropped(registry.gather()) == {"untranslatable": 4}
+
+
+def good_series(bad: MetricFamily, place: str) -> Series:
+    """A valid series of the same type."""
+    labels = {"place": place, **({"x": "on"} if bad.type == "stateset" else {})}
+    if bad.type == "histogram":
+        return histogram([1, 1], 2, (1.0,), labels=labels)
+    if bad.type == "summary":
+        return summary(1, 2, [(0.5, 1.0)], labels)
+    return number(1, labels, NumberSeries)
 
 
 def test_numbers_of_other_types_are_converted() -> None:
     """To plain ``int`` and ``float``."""
     for value, wanted in ((True, 1), (Fraction(1, 2), 0.5)):
-        (series,) = well_formed(gauge_of(value)).series
+        (series,) = checked(gauge_of(value)).series
         assert isinstance(series, NumberSeries)
         assert repr(series.value) == repr(wanted)
 
 
 def test_the_text_of_labels_is_written_anew() -> None:
     """A wrong one is replaced."""
-    checked = well_formed(gauge_of(1, a='"'))
+    made = checked(gauge_of(1, a='"'))
 
-    assert checked.series[0].text == '{a="\\""} '
+    assert made.series[0].text == '{a="\\""} '
 
 
 def test_series_with_the_same_labels_in_a_family_are_merged() -> None:
@@ -263,7 +268,7 @@ def test_families_of_native_collectors_are_valid(collector: Any) -> None:
         collector.observe({}, float("nan"))
     family_ = collector.family()
 
-    assert well_formed(family_) == replace(family_, series=tuple(family_.series))
+    assert checked(family_) == replace(family_, series=tuple(family_.series))
 
 
 @pytest.mark.parametrize("options", [{}, {"expire_after": 60}])

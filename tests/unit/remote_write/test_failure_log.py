@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,25 @@ async def test_the_drops_of_a_full_queue_are_logged(lines: Any) -> None:
 
     first, last = lines()
     assert "is full (queue_bytes=2000): the oldest samples are dropped" in first
-    assert f"{dropped} samples for" in last
+    assert f"; {dropped} samples are lost" in last
+
+
+async def test_a_queue_that_is_full_again_and_again_logs_a_few_lines(lines: Any) -> None:
+    """It is too small for a collection; all numbers together are those that were dropped."""
+    registry = CollectorRegistry()
+    gauge = Gauge("g", "Level.", registry=registry)
+    for place in range(3000):
+        gauge.set({"place": place}, place)
+    with Gateway(default=TAKEN_1) as gateway:
+        async with RemoteWriter(url_of(gateway), queue_bytes=2000) as writer:
+            for _ in range(5):
+                await writer.write(registry)
+                assert await writer.flush(DEADLINE)
+    numbers = re.findall(r"(\d+) samples are lost", "\n".join(lines()))
+
+    assert [line.split(":")[-1] for line in lines()][:1] == [" the oldest samples are dropped"]
+    assert len(lines()) <= 3
+    assert sum(map(int, numbers)) == outcomes(registry)["dropped"]
 
 
 async def test_a_store_that_flaps_logs_two_lines(lines: Any) -> None:

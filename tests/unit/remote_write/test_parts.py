@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cramjam
 import pytest
 
 from otel_aioprom.collectors import Collector, Gauge, Histogram
+from otel_aioprom.formats.protobuf_wire import field
 from otel_aioprom.remote_write.encoder import WriteEncoder
 from otel_aioprom.remote_write.sending.parts import divide, without_native
 from otel_aioprom.remote_write.sending.protocol import compress
@@ -157,3 +160,40 @@ def test_a_damaged_message_is_a_value_error(version: str, body: bytes) -> None:
     for function in (divide, without_native):
         with pytest.raises(ValueError, match="a message is damaged"):
             function(message)
+
+
+NATIVE = {"1.0": b"\x22", "2.0": b"\x1a"}
+SERIES = {"1.0": b"\x0a", "2.0": b"\x2a"}
+PARTS = {
+    "no timestamp": b"\x08\x01",
+    "no count": b"\x78\x01",
+    "a count of another type": b"\x09" + bytes(8) + b"\x78\x01",
+    "no name": b"\x08\x01\x78\x01",
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_native_histogram_that_lacks_something_is_a_value_error(
+    version: str, part: bytes
+) -> None:
+    """Anything else would be tried for ever, and hold up all other messages."""
+    body = field(SERIES[version], field(NATIVE[version], part))
+    with pytest.raises(ValueError, match="a message is damaged"):
+        without_native(QueuedMessage(version, 1, compress(body)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_whatever_a_file_holds_is_no_other_error(version: str, seed: int) -> None:
+    """Messages with wrong bytes, and cut ones."""
+    message = encoded(version, gauge(2), native())
+    body = bytes(cramjam.snappy.decompress_raw(message.body))
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    for _ in range(300):
+        damaged = bytearray(body[: draw.randrange(len(body)) if draw.random() < 0.3 else len(body)])
+        for _ in range(min(len(damaged), 2)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        for function in (divide, without_native):
+            with suppress(ValueError):
+                function(message._replace(body=compress(bytes(damaged))))

@@ -184,7 +184,7 @@ async def test_e101_one_bad_sample_costs_itself(
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_a_server_that_refuses_all_is_not_flooded(status: int) -> None:
-    """A message is not divided down to each sample; the next ones not at all, until one is accepted."""
+    """A message is not divided down to each sample; the next ones not at all, for a while or until one is accepted."""
     registry = levels(*range(20))
     with Gateway(default=Answer(status)) as gateway:
         async with RemoteWriter(url_of(gateway)) as writer:
@@ -203,6 +203,34 @@ async def test_a_server_that_refuses_all_is_not_flooded(status: int) -> None:
     assert counts[0] <= 12
     assert [later - before for before, later in pairwise(counts)] == [1, 1, 1]
     assert len(gateway.requests) == counts[-1] + 1 + 3
+
+
+async def test_a_time_in_which_all_is_refused_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards one bad sample costs itself again, though each message has one."""
+    clock = [0.0]
+    monkeypatch.setattr("otel_aioprom.remote_write.sending.sender.monotonic", lambda: clock[0])
+    registry = levels(1, float("inf"), 3, 4)
+    refuses_all = True
+    refusal = Answer(400, "refused")
+    with Judge(lambda push: answer_to(push, refuses_all or has_infinite(push), refusal)) as judge:
+        async with RemoteWriter(url_of(judge)) as writer:
+            counts = []
+            for clock[0] in (0.0, 59.0, 61.0):
+                await writer.write(registry)
+                assert await writer.flush(DEADLINE)
+                counts.append(len(judge.requests))
+                refuses_all = False
+    bound = counts[1]
+    stored = [
+        point.value
+        for push in judge.requests[bound:]
+        if not has_infinite(push)
+        for point in points_of(push)
+    ]
+
+    assert bound - counts[0] == 1
+    assert {1, 3, 4} <= set(stored)
+    assert outcomes(registry)["sent"] == len(stored)
 
 
 async def test_a_sample_that_causes_server_errors_costs_itself(waits: list[float]) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from oracles import DEADLINE
+from oracles import DEADLINE, until
 from otel_aioprom.collectors import Gauge
+from otel_aioprom.errors import SpoolError
 from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.remote_write.sending.queue import QueuedMessage
 from otel_aioprom.remote_write.sending.spool import Spool
+from otel_aioprom.remote_write.sending.spool_folder import SpoolFolder
 from otel_aioprom.remote_write.writer import RemoteWriter
 
 AWAY = "http://127.0.0.1:9/api/v1/write"
@@ -41,6 +43,32 @@ async def test_the_shutdown_takes_as_long_as_allowed(
     took = loop.time() - began
 
     assert took < 10 * ALLOWED
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_shutdown_that_is_cancelled_frees_the_folder(tmp_path: Path, steps: int) -> None:
+    """At whichever step it is cancelled: another writer can use the folder, and no task goes on."""
+    before = asyncio.all_tasks()
+    writer = RemoteWriter(AWAY, spool=tmp_path)
+    await writer.__aenter__()
+    assert await writer.flush(DEADLINE)
+    closing = asyncio.ensure_future(writer.__aexit__())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing], timeout=DEADLINE)
+    if not steps:  # it has not begun
+        await writer.__aexit__()
+
+    def is_free() -> bool:
+        try:
+            SpoolFolder(tmp_path, 1).close()
+        except SpoolError:  # the thread has not closed it yet
+            return False
+        return True
+
+    await until(is_free)
+    assert asyncio.all_tasks() == before
 
 
 async def test_an_abandoned_put_affects_no_other_message(

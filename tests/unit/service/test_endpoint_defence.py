@@ -17,6 +17,7 @@ from aiohttp import web
 
 from oracles import DEADLINE, FakeSource, HeldSource, answer_to, family, number, until
 from otel_aioprom import asgi
+from otel_aioprom._concurrency.thread_pool import ThreadPool
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._transport.credentials import BasicAuth
 from otel_aioprom.collectors import Counter, Gauge
@@ -28,6 +29,7 @@ from otel_aioprom.renderer import async_encode
 from otel_aioprom.service import Service
 from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper
+from otel_aioprom.service.web_config.config import WebConfig
 
 AUTH = BasicAuth("ann", "secret")
 
@@ -129,6 +131,34 @@ async def test_a_web_configuration_is_reloaded_in_other_applications_too(
             assert await status("second one") == 200
             assert await status("first") == 401
     finally:
+        await server.cleanup()
+
+
+async def test_a_disk_that_hangs_holds_no_scrape_up_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The web configuration that was read last applies."""
+    go = threading.Event()
+    monkeypatch.setattr("otel_aioprom.service.service._REFRESH", 0.0)
+    monkeypatch.setattr("otel_aioprom.service.service._PATIENCE", 0.05)
+    monkeypatch.setattr("otel_aioprom.service.service.file_thread", ThreadPool(1, "files"))
+    monkeypatch.setattr(WebConfig, "refresh", lambda _: go.wait(DEADLINE * 3))
+    (tmp_path / "web.yml").write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    app = web.Application()
+    app.router.add_get("/m", Service(web_config=tmp_path / "web.yml").handle_metrics)
+    server = web.AppRunner(app)
+    await server.setup()
+    try:
+        await web.TCPSite(server, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
+        timeout = aiohttp.ClientTimeout(DEADLINE)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            for _ in range(2):
+                async with session.get(url) as response:
+                    assert response.status == 200
+                    assert response.headers["X-Frame-Options"] == "deny"
+    finally:
+        go.set()
         await server.cleanup()
 
 

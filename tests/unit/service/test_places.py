@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from oracles import DEADLINE, until
 from otel_aioprom import asgi
@@ -183,3 +184,40 @@ async def test_asgi_clients_that_read_nothing_keep_no_scraper_out(
 
     assert statuses[0] == 200
     assert app._scraper._busy.value == 0
+
+
+async def test_an_application_that_takes_long_costs_no_client_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it does in ``on_response_prepare`` is not the client's time; the further request is refused."""
+    monkeypatch.setattr("otel_aioprom.service.places._GRACE", 0.01)
+    prepared, go = asyncio.Event(), asyncio.Event()
+
+    async def prepare(_: web.BaseRequest, response: web.StreamResponse) -> None:
+        if response.status == 200:
+            prepared.set()
+            await go.wait()
+
+    app = web.Application()
+    app.router.add_get("/m", Service(max_concurrent=1).handle_metrics)
+    app.on_response_prepare.append(prepare)
+    server = web.AppRunner(app)
+    await server.setup()
+    try:
+        await web.TCPSite(server, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
+        timeout = aiohttp.ClientTimeout(DEADLINE)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+
+            async def status() -> int:
+                async with session.get(url) as response:
+                    return response.status
+
+            first = asyncio.create_task(status())
+            await asyncio.wait_for(prepared.wait(), DEADLINE)
+            await asyncio.sleep(0.02)
+            assert await status() == 503
+            go.set()
+            assert await first == 200
+    finally:
+        await server.cleanup()

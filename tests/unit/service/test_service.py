@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -306,3 +309,67 @@ async def test_the_handler_works_in_a_mounted_application(registry: CollectorReg
 
     assert "x_total 1" in text
     assert seen == ["/admin/metrics"]
+
+
+PROGRAM = """
+import asyncio, os, socket, stat
+from otel_aioprom.collectors import Counter
+from otel_aioprom.registry import CollectorRegistry
+from otel_aioprom.service import Service, service as module
+
+start, stop_accepting = module.web.SockSite.start, module.stop_accepting
+CLIENT = socket.socket()
+
+def sockets():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            is_socket = stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode)
+        except OSError:
+            continue
+        if is_socket and int(name) != CLIENT.fileno():
+            with socket.socket(fileno=os.dup(int(name))) as copy:
+                if copy.family == socket.AF_INET:
+                    yield name
+
+def fork(moment):
+    if os.fork() == 0:
+        print(moment, [*sockets()], flush=True)
+        os._exit(0)
+    os.wait()
+
+async def start_and_fork(site):
+    await start(site)
+    fork("starts")
+
+async def stop_and_fork(opened):
+    await stop_accepting(opened)
+    fork("stops")
+
+async def main():
+    module.web.SockSite.start, module.stop_accepting = start_and_fork, stop_and_fork
+    registry = CollectorRegistry()
+    Counter("x_total", "What.", registry=registry).inc()
+    async with Service(registry).running("127.0.0.1") as service:
+        CLIENT.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(CLIENT, ("127.0.0.1", int(service.base_url.rpartition(":")[2])))
+        await loop.sock_sendall(CLIENT, b"GET /metrics HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+        await loop.sock_recv(CLIENT, 10)
+        fork("runs")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
+def test_a_child_has_no_socket_of_a_service_that_starts_or_stops() -> None:
+    """Nor of one that runs: neither the port nor the connections outlive the parent."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 3,
+        check=False,
+    )
+
+    assert ran.stdout.splitlines() == ["starts []", "runs []", "stops []"], ran.stderr

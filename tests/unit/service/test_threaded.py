@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import multiprocessing
 import os
 import signal
@@ -179,6 +180,35 @@ def test_a_thread_that_cannot_be_started_raises(monkeypatch: pytest.MonkeyPatch)
 
     with service.running("127.0.0.1"):
         assert "level 1" in fetch(service.metrics_url)
+
+
+def test_a_thread_without_an_event_loop_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the process has no file descriptors left; ``start`` waits for nobody, and works afterwards."""
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    service, raised = ThreadedService(registry_with(1)), []
+
+    def start() -> None:
+        try:
+            service.start("127.0.0.1", 1234)
+        except ServiceStartError as error:
+            raised.append(error)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asyncio.events.new_event_loop", refuse)
+        starting = threading.Thread(target=start, daemon=True)
+        starting.start()
+        starting.join(DEADLINE)
+
+    assert not starting.is_alive()
+    (error,) = raised
+    assert "127.0.0.1:1234" in str(error)
+    assert "open files" in str(error)
+    assert serving() == []
+    with service.running("127.0.0.1"):
+        assert "level 1\n" in fetch(service.metrics_url)
 
 
 def test_a_service_that_is_not_required_logs_instead(caplog: pytest.LogCaptureFixture) -> None:
