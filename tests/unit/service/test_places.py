@@ -198,8 +198,14 @@ async def test_an_application_that_takes_long_costs_no_client_its_place(
             prepared.set()
             await go.wait()
 
+    registry = CollectorRegistry()
+    large = Counter(
+        "x_total", "What.", registry=registry
+    )  # a small page has no place while it is sent
+    for number in range(5000):
+        large.inc({"number": number, "filler": "f" * 20})
     app = web.Application()
-    app.router.add_get("/m", Service(max_concurrent=1).handle_metrics)
+    app.router.add_get("/m", Service(registry, max_concurrent=1).handle_metrics)
     app.on_response_prepare.append(prepare)
     server = web.AppRunner(app)
     await server.setup()
@@ -210,7 +216,8 @@ async def test_an_application_that_takes_long_costs_no_client_its_place(
         async with aiohttp.ClientSession(timeout=timeout) as session:
 
             async def status() -> int:
-                async with session.get(url) as response:
+                async with session.get(url, headers={"Accept-Encoding": "identity"}) as response:
+                    await response.read()
                     return response.status
 
             first = asyncio.create_task(status())
