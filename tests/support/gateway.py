@@ -20,6 +20,7 @@ from typing_extensions import Self
 from oracles import DEADLINE, until
 
 _PREFIX = "/metrics/job"
+_ACCEPTED = 3  # iterations of the event loop until a connection that was accepted is known to its server
 
 
 class Hold:
@@ -173,6 +174,9 @@ class Gateway:
         self.port = site.sockets[0].getsockname()[1]
         self._ready.set()
         await self._ended.wait()
+        self._loop.remove_reader(site.sockets[0].fileno())
+        for _ in range(_ACCEPTED):
+            await asyncio.sleep(0)
         site.close()
         await server.shutdown(0.1)
 
