@@ -20,7 +20,7 @@ from typing_extensions import Self
 from oracles import DEADLINE, until
 
 _PREFIX = "/metrics/job"
-_ACCEPTED = 3  # iterations of the event loop until a connection that was accepted is known to its server
+_ACCEPTED = 3  # iterations of the event loop until an accepted connection is known to its server
 
 
 class Hold:
