@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -26,10 +25,10 @@ def has_gil() -> bool:
     """
     if not hasattr(sys, "_is_gil_enabled"):  # before Python 3.13
         return True
-    if hasattr(
-        sys.flags, "gil"
-    ):  # since Python 3.14; ``None`` on builds that have none unless an extension needs it
-        return bool(sys.flags.gil)
+    if hasattr(sys.flags, "gil"):  # since Python 3.14
+        return bool(sys.flags.gil)  # ``None`` on builds that have none unless an extension needs it
+    import sysconfig  # noqa: PLC0415 - only this version needs it, and an import is not for nothing
+
     return not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
