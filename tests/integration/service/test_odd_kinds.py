@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -152,8 +153,12 @@ def test_e84_gateways_show_the_same_series(version: str, way: Any) -> None:
             ScrapeJob(each, target, {"scrape_protocols": [each], "honor_labels": True})
             for each in ("PrometheusText0.0.4", "OpenMetricsText1.0.0", "PrometheusProto")
         ]
-        for job in jobs:
-            with PrometheusServer("prometheus3", [job], interval="500ms") as server:
+        with ExitStack() as stack:  # one store for each, all at once: starting one takes seconds
+            servers = [
+                stack.enter_context(PrometheusServer("prometheus3", [job], interval="500ms"))
+                for job in jobs
+            ]
+            for job, server in zip(jobs, servers):
                 server.wait_for_scrape(job.name)
                 assert stored(server, "odd") == EXPECTED
                 assert server.warnings() == []
