@@ -7,6 +7,7 @@ import base64
 import posixpath
 import ssl as ssl_module
 import threading
+from asyncio import sleep  # the real one, also where a test replaces it
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -176,7 +177,7 @@ class Gateway:
         await self._ended.wait()
         self._loop.remove_reader(site.sockets[0].fileno())
         for _ in range(_ACCEPTED):
-            await asyncio.sleep(0)
+            await sleep(0)
         site.close()
         await server.shutdown(0.1)
 

@@ -169,7 +169,7 @@ def as_text(item: dict[str, Any]) -> str:
 
 def complaints(server: PrometheusServer, since: int = 0) -> list[str]:
     """Return warnings and errors of the log, except those about the shutdown."""
-    ends = ("lockfile from a previous execution", "Received an OS signal")
+    ends = ("lockfile from a previous execution", "Received an OS signal", "file already closed")
     return [line for line in server.warnings(since) if not any(end in line for end in ends)]
 
 
