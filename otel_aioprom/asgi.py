@@ -197,11 +197,6 @@ async def _start(answer: ScrapeResponse, send: Send) -> None:
 
 async def _send(answer: ScrapeResponse, receive: Receive, send: Send, *, body: bool) -> None:
     await _start(answer, send)
-    disconnect = _Disconnect(receive)
-
-    def write(piece: bytes) -> Awaitable[None]:
-        disconnect.check()
-        return send({"type": "http.response.body", "body": piece, "more_body": True})
 
     def end() -> Awaitable[None]:
         return send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -209,6 +204,12 @@ async def _send(answer: ScrapeResponse, receive: Receive, send: Send, *, body: b
     if not body:
         await end()
         return
+    disconnect = _Disconnect(receive)
+
+    def write(piece: bytes) -> Awaitable[None]:
+        disconnect.check()
+        return send({"type": "http.response.body", "body": piece, "more_body": True})
+
     try:
         await answer.send(write, end)
     finally:

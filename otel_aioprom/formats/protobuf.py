@@ -14,7 +14,7 @@ from otel_aioprom._core.exemplars import exemplar_pairs
 from otel_aioprom._core.model import Exemplar, MetricFamily
 from otel_aioprom.formats import protobuf_wire
 from otel_aioprom.formats.base import IFormatter
-from otel_aioprom.formats.protobuf_content import KINDS, FamilyContent, Kind
+from otel_aioprom.formats.protobuf_content import FamilyContent
 from otel_aioprom.formats.protobuf_message import MessageBuffer
 from otel_aioprom.formats.separate_samples import separation_of
 from otel_aioprom.formats.text_lines import metadata_unit
@@ -49,7 +49,9 @@ class BinaryFormatter(IFormatter):
 
     def _family(self, family: MetricFamily, timestamp: bytes) -> Iterator[bytes]:
         separation = self._separation_of(family)
-        content = FamilyContent(KINDS[family.type], self._exemplar, timestamp, self._native_gauges)
+        content = FamilyContent(
+            protobuf_wire.KINDS[family.type], self._exemplar, timestamp, self._native_gauges
+        )
         # Lengths first, batch by batch, then bytes.
         for _ in content.measure(family, separation):
             yield b""
@@ -67,14 +69,14 @@ class BinaryFormatter(IFormatter):
 
 def _message(family: MetricFamily, metrics: MessageBuffer) -> Iterator[bytes]:
     """Yield a message: the family's head, and the metrics in place of its series."""
-    head, unit = _head(family, KINDS[family.type]), _unit(family)
+    head, unit = _head(family, protobuf_wire.KINDS[family.type]), _unit(family)
     yield protobuf_wire.varint(len(head) + metrics.length + len(unit)) + head
     yield from metrics.chunks()
     if unit:
         yield unit
 
 
-def _head(family: MetricFamily, kind: Kind) -> bytes:
+def _head(family: MetricFamily, kind: protobuf_wire.Kind) -> bytes:
     name = protobuf_wire.string_field(b"\x0a", family.name)
     doc = protobuf_wire.string_field(b"\x12", family.doc) if family.doc else b""
     return name + doc + b"\x18" + protobuf_wire.varint(kind.number)

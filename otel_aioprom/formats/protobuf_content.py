@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any
 
 from otel_aioprom._core.model import Exemplar, MetricFamily, Series
 from otel_aioprom._core.native_histogram import NativeBuckets
@@ -19,27 +19,6 @@ from otel_aioprom.formats.protobuf_message import MessageBuffer
 from otel_aioprom.formats.protobuf_separate import SeparateMetrics
 from otel_aioprom.formats.separate_samples import SUMMARIES, Separation
 from otel_aioprom.formats.text_lines import in_batches
-
-_METRIC = b"\x22"
-
-
-class Kind(NamedTuple):
-    """A metric type: its number, and the tag of its field in a metric."""
-
-    number: int
-    tag: bytes
-
-
-KINDS = {
-    "counter": Kind(0, b"\x1a"),
-    "gauge": Kind(1, b"\x12"),
-    "info": Kind(1, b"\x12"),
-    "stateset": Kind(1, b"\x12"),
-    "summary": Kind(2, b"\x22"),
-    "untyped": Kind(3, b"\x2a"),
-    "histogram": Kind(4, b"\x3a"),
-    "gaugehistogram": Kind(5, b"\x3a"),
-}
 
 
 class FamilyContent:
@@ -59,7 +38,7 @@ class FamilyContent:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: protobuf_wire.Kind,
         exemplar: Callable[[bytes, Exemplar | None], bytes],
         timestamp: bytes,
         native_gauges: bool,
@@ -171,7 +150,7 @@ class FamilyContent:
             + protobuf_wire.varint(len(value) + 8)
             + value
         )
-        one.wire = head = _METRIC + protobuf_wire.varint(len(inner) + 8) + inner
+        one.wire = head = protobuf_wire.METRIC + protobuf_wire.varint(len(inner) + 8) + inner
         if one.created != created or one.exemplar is not None:
             one.wire = None  # changed meanwhile: not for the next response
         return head
@@ -184,7 +163,8 @@ class FamilyContent:
 
     def _message(self, labels: bytes, value: bytes) -> bytes:
         return protobuf_wire.field(
-            _METRIC, labels + protobuf_wire.field(self._kind.tag, value) + self._timestamp
+            protobuf_wire.METRIC,
+            labels + protobuf_wire.field(self._kind.tag, value) + self._timestamp,
         )
 
     def _number(self, one: Any) -> bytes:

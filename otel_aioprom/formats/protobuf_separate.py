@@ -9,9 +9,6 @@ from otel_aioprom.formats import protobuf_wire
 from otel_aioprom.formats.protobuf_message import MessageBuffer
 from otel_aioprom.formats.separate_samples import Sample, Separation, by_suffix
 
-_METRIC = b"\x22"
-_TAGS = {"gauge": b"\x12", "untyped": b"\x2a"}
-
 
 class SeparateMetrics:
     """The messages of one family.
@@ -24,7 +21,7 @@ class SeparateMetrics:
     def __init__(self, separation: Separation, timestamp: bytes) -> None:
         self._separation = separation
         self._timestamp = timestamp
-        self._tag = _TAGS[separation.type]
+        self._tag = protobuf_wire.KINDS[separation.type].tag
         self._messages = {suffix: MessageBuffer() for suffix in separation.suffixes}
 
     def add(self, some: Sequence[Any]) -> bytes:
@@ -45,7 +42,7 @@ class SeparateMetrics:
         pairs = [*one.pairs, (sample.label, sample.bound)] if sample.label else one.pairs
         value = protobuf_wire.field(self._tag, b"\x09" + protobuf_wire.double(sample.value))
         return protobuf_wire.field(
-            _METRIC, protobuf_wire.label_fields(pairs) + value + self._timestamp
+            protobuf_wire.METRIC, protobuf_wire.label_fields(pairs) + value + self._timestamp
         )
 
     def messages(self) -> Iterator[tuple[str, str, MessageBuffer]]:

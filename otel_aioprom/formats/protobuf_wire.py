@@ -7,12 +7,16 @@ from functools import lru_cache
 from itertools import accumulate
 from math import inf
 from struct import Struct
+from typing import NamedTuple
 
 from otel_aioprom._core.model import Exemplar
 from otel_aioprom._core.native_histogram import Buckets, NativeBuckets, deltas, spans
 
 double = Struct("<d").pack
 """Eight bytes of a number."""
+
+METRIC = b"\x22"
+"""Tag of a metric in its family."""
 
 _ONE_BYTE = 0x80
 _TWO_BYTES = 0x4000
@@ -21,6 +25,26 @@ _MAX_SECONDS = 1 << 63  # of the field's type, int64
 _WRAP = 1 << 64  # negative integers are encoded in two's complement
 _CACHED = 1024
 _SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]
+
+
+class Kind(NamedTuple):
+    """A metric type: its number, and the tag of its field in a metric."""
+
+    number: int
+    tag: bytes
+
+
+KINDS = {
+    "counter": Kind(0, b"\x1a"),
+    "gauge": Kind(1, b"\x12"),
+    "info": Kind(1, b"\x12"),
+    "stateset": Kind(1, b"\x12"),
+    "summary": Kind(2, b"\x22"),
+    "untyped": Kind(3, b"\x2a"),
+    "histogram": Kind(4, b"\x3a"),
+    "gaugehistogram": Kind(5, b"\x3a"),
+}
+"""By the type of a family."""
 
 
 def varint(number: int) -> bytes:

@@ -98,8 +98,8 @@ class ThreadedService:
             The service itself.
 
         Raises:
-            ServiceStartError: The address cannot be bound, or there can be no event loop, and the service is ``required``; no thread
-                is left running.
+            ServiceStartError: The address cannot be bound, or there can be no event loop, and the service is
+                ``required``; no thread is left running.
             ValueError: As for ``Service.start``.
             TypeError: As for ``Service.start``.
         """

@@ -36,7 +36,7 @@ _BACKOFF = Retry(attempts=1 << 31, total=math.inf, first_wait=0.1, longest_wait=
 _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _MAX_WAIT = 300.0  # seconds, whatever a server asks for
 _UNDIVIDED = (
-    60.0  # seconds for which no message is divided, after the server has refused all parts of one
+    60.0  # seconds without dividing messages, after the server has refused all parts of one
 )
 
 
