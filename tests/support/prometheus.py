@@ -13,6 +13,15 @@ from typing import Any, NamedTuple
 from processes import require
 from scraper import MetricMetadata, ScrapeJob, Scraper
 
+PROTOCOLS = (
+    "PrometheusProto",
+    "OpenMetricsText1.0.0",
+    "OpenMetricsText0.0.1",
+    "PrometheusText1.0.0",
+    "PrometheusText0.0.4",
+)
+"""All that Prometheus scrapes by, those with the most content first."""
+
 # 2.42 writes `level=warn`, 3.5 writes `level=WARN`; what is dropped alone is spoken of at level
 # debug only. A start time that is "out of order" has been stored before, so nothing is lost.
 COMPLAINT = re.compile(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from aiohttp import web
 
 from oracles import DEADLINE
 from otel_aioprom import CollectorRegistry, Service
@@ -29,3 +31,15 @@ def served(registry: CollectorRegistry, port: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join(DEADLINE)
+
+
+@asynccontextmanager
+async def running(app: web.Application) -> AsyncIterator[str]:
+    """Serve an application of a user's; the value is its base URL."""
+    server = web.AppRunner(app)
+    await server.setup()
+    try:
+        await web.TCPSite(server, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{server.addresses[0][1]}"
+    finally:
+        await server.cleanup()

@@ -14,20 +14,13 @@ import pytest
 from canned import Answer, CannedTarget
 from dump_pages import PAGES, registry_of
 from oracles import OWN
-from prometheus import PrometheusServer
+from prometheus import PROTOCOLS, PrometheusServer
 from scraper import ScrapeJob
 from served import served
 from servers import free_port
 
 pytestmark = pytest.mark.integration
 
-PROTOCOLS = (
-    "PrometheusText0.0.4",
-    "PrometheusText1.0.0",
-    "OpenMetricsText0.0.1",
-    "OpenMetricsText1.0.0",
-    "PrometheusProto",
-)
 FEATURES = ("", "native-histograms", "created-timestamp-zero-ingestion")
 """With the last two, the server asks for protobuf first, and reads more of it."""
 _TARGET = ("job", "instance")
@@ -38,7 +31,7 @@ Stored = dict[tuple[str, tuple[tuple[str, str], ...]], str]
 def jobs(page: str, target: str, port: int) -> list[ScrapeJob]:
     """One job for the page itself, and one for each protocol of the endpoint; for all, names are escaped."""
     settings: dict[str, Any] = {"metric_name_escaping_scheme": "underscores"}
-    text = {**settings, "scrape_protocols": PROTOCOLS[:1], "metrics_path": f"/{page}"}
+    text = {**settings, "scrape_protocols": PROTOCOLS[-1:], "metrics_path": f"/{page}"}
     return [
         ScrapeJob(page, target, text),
         *[

@@ -21,6 +21,7 @@ from otel_aioprom.collectors.quantiles.summary_point import SummaryPoint
 from otel_aioprom.collectors.series.classic_histogram import POS_INF, HistogramSeries
 from otel_aioprom.collectors.series.number import CounterSeries
 from processes import wait_until
+from prometheus import PROTOCOLS
 from served import served
 from servers import PrometheusServer, ScrapeJob, free_port
 from victoria import VictoriaMetricsServer
@@ -29,13 +30,6 @@ pytestmark = pytest.mark.integration
 
 NOW = round(time.time(), 3)
 CREATED = NOW - 100
-PROTOCOLS = (
-    "PrometheusProto",
-    "OpenMetricsText1.0.0",
-    "OpenMetricsText0.0.1",
-    "PrometheusText1.0.0",
-    "PrometheusText0.0.4",
-)
 UTF8 = ("OpenMetricsText1.0.0", "PrometheusText1.0.0")
 """Protocols whose requests have an escaping scheme."""
 EXEMPLARS = PROTOCOLS[:3]

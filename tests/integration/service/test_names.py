@@ -10,19 +10,13 @@ from mapping_sdk import Rig
 from oracles import OWN
 from otel_aioprom import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from otel_aioprom.collectors import StateSet
+from prometheus import PROTOCOLS
 from scraper import ScrapeJob
 from served import served
 from servers import PrometheusServer, free_port
 
 pytestmark = pytest.mark.integration
 
-PROTOCOLS = (
-    "PrometheusText0.0.4",
-    "PrometheusText1.0.0",
-    "OpenMetricsText1.0.0",
-    "OpenMetricsText0.0.1",
-    "PrometheusProto",
-)
 COUNTERS = {
     "rq": 1,
     "rq_total": 500,

@@ -23,19 +23,12 @@ from otel_aioprom import (
     process_metrics,
 )
 from processes import free_port
-from prometheus import PrometheusServer
+from prometheus import PROTOCOLS, PrometheusServer
 from scraper import MetricMetadata, ScrapeJob
 from served import served
 
 pytestmark = pytest.mark.integration
 
-PROTOCOLS = (
-    "PrometheusProto",
-    "OpenMetricsText1.0.0",
-    "OpenMetricsText0.0.1",
-    "PrometheusText1.0.0",
-    "PrometheusText0.0.4",
-)
 WITH_EXEMPLARS = PROTOCOLS[:3]
 BEGAN = time.time()
 

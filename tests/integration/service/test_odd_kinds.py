@@ -14,7 +14,7 @@ from oracles import OWN, FakeSource
 from otel_aioprom import BlockingPusher, CollectorRegistry
 from otel_aioprom._core.model import MetricFamily
 from otel_aioprom._core.native_histogram import NativeBuckets
-from prometheus import PrometheusServer
+from prometheus import PROTOCOLS, PrometheusServer
 from pushgateway import VERSIONS, Pushgateway
 from remote_write_servers import complaints, deliver, receiving, writer_to
 from scraper import ScrapeJob
@@ -23,13 +23,6 @@ from servers import free_port
 
 pytestmark = pytest.mark.integration
 
-PROTOCOLS = (
-    "PrometheusText0.0.4",
-    "PrometheusText1.0.0",
-    "OpenMetricsText1.0.0",
-    "OpenMetricsText0.0.1",
-    "PrometheusProto",
-)
 NATIVE = NativeBuckets(0, zero_count=1, positive=[(0, 1), (1, 2)])
 Stored = dict[tuple[str, frozenset[tuple[str, str]]], str]
 

@@ -30,6 +30,7 @@ from otel_aioprom.service import Service
 from otel_aioprom.service.messages import ScrapeRequest
 from otel_aioprom.service.scrape import Scraper
 from otel_aioprom.service.web_config.config import WebConfig
+from served import running
 
 AUTH = BasicAuth("ann", "secret")
 
@@ -113,25 +114,17 @@ async def test_a_web_configuration_is_reloaded_in_other_applications_too(
     write("first")
     app = web.Application()
     app.router.add_get("/m", Service(web_config=tmp_path / "web.yml").handle_metrics)
-    server = web.AppRunner(app)
-    await server.setup()
-    try:
-        site = web.TCPSite(server, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
-        async with aiohttp.ClientSession() as session:
+    async with running(app) as url, aiohttp.ClientSession() as session:
 
-            async def status(password: str) -> int:
-                headers = {"Authorization": BasicAuth("ann", password).header()}
-                async with session.get(url, headers=headers) as response:
-                    return response.status
+        async def status(password: str) -> int:
+            headers = {"Authorization": BasicAuth("ann", password).header()}
+            async with session.get(f"{url}/m", headers=headers) as response:
+                return response.status
 
-            assert await status("first") == 200
-            await asyncio.to_thread(write, "second one")
-            assert await status("second one") == 200
-            assert await status("first") == 401
-    finally:
-        await server.cleanup()
+        assert await status("first") == 200
+        await asyncio.to_thread(write, "second one")
+        assert await status("second one") == 200
+        assert await status("first") == 401
 
 
 async def test_a_disk_that_hangs_holds_no_scrape_up_for_long(
@@ -146,20 +139,15 @@ async def test_a_disk_that_hangs_holds_no_scrape_up_for_long(
     (tmp_path / "web.yml").write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
     app = web.Application()
     app.router.add_get("/m", Service(web_config=tmp_path / "web.yml").handle_metrics)
-    server = web.AppRunner(app)
-    await server.setup()
+    timeout = aiohttp.ClientTimeout(DEADLINE)
     try:
-        await web.TCPSite(server, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
-        timeout = aiohttp.ClientTimeout(DEADLINE)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with running(app) as url, aiohttp.ClientSession(timeout=timeout) as session:
             for _ in range(2):
-                async with session.get(url) as response:
+                async with session.get(f"{url}/m") as response:
                     assert response.status == 200
                     assert response.headers["X-Frame-Options"] == "deny"
     finally:
         go.set()
-        await server.cleanup()
 
 
 class RecordingFormatter(TextFormatter):

@@ -19,6 +19,7 @@ from otel_aioprom.registry import CollectorRegistry
 from otel_aioprom.renderer import render
 from otel_aioprom.service import Service
 from otel_aioprom.service.places import Place, Places
+from served import running
 
 
 class FakeReader:
@@ -199,32 +200,24 @@ async def test_an_application_that_takes_long_costs_no_client_its_place(
             await go.wait()
 
     registry = CollectorRegistry()
-    large = Counter(
-        "x_total", "What.", registry=registry
-    )  # a small page has no place while it is sent
+    large = Counter("x_total", "What.", registry=registry)  # a small page has no place
     for number in range(5000):
         large.inc({"number": number, "filler": "f" * 20})
     app = web.Application()
     app.router.add_get("/m", Service(registry, max_concurrent=1).handle_metrics)
     app.on_response_prepare.append(prepare)
-    server = web.AppRunner(app)
-    await server.setup()
-    try:
-        await web.TCPSite(server, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{server.addresses[0][1]}/m"
-        timeout = aiohttp.ClientTimeout(DEADLINE)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+    timeout = aiohttp.ClientTimeout(DEADLINE)
+    async with running(app) as url, aiohttp.ClientSession(timeout=timeout) as session:
 
-            async def status() -> int:
-                async with session.get(url, headers={"Accept-Encoding": "identity"}) as response:
-                    await response.read()
-                    return response.status
+        async def status() -> int:
+            headers = {"Accept-Encoding": "identity"}
+            async with session.get(f"{url}/m", headers=headers) as response:
+                await response.read()
+                return response.status
 
-            first = asyncio.create_task(status())
-            await asyncio.wait_for(prepared.wait(), DEADLINE)
-            await asyncio.sleep(0.02)
-            assert await status() == 503
-            go.set()
-            assert await first == 200
-    finally:
-        await server.cleanup()
+        first = asyncio.create_task(status())
+        await asyncio.wait_for(prepared.wait(), DEADLINE)
+        await asyncio.sleep(0.02)
+        assert await status() == 503
+        go.set()
+        assert await first == 200
